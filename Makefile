@@ -1,0 +1,40 @@
+# Thin aliases of nox sessions: `make case1` is `nox -s case1`. What follows as NAME=VALUE goes to the kit:
+#   make case2 prefill_block_size=128 decode_block_size=16 model=Qwen/Qwen3-0.6B
+# The logic is in noxfile.py and scripts/heteropd; exit statuses other than 0 and 2 need nox itself (docs/reference.md).
+
+NOX := .venv/bin/nox
+WORDS := $(subst $$,$$$$,$(MAKEOVERRIDES))
+
+SESSIONS := case1 case2 plan validate status logs down test lint types unit e2e bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup clean $(SESSIONS)
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9_ -]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Parameters (NAME=VALUE) and their precedence: docs/parameters.md. All sessions: .venv/bin/nox -l"
+
+setup: $(NOX) ## only the kit's own .venv with nox and uv
+
+$(NOX): env/locks/nox.txt scripts/bootstrap.sh
+	@sh scripts/bootstrap.sh
+
+case1: ## CUDA prefill + Gaudi decode: bring up, prove, report (no hosts: CPU stand-ins)
+case2: ## Gaudi prefill + CUDA decode, likewise
+plan: ## print what case=case1|case2 would run; format=table|json|bash|compose
+validate: ## prove the running topology again
+status: ## what is running, and where
+logs: ## last lines of every role; role=prefill-0, follow=1
+down: ## end the topology; leaves no process, port or temporary file
+test: ## everything that runs without hardware: lint, types, unit, both cases on real engines
+lint: ## ruff over the whole tree
+types: ## mypy, strict, over the package
+unit: ## unit tests: no network, no vLLM, seconds
+e2e: ## both cases on real engines, with planted faults
+bench: ## what=bringup|router|engines: measure, print a table, write JSON
+
+$(SESSIONS): $(NOX)
+	@$(NOX) -s $@ -- $(WORDS)
+
+clean: ## remove environments and state (after `make down`)
+	@$(NOX) -s clean

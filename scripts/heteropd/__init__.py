@@ -1,0 +1,1 @@
+"""Heterogeneous prefill/decode disaggregation: pinned topologies whose KV cache is proven right."""

@@ -1,0 +1,69 @@
+"""What the kit says when it stops: one line, and an exit code that means something.
+
+Exit codes, everywhere: 0 good, 1 a verdict that failed or a topology that did not come up, 2 bad input
+or a missing prerequisite, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class KitError(Exception):
+    """A stop that the user can act on. Printed as one line, never as a traceback."""
+
+    exit_code = EXIT_FAILED
+
+
+class BadInput(KitError):
+    """What was asked for cannot be done as asked; nothing was started.
+
+    The message names the place (file or ``command line``), the field, the value found there, what is
+    wrong with it and the mend: ``env/cases/case1.yaml: prefill.block_size: 0: must be at least 1; …``.
+    """
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, where: str, field: str | None, value: object, problem: str, mend: str) -> None:
+        self.where, self.field, self.value, self.problem, self.mend = where, field, value, problem, mend
+        parts = [where]
+        if field is not None:
+            parts += [field, _shown(value)]
+        super().__init__(_one_line(": ".join([*parts, f"{problem}; {mend}"])))
+
+
+class MissingPrerequisite(KitError):
+    """This machine lacks something; says what, and how to get it."""
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, what: str, mend: str) -> None:
+        self.what, self.mend = what, mend
+        super().__init__(_one_line(f"{what}; {mend}"))
+
+
+class TopologyFailed(KitError):
+    """A role died, or did not become ready in time. May carry the role's last log lines."""
+
+    def __init__(self, message: str, log_tail: list[str] | None = None, hint: str | None = None) -> None:
+        self.log_tail = log_tail or []
+        self.hint = hint
+        super().__init__(_one_line(message))
+
+
+class Interrupted(KitError):
+    """SIGINT or SIGTERM arrived; everything that was started has been ended."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _shown(value: object, limit: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

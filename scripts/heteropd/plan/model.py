@@ -1,0 +1,130 @@
+"""What a plan is: everything that will run, fully rendered, and nothing running yet.
+
+A plan is plain data. It is made by `heteropd.plan.render`, printed by `heteropd.plan.formats`, run by a
+runtime, kept in the state folder, and read again by validation. It never holds a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["prefill", "decode", "router"]
+KVLayout = Literal["NHD", "HND"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KVGeometry(_Frozen):
+    """How one engine keeps its KV cache, and how it shows it to its peer.
+
+    ``block_size`` counts tokens in a block of the engine's own cache (``--block-size``).
+    ``wire_block_size`` counts tokens in a block as the peer addresses it over NIXL: smaller than
+    ``block_size`` only on a prefill that converts on save to an agreed block size.
+    """
+
+    layout: KVLayout
+    block_size: int
+    wire_layout: KVLayout
+    wire_block_size: int
+    permute_on_receive: bool = False
+    convert_on_save: bool = False
+
+
+class Ports(_Frozen):
+    """TCP ports that a role listens on, on its host. ``api`` serves HTTP; the others as named."""
+
+    api: int
+    side_channel: int | None = None
+    metrics: int | None = None
+
+    def all(self) -> dict[str, int]:
+        return {name: port for name, port in self.model_dump().items() if port is not None}
+
+
+class ContainerPlan(_Frozen):
+    """Container arguments for the docker runtime, as ``docker run`` would take them, in order."""
+
+    image: str
+    args: list[str]
+
+
+class HostPlan(_Frozen):
+    """Where a role runs. ``address`` is what its peers connect to; ``ssh`` is None for this machine."""
+
+    name: str
+    address: str
+    ssh: str | None = None
+
+
+class RolePlan(_Frozen):
+    """One engine or router. ``env`` holds additions to the environment; ``${NAME}`` in a value stands for
+    the variable of the process that starts the role, as in the source document's scripts."""
+
+    name: str = Field(description="Unique in the plan: prefill-0, decode-0, router")
+    role: Role
+    platform: str = Field(description="What the case asks for: cuda, gaudi; router for the router")
+    runs_on: str = Field(description="What it runs on: platform, or cpu where a stand-in takes its place")
+    host: HostPlan
+    env: dict[str, str]
+    argv: list[str]
+    ports: Ports
+    kv: KVGeometry | None = None
+    dtype: str | None = None
+    cores: list[int] = Field(default_factory=list, description="CPU cores an engine's threads are bound to")
+    container: ContainerPlan | None = None
+    health_path: str = "/health"
+
+    @property
+    def standin(self) -> bool:
+        return self.role != "router" and self.runs_on != self.platform
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host.address}:{self.ports.api}"
+
+
+class Note(_Frozen):
+    """Something a user should know about a plan that was not refused. ``rule`` is a rule's id or None."""
+
+    rule: str | None
+    text: str
+
+
+class Plan(_Frozen):
+    """A topology that can be started: roles in start order (engines first, router last)."""
+
+    case: str
+    pins: str = Field(description="Name of the pin set")
+    variant: str = Field(description="Variant of the pin set: base, decode-post-process, …")
+    runtime: Literal["process", "docker"]
+    model: str = Field(description="The name that requests carry")
+    model_source: str = Field(description="What engines load: a hub id, a folder, or package:NAME")
+    parameters: dict[str, str | int]
+    agreed_block_size: int | None
+    roles: list[RolePlan]
+    notes: list[Note] = Field(default_factory=list)
+
+    @property
+    def standin(self) -> bool:
+        """True when any engine is a CPU stand-in: such a run proves the software path, not the hardware."""
+        return any(role.standin for role in self.roles)
+
+    @property
+    def engines(self) -> list[RolePlan]:
+        return [role for role in self.roles if role.role != "router"]
+
+    def of(self, role: Role) -> list[RolePlan]:
+        return [one for one in self.roles if one.role == role]
+
+    @property
+    def router(self) -> RolePlan:
+        return self.of("router")[0]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the plan's content: equal plans are the same topology."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""Python environments made from hashed locks, by uv, once: a stamp says what an environment was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from heteropd.errors import KitError, MissingPrerequisite
+from heteropd.prepare import pip_settings
+from heteropd.seams import Runner
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment under ``.nox/`` and the locks that fill it.
+
+    ``special_lock`` holds packages that PyPI has not (PyTorch's CPU build): they are looked for in the wheel
+    folders that pip's configuration names, then on ``special_index``.
+    """
+
+    name: str
+    locks: tuple[str, ...]
+    special_lock: str | None = None
+    special_index: str | None = None
+
+    def path(self, root: Path) -> Path:
+        return root / ".nox" / self.name
+
+    def bin(self, root: Path) -> Path:
+        return self.path(root) / "bin"
+
+    def python(self, root: Path) -> Path:
+        return self.bin(root) / "python"
+
+
+KIT = Environment("kit", ("env/locks/kit.txt",))
+DEV = Environment("dev", ("env/locks/dev.txt",))
+
+
+def fingerprint(environment: Environment, root: Path) -> str:
+    """SHA-256 over everything that decides the environment's content."""
+    digest = hashlib.sha256(sys.version.encode())
+    digest.update(str(root).encode())  # the project is installed editable: a moved checkout needs a new one
+    locks = [*environment.locks, *([environment.special_lock] if environment.special_lock else [])]
+    for name in ["pyproject.toml", *locks]:
+        digest.update((root / name).read_bytes())
+    return digest.hexdigest()
+
+
+def is_current(environment: Environment, root: Path) -> bool:
+    """True when the environment exists and was made from what is in the checkout now."""
+    try:
+        return _stamp(environment, root).read_text() == fingerprint(environment, root)
+    except FileNotFoundError:
+        return False
+
+
+def ensure(environment: Environment, root: Path, runner: Runner, say: Say) -> bool:
+    """Make the environment unless it is current; True when it was made.
+
+    Raises `KitError` with the command that failed; the next call starts over.
+    """
+    if is_current(environment, root):
+        return False
+    uv = find_uv()
+    say(f"Setting up .nox/{environment.name} from {', '.join(environment.locks)} (once per lock) …")
+    options = pip_settings.read(runner)
+    env = {
+        **os.environ,
+        **pip_settings.variables(options, os.environ),
+        "UV_NO_PROGRESS": "",
+        "UV_LINK_MODE": "",
+    }
+    env = {name: value for name, value in env.items() if value}
+    target = environment.path(root)
+    shutil.rmtree(target, ignore_errors=True)
+    _must(runner, [uv, "venv", "--quiet", "--no-config", "--python", sys.executable, str(target)], env)
+    install = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--no-config",
+        "--python",
+        str(environment.python(root)),
+        "--no-deps",
+    ]
+    for lock in environment.locks:
+        _must(runner, [*install, "--require-hashes", "-r", str(root / lock)], env)
+    if environment.special_lock:
+        _special(environment, root, runner, install, env)
+    # Editable, against the setuptools of the lock: nothing is resolved or downloaded here.
+    _must(runner, [*install, "--no-build-isolation", "--editable", str(root)], env)
+    _stamp(environment, root).write_text(fingerprint(environment, root))
+    return True
+
+
+def find_uv() -> str:
+    """The uv beside this Python, or the one on PATH. Raises `MissingPrerequisite`."""
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if found is None:
+        raise MissingPrerequisite("uv is not installed beside nox", "use `make`, or `pip install uv`")
+    return found
+
+
+def _special(
+    environment: Environment, root: Path, runner: Runner, install: list[str], env: dict[str, str]
+) -> None:
+    lock = ["--require-hashes", "-r", str(root / str(environment.special_lock))]
+    if "UV_FIND_LINKS" in env:
+        offline = runner.run([*install, "--no-index", *lock], env=env, timeout_s=600)
+        if offline.code == 0:
+            return
+    index = str(environment.special_index)
+    only_there = {name: value for name, value in env.items() if name not in ("UV_INDEX", "UV_DEFAULT_INDEX")}
+    _must(runner, [*install, "--default-index", index, *lock], only_there)
+
+
+def _must(runner: Runner, argv: list[str], env: dict[str, str]) -> None:
+    code = runner.show(argv, env=env)
+    if code != 0:
+        raise KitError(f"`{' '.join(argv)}` failed with exit status {code}; its own words are above")
+
+
+def _stamp(environment: Environment, root: Path) -> Path:
+    return environment.path(root) / ".heteropd-stamp"

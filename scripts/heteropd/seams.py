@@ -1,0 +1,99 @@
+"""The two seams to the outside: one runs commands, one reads the clock. Tests replace them."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished command left behind. ``code`` is the exit status, 127 when it was not found."""
+
+    argv: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+
+class Runner(Protocol):
+    """Runs commands on one machine."""
+
+    def run(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 60.0
+    ) -> Completed:
+        """Run to the end and return; never raises for a non-zero exit or a missing program."""
+        ...
+
+    def spawn(self, argv: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path) -> int:
+        """Start in a process group of its own, both streams appended to ``log``; returns the pid."""
+        ...
+
+    def show(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+        """Run attached to our own terminal, for long work with progress of its own; the exit status."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, in seconds. ``now`` is monotonic and only good for differences."""
+
+    def now(self) -> float: ...
+
+    def wall(self) -> datetime: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class LocalRunner:
+    """Runs commands on this machine."""
+
+    def run(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 60.0
+    ) -> Completed:
+        try:
+            done = subprocess.run(
+                list(argv), env=env, timeout=timeout_s, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError as missing:
+            return Completed(tuple(argv), 127, "", str(missing))
+        except subprocess.TimeoutExpired as late:
+            out = late.stdout if isinstance(late.stdout, str) else ""
+            return Completed(tuple(argv), 124, out, f"no answer within {timeout_s:g} s")
+        return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def spawn(self, argv: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path) -> int:
+        with log.open("ab") as stream:
+            child = subprocess.Popen(
+                list(argv),
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return child.pid
+
+    def show(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+        try:
+            return subprocess.run(list(argv), env=env, stdin=subprocess.DEVNULL, check=False).returncode
+        except FileNotFoundError:
+            return 127
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
