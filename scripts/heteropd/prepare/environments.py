@@ -72,26 +72,14 @@ def ensure(environment: Environment, root: Path, runner: Runner, say: Say) -> bo
     uv = find_uv()
     say(f"Setting up .nox/{environment.name} from {', '.join(environment.locks)} (once per lock) …")
     options = pip_settings.read(runner)
-    env = {
-        **os.environ,
-        **pip_settings.variables(options, os.environ),
-        "UV_NO_PROGRESS": "",
-        "UV_LINK_MODE": "",
-    }
-    env = {name: value for name, value in env.items() if value}
+    # As pip, take a package from any configured index; the hashes in the lock make that safe.
+    strategy = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    env = {**strategy, **os.environ, **pip_settings.variables(options, os.environ)}
     target = environment.path(root)
     shutil.rmtree(target, ignore_errors=True)
     _must(runner, [uv, "venv", "--quiet", "--no-config", "--python", sys.executable, str(target)], env)
-    install = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--no-config",
-        "--python",
-        str(environment.python(root)),
-        "--no-deps",
-    ]
+    python = str(environment.python(root))
+    install = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--python", python]
     for lock in environment.locks:
         _must(runner, [*install, "--require-hashes", "-r", str(root / lock)], env)
     if environment.special_lock:

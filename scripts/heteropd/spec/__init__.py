@@ -1,0 +1,1 @@
+"""Typed, validated environment data: what `env/` says, what the user asked for, what this machine has."""

@@ -1,0 +1,7 @@
+"""``python -m heteropd``: the same as the ``heteropd`` command."""
+
+import sys
+
+from heteropd.cli import main
+
+sys.exit(main())

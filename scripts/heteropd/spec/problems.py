@@ -1,0 +1,93 @@
+"""Turns what pydantic found into the one line a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from heteropd.errors import BadInput
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_TYPES = {
+    "int_type": ("must be a whole number", "write it without quotes or a fraction"),
+    "int_from_float": ("must be a whole number", "write it without a fraction"),
+    "float_type": ("must be a number", "write it without quotes"),
+    "bool_type": ("must be true or false", "write true or false without quotes"),
+    "string_type": ("must be text", "put it in quotes"),
+    "list_type": ("must be a list", "write it as [a, b] or one '- item' a line"),
+    "dict_type": ("must be a mapping", "write it as 'key: value' lines"),
+    "model_type": ("must be a mapping", "write it as 'key: value' lines"),
+}
+
+
+def did_you_mean(wrong: str, known: Iterable[str], limit: int = 12) -> str:
+    """The mend for a name that is not known: the nearest name, or the list of names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+    return f"choose one of: {shown}" if names else "there is none to choose from"
+
+
+def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Validate ``data`` against ``model``. Raises BadInput for the first problem, named by its field path."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as found:
+        raise from_pydantic(found, model, where) from None
+
+
+def from_pydantic(found: ValidationError, model: type[BaseModel], where: str) -> BadInput:
+    """The first of the errors as BadInput. An unknown key goes first: a typo also makes a key 'missing'."""
+    problems = found.errors(include_url=False)
+    first = min(problems, key=lambda one: one["type"] != "extra_forbidden")
+    field = ".".join(str(part) for part in first["loc"] if part != "[key]") or None
+    problem, mend = _explained(first["type"], first.get("ctx", {}), str(first["msg"]))
+    value = first["input"]
+    if first["type"] == "extra_forbidden":
+        problem, mend = "unknown key", did_you_mean(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]))
+    elif first["type"] == "missing":
+        value, problem, mend = None, "missing", f"add '{first['loc'][-1]}:' to it"
+    return BadInput(where, field if field is not None else "(all)", value, problem, mend)
+
+
+def _explained(kind: str, context: Mapping[str, Any], message: str) -> tuple[str, str]:
+    if kind in _TYPES:
+        return _TYPES[kind]
+    if kind == "literal_error":
+        return "not a known choice", f"use {context['expected']}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        limit = context.get("ge", context.get("le"))
+        bound = "at least" if kind.startswith("greater") else "at most"
+        return f"must be {bound} {limit}", f"use a number that is {bound} {limit}"
+    if kind == "value_error":
+        problem, _, mend = str(context["error"]).partition("; ")
+        return problem, mend or "correct it"
+    if kind in ("too_short", "string_too_short"):
+        return "is empty", "fill it in"
+    return message[:1].lower() + message[1:], "see env/schema for what may stand here"
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys that the model allows at a path of the data; empty where the path leaves the models."""
+    current: Any = model
+    for part in path:
+        field = current.model_fields.get(str(part)) if _is_model(current) else None
+        if field is not None:
+            current = field.annotation
+        else:
+            inner = [arg for arg in getattr(current, "__args__", ()) if arg is not type(None)]
+            current = inner[-1] if inner else None
+        inner = [arg for arg in getattr(current, "__args__", ()) if _is_model(arg)]
+        if inner and type(None) in current.__args__:
+            current = inner[0]
+    return list(current.model_fields) if _is_model(current) else []
+
+
+def _is_model(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, BaseModel)

@@ -1,0 +1,71 @@
+"""The words that several kinds of file share: ports, block sizes, commits, digests."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from heteropd.plan.model import KVLayout
+
+UNRESOLVED = "unresolved"
+
+PlatformName = Literal["cuda", "gaudi", "cpu"]
+EngineRole = Literal["prefill", "decode"]
+RuntimeName = Literal["process", "docker"]
+RouterName = Literal["vllm", "toy"]
+SecurityName = Literal["privileged", "least"]
+
+__all__ = ["KVLayout"]
+
+
+class Data(BaseModel):
+    """Base of everything read from a file: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _matching(pattern: str, problem: str, mend: str) -> AfterValidator:
+    expression = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not expression.fullmatch(value):
+            raise ValueError(f"{problem}; {mend}")
+        return value
+
+    return AfterValidator(check)
+
+
+Port = Annotated[int, Field(ge=1, le=65535, description="TCP port")]
+BlockSize = Annotated[int, Field(ge=1, le=65536, description="Tokens in a KV block")]
+Commit = Annotated[
+    str,
+    _matching(
+        rf"[0-9a-f]{{40}}|{UNRESOLVED}",
+        "is not a full commit",
+        "give all 40 hex digits, or 'unresolved' with the command that resolves it",
+    ),
+]
+Digest = Annotated[
+    str,
+    _matching(
+        rf"sha256:[0-9a-f]{{64}}|{UNRESOLVED}",
+        "is not an image digest",
+        "give sha256:… with 64 hex digits, or 'unresolved' with the command that resolves it",
+    ),
+]
+EnvName = Annotated[
+    str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
+]
+Name = Annotated[
+    str, _matching(r"[a-z0-9][a-z0-9._-]*", "is not a name", "use lower-case letters, digits, '.', '_' and '-'")
+]
+Address = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?",
+        "is neither an IP address nor a host name",
+        "give what the other hosts connect to, such as 192.0.2.10",
+    ),
+]

@@ -1,0 +1,99 @@
+"""Reads one YAML file as a mapping, and says in one line what is wrong with it when it is not one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel
+
+from heteropd.errors import BadInput
+from heteropd.spec.problems import validate
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_LARGEST_BYTES = 1_000_000
+
+
+class _DuplicateKey(yaml.constructor.ConstructorError):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice: YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = str(key.value)
+            if name in seen:
+                raise _DuplicateKey(None, None, f"the key {name!r} is given twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
+def shown(path: Path, root: Path) -> str:
+    """The path as messages name it: relative to the repository where it lies inside."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def read(path: Path, where: str) -> dict[str, Any]:
+    """The file's top-level mapping.
+
+    Raises BadInput when it is missing, unreadable, not UTF-8 text, not YAML, empty, has a key twice, or is
+    something other than a mapping with text keys.
+    """
+    text = _text(path, where)
+    try:
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - derives from SafeLoader
+    except yaml.MarkedYAMLError as bad:
+        mark = bad.problem_mark or bad.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        mend = (
+            "keep one of the two"
+            if isinstance(bad, _DuplicateKey)
+            else "correct the YAML there; check indentation, quotes and colons"
+        )
+        problem = bad.problem or "is not valid YAML"
+        raise BadInput(f"{where}{line}", None, None, problem, mend) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as bad:
+        # ValueError: a scalar that looks like a date but is none (2025-13-99), or an invalid character.
+        problem = f"is not valid YAML ({str(bad).splitlines()[0]})"
+        raise BadInput(where, None, None, problem, "correct the file") from None
+    if data is None:
+        raise BadInput(where, None, None, "is empty", "copy a file of the same kind from env/ and fill it in")
+    if not isinstance(data, dict):
+        problem = f"must be a mapping at the top, not {type(data).__name__}"
+        raise BadInput(where, None, None, problem, "write 'key: value' lines")
+    for key in data:
+        if not isinstance(key, str):
+            raise BadInput(where, str(key), data[key], "a key must be text", "put the key in quotes")
+    return data
+
+
+def load(model: type[Model], path: Path, root: Path) -> Model:
+    """Read and validate one file. Raises BadInput."""
+    where = shown(path, root)
+    return validate(model, read(path, where), where)
+
+
+def _text(path: Path, where: str) -> str:
+    try:
+        if path.is_dir():
+            raise BadInput(where, None, None, "is a folder, not a file", "name a YAML file")
+        if path.exists() and not path.is_file():
+            raise BadInput(where, None, None, "is not a regular file", "name a YAML file")
+        if path.exists() and path.stat().st_size > _LARGEST_BYTES:
+            raise BadInput(where, None, None, "is larger than 1 MB", "name a YAML file of the kit")
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput(where, None, None, "no such file", "check the name, or create the file") from None
+    except UnicodeDecodeError as bad:
+        problem = f"is not UTF-8 text (byte {bad.start})"
+        raise BadInput(where, None, None, problem, "save it as UTF-8 text") from None
+    except (OSError, ValueError) as bad:
+        reason = bad.strerror if isinstance(bad, OSError) else str(bad)
+        raise BadInput(where, None, None, f"cannot be read ({reason})", "check the path") from None

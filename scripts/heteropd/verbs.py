@@ -1,0 +1,188 @@
+"""The verbs: each joins the rooms in one direction, env -> plan -> run -> verdict, and returns an exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heteropd.cli import Words, root
+from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+
+if TYPE_CHECKING:
+    from heteropd.plan.model import Plan
+    from heteropd.topology import Context
+
+CASE_MEND = "case1 or case2, as in `nox -s plan -- case1`"
+
+
+def run(words: list[str]) -> int:
+    """Bring a case up and prove it: what `make case1` does. The topology stays up, whatever the verdict."""
+    code = up(words)
+    return code or validate([])
+
+
+def up(words: list[str]) -> int:
+    """Bring a case up and wait until it answers."""
+    from heteropd import topology
+
+    plan = _plan(Words(words).rest)
+    context = _context(plan)
+    topology.up(plan, context)
+    return EXIT_OK
+
+
+def plan(words: list[str]) -> int:
+    """Print what would run."""
+    from heteropd.plan import formats
+
+    parsed = Words(words, options=("format", "case"))
+    case = [parsed.options["case"]] if "case" in parsed.options else []
+    rendered = _plan([*case, *parsed.rest])
+    sys.stdout.write(formats.render(rendered, parsed.options.get("format", "table")))
+    return EXIT_OK
+
+
+def validate(words: list[str]) -> int:
+    """Prove the running topology; 0 or 1."""
+    from heteropd import report
+    from heteropd import validate as room
+    from heteropd.topology import load
+
+    Words(words).none_left("validate")
+    context = _context()
+    running = load(context)
+    if running is None:
+        raise BadInput("validate", "topology", "none", "nothing is running", "`make case1` first")
+    verdict = room.run(running.plan, root(), context.clock, context.console)
+    paths = report.write(verdict, running.plan, context.state_dir / "reports")
+    report.show(verdict, running.plan, paths, context.console)
+    return EXIT_OK if verdict.passed else EXIT_FAILED
+
+
+def status(words: list[str]) -> int:
+    """Say what is running."""
+    from heteropd import topology
+
+    parsed = Words(words, flags=("json",))
+    parsed.none_left("status")
+    context = _context()
+    found = topology.status(context)
+    if "json" in parsed.flags:
+        sys.stdout.write(json.dumps(found.model_dump(mode="json"), indent=2) + "\n")
+    else:
+        found.show(context.console)
+    return EXIT_OK
+
+
+def logs(words: list[str]) -> int:
+    """Print or follow logs."""
+    from heteropd import topology
+
+    parsed = Words(words, flags=("follow",), options=("tail", "role"))
+    names = [*parsed.rest, *([parsed.options["role"]] if "role" in parsed.options else [])]
+    tail = parsed.options.get("tail", "50")
+    if not tail.isdigit():
+        raise BadInput("command line", "tail", tail, "is not a number of lines", "tail=50")
+    if len(names) > 1:
+        raise BadInput("command line", "role", " ".join(names), "is more than one role", "name one, or none for all")
+    topology.logs(_context(), names[0] if names else None, follow="follow" in parsed.flags, tail=int(tail))
+    return EXIT_OK
+
+
+def down(words: list[str]) -> int:
+    """End the topology."""
+    from heteropd import topology
+
+    Words(words).none_left("down")
+    context = _context()
+    topology.down(context).show(context.console)
+    return EXIT_OK
+
+
+def prepare(words: list[str]) -> int:
+    """Make the stand-in engine's environment and the default model, without starting anything."""
+    Words(words).none_left("prepare")
+    _prepare()
+    return EXIT_OK
+
+
+def schema(words: list[str]) -> int:
+    """Write env/schema/*.json."""
+    from heteropd.spec import schema as room
+
+    Words(words).none_left("schema")
+    room.export(root() / "env" / "schema")
+    return EXIT_OK
+
+
+def clean(words: list[str]) -> int:
+    """Remove .nox and .heteropd; refuses while something runs."""
+    from heteropd.topology import load
+
+    Words(words).none_left("clean")
+    context = _context()
+    if load(context) is not None:
+        raise BadInput("clean", "topology", "running", "would lose its state", "`make down` first")
+    for folder in (context.state_dir, root() / ".nox"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return EXIT_OK
+
+
+def help_(words: list[str]) -> int:
+    """List the verbs."""
+    del words
+    for name, verb in VERBS.items():
+        sys.stdout.write(f"  {name:<10}{(verb.__doc__ or '').splitlines()[0]}\n")
+    return EXIT_OK
+
+
+def _plan(words: list[str]) -> Plan:
+    from heteropd.plan import make
+    from heteropd.spec.machine import probe
+
+    return make(words, root(), probe())
+
+
+def bench(words: list[str]) -> int:
+    """Measure bringup, router or engines."""
+    from heteropd import bench as room
+
+    what = [word.removeprefix("what=") for word in words]
+    _prepare()
+    return room.main(what, root())
+
+
+def _prepare() -> Path:
+    """Make the engine's environment and the default model; the model's folder."""
+    from heteropd.prepare import engine
+    from heteropd.seams import LocalRunner
+    from heteropd.spec import env
+
+    pins = env.load(root()).standin
+    runner = LocalRunner()
+    engine.ensure(pins, root(), runner, _say)
+    return engine.ensure_model(pins, root(), runner, _say)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "run": run,
+    "up": up,
+    "plan": plan,
+    "validate": validate,
+    "status": status,
+    "logs": logs,
+    "down": down,
+    "prepare": prepare,
+    "bench": bench,
+    "schema": schema,
+    "clean": clean,
+    "help": help_,
+}
