@@ -56,7 +56,8 @@ class Words:
     def none_left(self, verb: str) -> None:
         """Refuse words that the verb does not take."""
         if self.rest:
-            raise BadInput("command line", verb, " ".join(self.rest), "is not understood here", "leave it out")
+            left = " ".join(self.rest)
+            raise BadInput("command line", verb, left, "is not understood here", "leave it out")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _verb(words: list[str]) -> int:
-    from heteropd import verbs  # noqa: PLC0415 - lazy: `--help` must not load pydantic
+    from heteropd import verbs
 
     name = words.pop(0) if words else "help"
     found = verbs.VERBS.get(name)

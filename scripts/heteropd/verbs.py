@@ -1,8 +1,9 @@
-"""The verbs: each joins the rooms in one direction, env -> plan -> run -> verdict, and returns an exit status."""
+"""The verbs: each joins the rooms in one direction, env -> plan -> run -> verdict; returns an exit status."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from heteropd.plan.model import Plan
     from heteropd.topology import Context
 
-CASE_MEND = "case1 or case2, as in `nox -s plan -- case1`"
-
 
 def run(words: list[str]) -> int:
     """Bring a case up and prove it: what `make case1` does. The topology stays up, whatever the verdict."""
@@ -30,8 +29,9 @@ def up(words: list[str]) -> int:
     from heteropd import topology
 
     plan = _plan(Words(words).rest)
-    context = _context(plan)
-    topology.up(plan, context)
+    _refuse_what_cannot_run_yet(plan)
+    model = _prepare()
+    topology.up(plan, _context(model))
     return EXIT_OK
 
 
@@ -88,8 +88,10 @@ def logs(words: list[str]) -> int:
     if not tail.isdigit():
         raise BadInput("command line", "tail", tail, "is not a number of lines", "tail=50")
     if len(names) > 1:
-        raise BadInput("command line", "role", " ".join(names), "is more than one role", "name one, or none for all")
-    topology.logs(_context(), names[0] if names else None, follow="follow" in parsed.flags, tail=int(tail))
+        said = " ".join(names)
+        raise BadInput("command line", "role", said, "is more than one role", "name one, or none for all")
+    role = names[0] if names else None
+    topology.logs(_context(), role, follow="follow" in parsed.flags, tail=int(tail))
     return EXIT_OK
 
 
@@ -145,6 +147,33 @@ def _plan(words: list[str]) -> Plan:
     from heteropd.spec.machine import probe
 
     return make(words, root(), probe())
+
+
+def _refuse_what_cannot_run_yet(plan: Plan) -> None:
+    """The process runtime on this machine is what exists; everything else can be planned and printed."""
+    if plan.runtime != "process" or not plan.standin:
+        raise BadInput(
+            "command line", "runtime", plan.runtime,
+            "hosts and containers can be planned but not started by this version",
+            f"print scripts to run there: nox -s plan -- {plan.case} --format bash …, or leave out hosts=",
+        )  # fmt: skip
+
+
+def _context(model: Path | None = None) -> Context:
+    from rich.console import Console
+
+    from heteropd.prepare import engine
+    from heteropd.spec import env
+    from heteropd.topology import Context
+
+    pins = env.load(root()).standin
+    return Context(
+        root=root(),
+        console=Console(),
+        engine_python=engine.environment(pins).python(root()),
+        model_dir=lambda source: model if model and source.startswith("package:") else source,
+        state_dir=Path(os.environ.get("HETEROPD_STATE_DIR", root() / ".heteropd")),
+    )
 
 
 def bench(words: list[str]) -> int:

@@ -47,10 +47,12 @@ class Ports(_Frozen):
 
 
 class ContainerPlan(_Frozen):
-    """Container arguments for the docker runtime, as ``docker run`` would take them, in order."""
+    """Container arguments for the docker runtime, as ``docker run`` would take them, in order: ``args``, then
+    ``device_args`` (what hands the accelerator to the container)."""
 
     image: str
     args: list[str]
+    device_args: list[str] = Field(default_factory=list)
 
 
 class HostPlan(_Frozen):

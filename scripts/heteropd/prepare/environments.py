@@ -22,13 +22,13 @@ class Environment:
     """A virtual environment under ``.nox/`` and the locks that fill it.
 
     ``special_lock`` holds packages that PyPI has not (PyTorch's CPU build): they are looked for in the wheel
-    folders that pip's configuration names, then on ``special_index``.
+    folders that pip's configuration names, then on ``special_index`` alone.
     """
 
     name: str
     locks: tuple[str, ...]
     special_lock: str | None = None
-    special_index: str | None = None
+    special_index: str = ""
 
     def path(self, root: Path) -> Path:
         return root / ".nox" / self.name
@@ -103,13 +103,14 @@ def _special(
     environment: Environment, root: Path, runner: Runner, install: list[str], env: dict[str, str]
 ) -> None:
     lock = ["--require-hashes", "-r", str(root / str(environment.special_lock))]
-    if "UV_FIND_LINKS" in env:
-        offline = runner.run([*install, "--no-index", *lock], env=env, timeout_s=600)
-        if offline.code == 0:
-            return
-    index = str(environment.special_index)
-    only_there = {name: value for name, value in env.items() if name not in ("UV_INDEX", "UV_DEFAULT_INDEX")}
-    _must(runner, [*install, "--default-index", index, *lock], only_there)
+    if (
+        "UV_FIND_LINKS" in env
+        and runner.run([*install, "--no-index", *lock], env=env, timeout_s=600).code == 0
+    ):
+        return
+    # An extra index would be asked for torch as well.
+    alone = {name: value for name, value in env.items() if name not in ("UV_INDEX", "UV_DEFAULT_INDEX")}
+    _must(runner, [*install, "--default-index", environment.special_index, *lock], alone)
 
 
 def _must(runner: Runner, argv: list[str], env: dict[str, str]) -> None:

@@ -53,7 +53,7 @@ def from_pydantic(found: ValidationError, model: type[BaseModel], where: str) ->
         problem, mend = "unknown key", did_you_mean(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]))
     elif first["type"] == "missing":
         value, problem, mend = None, "missing", f"add '{first['loc'][-1]}:' to it"
-    return BadInput(where, field if field is not None else "(all)", value, problem, mend)
+    return BadInput(where, field, value, problem, mend)
 
 
 def _explained(kind: str, context: Mapping[str, Any], message: str) -> tuple[str, str]:

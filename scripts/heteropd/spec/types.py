@@ -59,7 +59,8 @@ EnvName = Annotated[
     str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
 ]
 Name = Annotated[
-    str, _matching(r"[a-z0-9][a-z0-9._-]*", "is not a name", "use lower-case letters, digits, '.', '_' and '-'")
+    str,
+    _matching(r"[a-z0-9][a-z0-9._-]*", "is not a name", "use lower-case letters, digits, '.', '_' and '-'"),
 ]
 Address = Annotated[
     str,

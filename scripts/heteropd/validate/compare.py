@@ -108,8 +108,16 @@ def floor_of(pairs: Iterable[Comparison], dtype: str, noise: Noise, limits: Limi
     used = [pair for pair in pairs if pair.known]
     distances = sorted(value for pair in used for value in pair.known)
     if not distances:
-        return Floor(dtype=dtype, probes=0, positions=0, median=None, p90=None, maximum=None,
-                     position_bound=None, run_bound=None)
+        return Floor(
+            dtype=dtype,
+            probes=0,
+            positions=0,
+            median=None,
+            p90=None,
+            maximum=None,
+            position_bound=None,
+            run_bound=None,
+        )
     middle, top = run_statistic(used), distances[-1]
     assert middle is not None
     return Floor(

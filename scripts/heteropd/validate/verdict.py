@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 Status = Literal["PASS", "FAIL", "SKIP"]
 Group = Literal["connectivity", "identity", "moved", "integrity"]
 Outcome = Literal["equal", "tie", "far", "diverged", "unknown", "error"]
-Evidence = dict[str, str | int | float | bool | None | list[int] | list[float] | list[str]]
+Evidence = dict[str, str | int | float | bool | list[int] | list[float] | list[str] | None]
 
 STANDIN_NOTE = (
     "STAND-IN RUN: at least one role ran on this machine's CPU in place of its accelerator. It proves the software "
@@ -121,7 +121,9 @@ class Verdict(_Frozen):
     def headline(self) -> str:
         """One line for the terminal, honest about what the engines ran on."""
         ran = "CPU STAND-IN, not the hardware" if self.standin else "on hardware"
-        counts = {status: sum(one.status == status for one in self.checks) for status in ("PASS", "FAIL", "SKIP")}
+        counts = {
+            status: sum(one.status == status for one in self.checks) for status in ("PASS", "FAIL", "SKIP")
+        }
         text = f"{self.result} {self.case} ({ran}): " + ", ".join(f"{n} {s}" for s, n in counts.items() if n)
         first = next(iter(self.failures()), None)
         return f"{text}; first failure {first.id}: {first.says}" if first else text

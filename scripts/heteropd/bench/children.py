@@ -1,0 +1,136 @@
+"""The processes of one benchmark: marked, watched, and ended by identity whatever happens to us."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import psutil
+
+from heteropd.bench.lab import Lab
+from heteropd.errors import KitError
+from heteropd.runtime import ending, guard, shared_memory
+from heteropd.runtime.environment import child_environment
+from heteropd.runtime.family import mark, marked
+from heteropd.runtime.identity import Identity, alive, identify
+
+GRACE_S = 5.0
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that a benchmark started, and where it writes."""
+
+    name: str
+    process: Identity
+    log: Path
+
+    def tail(self, lines: int = 15) -> list[str]:
+        """Its last lines."""
+        return self.log.read_text(errors="replace").splitlines()[-lines:]
+
+    def cpu_s(self) -> float:
+        """CPU seconds that it and its living children have used; 0 when it is gone."""
+        try:
+            top = psutil.Process(self.process.pid)
+            return sum(sum(one.cpu_times()[:2]) for one in [top, *top.children(recursive=True)])
+        except psutil.Error:
+            return 0.0
+
+
+class Children:
+    """Starts processes and ends them all when the ``with`` block ends; a guard does it when we cannot."""
+
+    def __init__(self, name: str, lab: Lab) -> None:
+        self.folder, self._runner, self.clock = lab.folder(name).resolve(), lab.runner, lab.clock
+        self._id = uuid4().hex[:12]
+        self._started: list[Child] = []
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        guard.start(self.folder, self._id, self._runner, os.environ, orphan_ends=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+        guard.stop(self.folder, self._id)
+
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        places: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start one process; its log is ``NAME.log`` in the folder.
+
+        The child's environment is ours, less what would change an engine, plus ``env`` (see
+        `heteropd.runtime.environment`). Raises KitError when the program is missing.
+        """
+        log = self.folder / f"{name}.log"
+        log.unlink(missing_ok=True)
+        extra = {**mark(self._id, self.folder), "PYTHONUNBUFFERED": "1", "SPT_NOENV": "1"}
+        variables = child_environment(env or {}, os.environ, places or {}, extra, ["127.0.0.1"]).variables
+        try:
+            pid = self._runner.spawn(argv, env=variables, log=log, cwd=self.folder)
+        except OSError as problem:
+            raise KitError(f"bench: {argv[0]} cannot be run ({problem.strerror})") from None
+        process = identify(pid)
+        if process is None:
+            raise KitError(f"bench: {name} ended at once; see {log}")
+        child = Child(name, process, log)
+        self._started.append(child)
+        return child
+
+    def forget(self, child: Child) -> None:
+        """Stop expecting a child to live: it was meant to end."""
+        self._started.remove(child)
+
+    def check(self) -> None:
+        """Raise KitError with the last line of a child that has died."""
+        for child in self._started:
+            if not alive(child.process):
+                last = (child.tail(1) or ["it wrote nothing"])[-1]
+                raise KitError(f"bench: {child.name} died: {last} (all of it: {child.log})")
+
+    def end(self) -> None:
+        """End everything that was started and remove shared memory that nobody uses any more."""
+        segments = shared_memory.segments(one.pid for one in self._marked())
+        left = ending.end(self._marked, self.clock, GRACE_S).survivors
+        shared_memory.remove_unused(segments)
+        for child in self._started:
+            _reap(child.process.pid)
+        self._started.clear()
+        if left:
+            raise KitError(f"bench: processes would not end: {', '.join(str(one.pid) for one in left)}")
+
+    def _marked(self) -> set[Identity]:
+        return marked(self.folder, self._id)
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of loopback that nothing listens on now. They are not reserved: use them soon."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return

@@ -1,0 +1,78 @@
+"""The engines of a plan as bare processes, side by side, without the kit around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from heteropd.bench.children import Child, Children, free_ports
+from heteropd.errors import KitError
+from heteropd.plan import make
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.runtime.environment import child_argv
+from heteropd.spec.machine import probe
+
+READY_LIMIT_S = 600.0
+_LOOK_S = 0.1
+
+
+def plan_on_free_ports(case: str, root: Path) -> Plan:
+    """The case's plan for this machine, on HTTP ports that are free now. Raises BadInput."""
+    words = [
+        f"{name}={port}"
+        for name, port in zip(("port", "prefill_port", "decode_port"), free_ports(3), strict=True)
+    ]
+    return make([case, *words], root, probe())
+
+
+def start(roles: Sequence[RolePlan], children: Children, places: dict[str, str]) -> list[Child]:
+    """Start engines at the same time, with the plan's own argument lists and environment."""
+    return [children.start(one.name, child_argv(one.argv, places), one.env, places) for one in roles]
+
+
+def until_healthy(roles: Sequence[RolePlan], children: Children) -> None:
+    """Return when every engine answers on its health path. Raises KitError when one dies or is late."""
+    clock = children.clock
+    waiting, deadline = list(roles), clock.now() + READY_LIMIT_S
+    with httpx.Client(trust_env=False, timeout=2) as client:
+        while waiting:
+            children.check()
+            waiting = [one for one in waiting if not _answers(client, one)]
+            if waiting and clock.now() > deadline:
+                raise KitError(f"bench: {waiting[0].name} is not healthy after {READY_LIMIT_S:g} s")
+            clock.sleep(_LOOK_S)
+
+
+def disaggregated(plan: Plan, prompt: str, max_tokens: int = 1) -> dict[str, Any]:
+    """One request as a router would send it: the prefill engine, then the decode engine with its blocks.
+
+    Returns the decode engine's answer. Raises KitError.
+    """
+    prefill, decode = plan.of("prefill")[0], plan.of("decode")[0]
+    request = {"model": plan.model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
+    keep = {"do_remote_decode": True, "do_remote_prefill": False}
+    unknown = dict.fromkeys(("remote_engine_id", "remote_block_ids", "remote_host", "remote_port"))
+    first = _complete(prefill, {**request, "max_tokens": 1, "kv_transfer_params": {**keep, **unknown}})
+    if not first.get("kv_transfer_params"):
+        raise KitError(f"bench: {prefill.name} kept no KV blocks for the decode engine")
+    return _complete(decode, {**request, "kv_transfer_params": first["kv_transfer_params"]})
+
+
+def _complete(role: RolePlan, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer = httpx.post(f"{role.url}/v1/completions", json=request, trust_env=False, timeout=120)
+        answer.raise_for_status()
+    except httpx.HTTPError as problem:
+        raise KitError(f"bench: {role.name} answers no completion: {problem}") from None
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _answers(client: httpx.Client, role: RolePlan) -> bool:
+    try:
+        return client.get(role.url + role.health_path).is_success
+    except httpx.HTTPError:
+        return False

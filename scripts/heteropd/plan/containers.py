@@ -1,0 +1,34 @@
+"""Container arguments, where the docker runtime will run the plan."""
+
+from __future__ import annotations
+
+from heteropd.plan.model import ContainerPlan
+from heteropd.plan.template import fill
+from heteropd.spec.env import Env
+from heteropd.spec.parameters import Request
+
+
+def engine_container(platform: str, variant: str, request: Request, env: Env) -> ContainerPlan | None:
+    """Arguments as ``docker run`` takes them; None for the process runtime."""
+    if request.parameters.runtime != "docker":
+        return None
+    security = request.parameters.security
+    container = env.platforms[platform].container
+    args = container.args
+    if args is None:
+        args = list(env.defaults.containers.args[security])
+        args += container.least_args if security == "least" else []
+    image = _image(platform, variant, request, env)
+    return ContainerPlan(image=image, args=args, device_args=container.device_args)
+
+
+def router_container(variant: str, request: Request, env: Env) -> ContainerPlan | None:
+    """The router needs the host's network and no privileges."""
+    if request.parameters.runtime != "docker":
+        return None
+    return ContainerPlan(image=_image("router", variant, request, env), args=["--net=host"])
+
+
+def _image(platform: str, variant: str, request: Request, env: Env) -> str:
+    fields = {"platform": platform, "pins": request.parameters.pins, "variant": variant}
+    return fill(env.defaults.containers.image, fields, "env/defaults.yaml")

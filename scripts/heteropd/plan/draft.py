@@ -1,0 +1,186 @@
+"""Renders a request into a plan that no rule has looked at yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from heteropd.errors import BadInput
+from heteropd.plan import geometry
+from heteropd.plan.engines import EngineSpec, render_engine
+from heteropd.plan.model import HostPlan, KVGeometry, Note, Plan, RolePlan
+from heteropd.plan.router import render_router
+from heteropd.spec.cases import EngineCase
+from heteropd.spec.env import Env, pick
+from heteropd.spec.machine import Machine
+from heteropd.spec.parameters import Request
+from heteropd.spec.pins import Pins, StandinPins
+from heteropd.spec.types import EngineRole, PlatformName
+
+LOCAL = HostPlan(name="local", address="127.0.0.1")
+
+ENGINE_ROLES: tuple[EngineRole, EngineRole] = ("prefill", "decode")
+
+
+def draft(request: Request, env: Env, machine: Machine) -> Plan:
+    """The plan as rendered. Pure. Raises BadInput for names that lead nowhere."""
+    case = env.cases[request.case]
+    asked = request.parameters
+    pins = pick("pins", asked.pins, env.pins, request.origins["pins"])
+    engines = {"prefill": case.prefill, "decode": case.decode}
+    runs_on = {role: _runs_on(engine.platform, request, env, pins) for role, engine in engines.items()}
+    agreed = (
+        geometry.agreed_block_size(asked.prefill_block_size, asked.decode_block_size)
+        if case.prefill.convert_on_save
+        else None
+    )
+    kv = _geometries(request, env, case.decode, agreed)
+    variant = asked.variant
+    if variant == "auto":
+        variant = geometry.choose_variant(pins, geometry.needs(kv["prefill"], kv["decode"]))
+    pick("variant", variant, pins.variants, request.origins["variant"])
+    model = _model(request, pins)
+    hosts = {role: _host(engine.platform, request) for role, engine in engines.items()}
+    side_channels = _side_channels(hosts, request, env)
+    cores = _divide(machine.cores)
+    rendered = [
+        render_engine(
+            EngineSpec(
+                role=role,
+                case=engines[role],
+                runs_on=runs_on[role],
+                host=hosts[role],
+                port=getattr(asked, f"{role}_port"),
+                side_channel=side_channels[role],
+                kv=kv[role],
+                agreed=agreed,
+                variant=variant,
+                model=model.source,
+                served_name=model.name,
+                cores=cores[role] if runs_on[role] == "cpu" else [],
+            ),
+            request,
+            env,
+            pins,
+        )
+        for role in ENGINE_ROLES
+    ]
+    router = render_router(rendered, _router_host(request), variant, request, env)
+    return Plan(
+        case=request.case,
+        pins=asked.pins,
+        variant=variant,
+        runtime=asked.runtime,
+        model=model.name,
+        model_source=asked.model,
+        parameters=asked.model_dump(include=set(type(asked).model_fields) - {"variant"})
+        | {"variant": variant},
+        agreed_block_size=agreed,
+        roles=[*rendered, router],
+        notes=_notes(rendered, pins, machine),
+    )
+
+
+@dataclass(frozen=True)
+class _Model:
+    name: str
+    source: str
+
+
+def _model(request: Request, pins: Pins) -> _Model:
+    """The name that requests carry, and what the engine's command says to load."""
+    asked = request.parameters.model
+    if not asked.startswith("package:"):
+        return _Model(asked, asked)
+    where = request.origins["model"]
+    if not isinstance(pins, StandinPins):
+        problem = "model packages are for stand-ins"
+        raise BadInput(where, "model", asked, problem, "give a hub id or a folder on the hosts")
+    if asked != f"package:{pins.model.package}":
+        problem = "is not the pinned model package"
+        raise BadInput(where, "model", asked, problem, f"use package:{pins.model.package}")
+    return _Model(pins.model.served_name, "${MODEL_DIR}")
+
+
+def _runs_on(platform: PlatformName, request: Request, env: Env, pins: Pins) -> PlatformName:
+    chosen: PlatformName = platform
+    if request.standin:
+        if platform not in env.standins.platforms:
+            known = ", ".join(env.standins.platforms)
+            raise BadInput(
+                "env/standins.yaml", "platforms", platform, "has no stand-in", f"add one; there are: {known}"
+            )
+        chosen = env.standins.platforms[platform].platform
+    if chosen not in env.platforms:
+        raise BadInput("env/platforms", None, None, f"has no file for {chosen!r}", f"add {chosen}.yaml")
+    if chosen not in pins.platforms:
+        fitting = [name for name, one in env.pins.items() if chosen in one.platforms]
+        mend = f"use pins={fitting[0]}" if fitting else "add a pin set"
+        if request.hosts is None:
+            mend += ", or give hosts=FILE for real hardware"
+        problem = f"has no pins for {chosen!r}, on which {platform} runs here"
+        raise BadInput(request.origins["pins"], "pins", request.parameters.pins, problem, mend)
+    return chosen
+
+
+def _geometries(request: Request, env: Env, decode: EngineCase, agreed: int | None) -> dict[str, KVGeometry]:
+    asked = request.parameters
+    prefill = geometry.prefill_geometry(asked.prefill_kv_layout, asked.prefill_block_size, convert_to=agreed)
+    permute = env.platforms[decode.platform].kv_transfer.enable_permute_local_kv is not None
+    return {
+        "prefill": prefill,
+        "decode": geometry.decode_geometry(
+            asked.decode_kv_layout, asked.decode_block_size, prefill, may_permute=permute
+        ),
+    }
+
+
+def _host(platform: PlatformName, request: Request) -> HostPlan:
+    if request.hosts is None:
+        return LOCAL
+    where = request.hosts_file or "hosts"
+    if platform not in request.hosts.platforms:
+        problem = f"names no host for {platform!r}, which {request.case} needs"
+        raise BadInput(where, "platforms", request.hosts.platforms, problem, f"add '{platform}: HOST'")
+    name = request.hosts.platforms[platform]
+    host = request.hosts.hosts[name]
+    return HostPlan(name=name, address=host.address, ssh=host.ssh)
+
+
+def _router_host(request: Request) -> HostPlan:
+    if request.hosts is None or request.hosts.router is None:
+        return LOCAL
+    host = request.hosts.hosts[request.hosts.router]
+    return HostPlan(name=request.hosts.router, address=host.address, ssh=host.ssh)
+
+
+def _side_channels(hosts: dict[str, HostPlan], request: Request, env: Env) -> dict[str, int]:
+    """The default on every host; the next port for a second engine on the same host."""
+    ports: dict[str, int] = {}
+    used: dict[str, int] = {}
+    for role in ENGINE_ROLES:
+        additions = request.hosts.roles.get(role) if request.hosts else None
+        index = used.get(hosts[role].name, 0)
+        used[hosts[role].name] = index + 1
+        given = additions.side_channel_port if additions else None
+        ports[role] = given or env.defaults.ports.side_channel + index
+    return ports
+
+
+def _divide(cores: list[int]) -> dict[str, list[int]]:
+    """Half of the cores for each engine; one core is shared, for there is nothing to divide."""
+    if len(cores) == 1:
+        return {"prefill": cores, "decode": cores}
+    half = len(cores) // 2
+    return {"prefill": cores[:half], "decode": cores[half:]}
+
+
+def _notes(engines: list[RolePlan], pins: Pins, machine: Machine) -> list[Note]:
+    notes = [Note(rule=None, text=text) for text in pins.caveats]
+    if any(engine.standin for engine in engines):
+        text = "CPU stand-ins take the accelerators' places: this shows the software path, not the hardware."
+        notes.insert(0, Note(rule=None, text=text))
+        if len(machine.cores) == 1:
+            notes.append(
+                Note(rule=None, text="Both engines share this machine's one core; expect it to be slow.")
+            )
+    return notes

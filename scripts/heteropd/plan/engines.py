@@ -1,0 +1,121 @@
+"""Renders one engine: environment, command, container."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from heteropd.plan.containers import engine_container
+from heteropd.plan.model import HostPlan, KVGeometry, Ports, RolePlan
+from heteropd.plan.template import fill_all, fill_env
+from heteropd.spec.cases import EngineCase
+from heteropd.spec.env import Env
+from heteropd.spec.hosts import RoleAdditions
+from heteropd.spec.parameters import Request
+from heteropd.spec.pins import Pins
+from heteropd.spec.types import EngineRole, PlatformName
+
+SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What is decided about an engine before it is rendered. ``agreed`` is in tokens."""
+
+    role: EngineRole
+    case: EngineCase
+    runs_on: PlatformName
+    host: HostPlan
+    port: int
+    side_channel: int
+    kv: KVGeometry
+    agreed: int | None
+    variant: str
+    model: str
+    served_name: str
+    cores: list[int]
+
+
+def render_engine(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> RolePlan:
+    """The engine with everything its command needs. Raises BadInput for a template's unknown field."""
+    platform = env.platforms[spec.runs_on]
+    additions = (request.hosts.roles.get(spec.role) if request.hosts else None) or RoleAdditions()
+    return RolePlan(
+        name=f"{spec.role}-0",
+        role=spec.role,
+        platform=spec.case.platform,
+        runs_on=spec.runs_on,
+        host=spec.host,
+        env=_environment(spec, request, env, pins) | additions.env,
+        argv=_command(spec, request, env) + additions.args,
+        ports=Ports(api=spec.port, side_channel=spec.side_channel),
+        kv=spec.kv,
+        dtype=platform.dtype,
+        cores=spec.cores,
+        container=engine_container(spec.runs_on, spec.variant, request, env),
+        health_path=platform.health_path,
+    )
+
+
+def _fields(spec: EngineSpec, request: Request, env: Env) -> dict[str, str | int]:
+    return {
+        "model": spec.model,
+        "served_name": spec.served_name,
+        "bind": env.defaults.bind["local" if request.hosts is None else "remote"],
+        "address": spec.host.address,
+        "port": spec.port,
+        "side_channel_port": spec.side_channel,
+        "kv_layout": spec.kv.layout,
+        "block_size": spec.kv.block_size,
+        "cores": ",".join(map(str, spec.cores)),
+    }
+
+
+def _environment(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> dict[str, str]:
+    platform = env.platforms[spec.runs_on]
+    fields = _fields(spec, request, env)
+    where = f"env/platforms/{spec.runs_on}.yaml"
+    rendered: dict[str, str] = {}
+    if platform.accelerator:
+        rendered |= fill_env(env.defaults.engines.env, fields, "env/defaults.yaml")
+        if spec.side_channel != env.defaults.ports.side_channel:
+            rendered[SIDE_CHANNEL_PORT] = str(spec.side_channel)
+    rendered |= fill_env(platform.env, fields, where)
+    if request.hosts is None and _is_local(spec.model):
+        rendered |= platform.local_model_env
+    return rendered | pins.added_env(spec.runs_on, spec.role)
+
+
+def _command(spec: EngineSpec, request: Request, env: Env) -> list[str]:
+    platform = env.platforms[spec.runs_on]
+    fields = _fields(spec, request, env)
+    argv: list[str] = []
+    if platform.accelerator:
+        argv += fill_all(env.defaults.engines.argv, fields, "env/defaults.yaml")
+    argv += fill_all(platform.argv, fields, f"env/platforms/{spec.runs_on}.yaml")
+    if not spec.case.prefix_caching:
+        argv.append("--no-enable-prefix-caching")
+    return [*argv, "--kv-transfer-config", json.dumps(_kv_transfer(spec, env))]
+
+
+def _kv_transfer(spec: EngineSpec, env: Env) -> dict[str, Any]:
+    platform = env.platforms[spec.runs_on]
+    standin = env.standins.platforms[spec.case.platform] if spec.runs_on != spec.case.platform else None
+    permute = platform.kv_transfer.enable_permute_local_kv
+    if standin and env.platforms[spec.case.platform].kv_transfer.enable_permute_local_kv is not None:
+        permute = True
+    extra: dict[str, Any] = {"enforce_handshake_compat": False}
+    if spec.agreed is not None:
+        extra["agreed_block_size"] = spec.agreed
+    config: dict[str, Any] = {"kv_connector": "NixlConnector"}
+    if standin and spec.kv.convert_on_save:
+        config = {"kv_connector": standin.connector, "kv_connector_module_path": standin.connector_module}
+    config |= {"kv_role": "kv_both", "kv_buffer_device": platform.kv_transfer.kv_buffer_device}
+    if permute is not None:
+        config["enable_permute_local_kv"] = permute
+    return config | {"kv_connector_extra_config": extra}
+
+
+def _is_local(model: str) -> bool:
+    return model.startswith(("/", "${"))

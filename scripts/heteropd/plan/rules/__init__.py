@@ -1,0 +1,37 @@
+"""Rules that a plan must keep. A broken ``refuse`` rule stops it (exit 2); a ``warn`` rule leaves a note.
+
+Numbers up to 39 follow the kit's catalogue of known failures; docs/rules.md explains every rule.
+"""
+
+from __future__ import annotations
+
+from heteropd.errors import BadInput
+from heteropd.plan.model import Note, Plan
+from heteropd.plan.rules import addresses, blocks, connector, pinned, transports
+from heteropd.plan.rules.base import Context, Finding, Rule
+from heteropd.spec.env import Env
+from heteropd.spec.parameters import Request
+
+__all__ = ["RULES", "Context", "Finding", "Rule", "apply"]
+
+RULES: tuple[Rule, ...] = tuple(
+    sorted(
+        [*transports.RULES, *addresses.RULES, *blocks.RULES, *connector.RULES, *pinned.RULES],
+        key=lambda rule: rule.id,
+    )
+)
+
+
+def apply(plan: Plan, request: Request, env: Env) -> Plan:
+    """The plan with a note for every warning. Raises BadInput, naming the rule, for the first refusal."""
+    context = Context(plan, request, env)
+    notes = list(plan.notes)
+    for rule in RULES:
+        found = rule.check(context)
+        if found is None:
+            continue
+        if rule.severity == "refuse":
+            raise BadInput(found.where, found.field, found.value, f"{rule.id}: {found.problem}", found.mend)
+        text = f"{found.where}: {found.field}: {found.value}: {found.problem}; {found.mend}"
+        notes.append(Note(rule=rule.id, text=" ".join(text.split())))
+    return plan.model_copy(update={"notes": notes})

@@ -1,0 +1,104 @@
+"""Addresses and ports: whether the roles can find each other."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from heteropd.plan.rules.base import Context, Engine, Finding, Rule, first
+
+SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
+
+
+def _side_channel_host(context: Context) -> Finding | None:
+    return first([_engine_side_channel(engine, context) for engine in context.engines])
+
+
+def _engine_side_channel(engine: Engine, context: Context) -> Finding | None:
+    announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
+    address = engine.plan.host.address
+    elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
+    if elsewhere and _nowhere_else(announced):
+        problem = f"means another machine to {', '.join(elsewhere)}, which must fetch KV metadata from it"
+        return engine.env_finding(SIDE_CHANNEL_HOST, problem, "give the host the address that its peers use")
+    if announced != address:
+        problem = f"is not this host's address, {address}"
+        return engine.env_finding(
+            SIDE_CHANNEL_HOST, problem, "leave it out of the additions: the kit sets it"
+        )
+    return None
+
+
+def _nowhere_else(address: str) -> bool:
+    """True for an address that means the machine itself, or every interface of it."""
+    if address.rstrip(".").lower() in ("localhost", "localhost.localdomain"):
+        return True
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return parsed.is_loopback or parsed.is_unspecified
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One port in use. ``parameter`` is what the user gives it by, where it is a parameter."""
+
+    text: str
+    parameter: str | None
+
+
+def _port_clash(context: Context) -> Finding | None:
+    taken: dict[tuple[str, int], _Use] = {}
+    for role in context.plan.roles:
+        for use, port in role.ports.all().items():
+            parameter = None
+            if use == "api":
+                parameter = "port" if role.role == "router" else f"{role.role}_port"
+            one = _Use(f"the {use.replace('_', '-')} port of {role.name}", parameter)
+            other = taken.setdefault((role.host.address, port), one)
+            if other is not one:
+                return _clash(context, one, other, port)
+    return None
+
+
+def _clash(context: Context, one: _Use, other: _Use, port: int) -> Finding:
+    names = [use.parameter for use in (one, other) if use.parameter]
+    problem = f"is {other.text} and {one.text}, on one host"
+    if names:
+        return context.parameter(context.blame(*names), problem, "choose another port")
+    where = context.request.hosts_file or "env/defaults.yaml"
+    return Finding(where, "side_channel_port", port, problem, "choose another port")
+
+
+def _remote_process(context: Context) -> Finding | None:
+    remote = sorted({role.host.name for role in context.plan.roles if role.host.ssh})
+    if context.plan.runtime != "process" or not remote:
+        return None
+    problem = f"starts processes on this machine only, and {', '.join(remote)} is reached over ssh"
+    return context.parameter("runtime", problem, "use runtime=docker")
+
+
+RULES = [
+    Rule(
+        "P16-side-channel-host",
+        "an engine announces an address that its peers reach",
+        "refuse",
+        "NVIDIA/srt-slurm#158, ai-dynamo/dynamo#1327 (vLLM's default is localhost)",
+        _side_channel_host,
+    ),
+    Rule(
+        "P18-port-clash",
+        "no port of a host is used twice",
+        "refuse",
+        "vllm-project/vllm#20965, #25059",
+        _port_clash,
+    ),
+    Rule(
+        "P47-remote-process",
+        "the process runtime runs on this machine only",
+        "refuse",
+        "the kit's own limit",
+        _remote_process,
+    ),
+]

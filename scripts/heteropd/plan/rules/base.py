@@ -1,0 +1,161 @@
+"""What a rule is, and what it sees: the rendered plan, so that a user's additions count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from heteropd.plan.model import KVGeometry, Plan, RolePlan
+from heteropd.spec.env import Env
+from heteropd.spec.parameters import PRECEDENCE, Request
+from heteropd.spec.pins import Pins, Variant
+from heteropd.spec.platforms import Platform
+from heteropd.spec.types import PlatformName
+
+KV_TRANSFER = "--kv-transfer-config"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why a plan breaks a rule: the place, the field and value there, what is wrong, and the mend."""
+
+    where: str
+    field: str
+    value: object
+    problem: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine of the plan as its program will see it: the last of a repeated option counts."""
+
+    plan: RolePlan
+    platform: Platform
+    where: str
+
+    @property
+    def role(self) -> str:
+        return self.plan.role
+
+    @property
+    def platform_name(self) -> PlatformName:
+        return cast(PlatformName, self.plan.runs_on)
+
+    @property
+    def kv(self) -> KVGeometry:
+        assert self.plan.kv is not None, "every engine has a KV cache"
+        return self.plan.kv
+
+    def option(self, name: str) -> str | None:
+        """The value that the option ends up with, written ``--name value`` or ``--name=value``."""
+        found = None
+        for index, word in enumerate(self.plan.argv):
+            if word == name and index + 1 < len(self.plan.argv):
+                found = self.plan.argv[index + 1]
+            elif word.startswith(f"{name}="):
+                found = word.removeprefix(f"{name}=")
+        return found
+
+    def switched(self, on: str, off: str, default: bool) -> bool:
+        """Whether a pair of flags ends up on."""
+        state = default
+        for word in self.plan.argv:
+            state = {on: True, off: False}.get(word, state)
+        return state
+
+    @property
+    def kv_transfer(self) -> dict[str, Any] | None:
+        """The connector's configuration, or None where it is not a JSON object (rule P44 says so)."""
+        try:
+            config = json.loads(self.option(KV_TRANSFER) or "")
+        except ValueError:
+            return None
+        return config if isinstance(config, dict) else None
+
+    @property
+    def kv_extra(self) -> dict[str, Any]:
+        extra = (self.kv_transfer or {}).get("kv_connector_extra_config")
+        return extra if isinstance(extra, dict) else {}
+
+    def env_finding(self, name: str, problem: str, mend: str) -> Finding:
+        """A finding about one of the engine's variables."""
+        return Finding(self.where, f"{self.plan.name} {name}", self.plan.env.get(name), problem, mend)
+
+    def option_finding(self, name: str, value: object, problem: str, mend: str) -> Finding:
+        """A finding about one of the engine's options."""
+        return Finding(self.where, f"{self.plan.name} {name}", value, problem, mend)
+
+
+@dataclass(frozen=True)
+class Context:
+    """A rendered plan beside what it was rendered from."""
+
+    plan: Plan
+    request: Request
+    env: Env
+
+    @property
+    def pins(self) -> Pins:
+        return self.env.pins[self.plan.pins]
+
+    @property
+    def variant(self) -> Variant:
+        return self.pins.variants[self.plan.variant]
+
+    @property
+    def pins_file(self) -> str:
+        return f"env/pins/{self.plan.pins}.yaml"
+
+    @property
+    def prefill(self) -> Engine:
+        return self._engine(self.plan.of("prefill")[0])
+
+    @property
+    def decode(self) -> Engine:
+        return self._engine(self.plan.of("decode")[0])
+
+    @property
+    def engines(self) -> list[Engine]:
+        return [self.prefill, self.decode]
+
+    def on(self, platform: str) -> list[Engine]:
+        """The engines that really run on a platform (a stand-in runs on cpu)."""
+        return [engine for engine in self.engines if engine.plan.runs_on == platform]
+
+    def parameter(self, name: str, problem: str, mend: str) -> Finding:
+        """A finding about one of the user's parameters."""
+        value = getattr(self.request.parameters, name)
+        return Finding(self.request.origins[name], name, value, problem, mend)
+
+    def blame(self, *names: str) -> str:
+        """Of parameters that do not go together, the one that was given closest to the user."""
+        return max(reversed(names), key=lambda name: PRECEDENCE.index(self.request.layer(name)))
+
+    def _engine(self, role: RolePlan) -> Engine:
+        additions = self.request.hosts.roles if self.request.hosts else {}
+        where = f"env/platforms/{role.runs_on}.yaml"
+        if role.role in additions and self.request.hosts_file:
+            where = self.request.hosts_file
+        return Engine(role, self.env.platforms[role.runs_on], where)
+
+
+Check = Callable[[Context], Finding | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``refuse`` stops the plan, ``warn`` becomes a note; ``reference`` is where the failure is known from."""
+
+    id: str
+    title: str
+    severity: Literal["refuse", "warn"]
+    reference: str
+    check: Check
+
+
+def first(findings: list[Finding | None]) -> Finding | None:
+    """The first that was found."""
+    return next((one for one in findings if one is not None), None)

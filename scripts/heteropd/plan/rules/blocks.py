@@ -1,0 +1,156 @@
+"""KV blocks: whether the decode can turn what arrives into what it keeps."""
+
+from __future__ import annotations
+
+from heteropd.plan.geometry import able, missing, needs
+from heteropd.plan.rules.base import Context, Finding, Rule
+from heteropd.spec.pins import Capability
+
+
+def _block_order(context: Context) -> Finding | None:
+    wire, own = context.prefill.kv.wire_block_size, context.decode.kv.block_size
+    if wire <= own and own % wire == 0:
+        return None
+    problem = f"the decode's {own}-token block must be a whole number of the prefill's {wire}-token blocks"
+    converting = [name for name, case in context.env.cases.items() if case.prefill.convert_on_save]
+    mend = f"make decode_block_size a multiple of {wire}, or prefill_block_size smaller"
+    if converting:
+        mend += f" (in {', '.join(converting)} the prefill converts to the common block size)"
+    return context.parameter(context.blame("decode_block_size", "prefill_block_size"), problem, mend)
+
+
+def _block_multiple(context: Context) -> Finding | None:
+    for engine in context.engines:
+        multiple = engine.platform.block_multiple
+        if engine.kv.block_size % multiple:
+            problem = f"attention on {engine.plan.runs_on} takes multiples of {multiple} tokens"
+            return context.parameter(f"{engine.role}_block_size", problem, f"use a multiple of {multiple}")
+    return None
+
+
+def _layout(context: Context) -> Finding | None:
+    wire, own = context.prefill.kv.wire_layout, context.decode.kv.layout
+    if wire == own:
+        return None
+    if (wire, own) == ("NHD", "HND"):
+        problem = "a decode turns HND into NHD, never NHD into HND"
+        field = context.blame("decode_kv_layout", "prefill_kv_layout")
+        return context.parameter(field, problem, "use HND on the prefill, or NHD on both sides")
+    permute = (context.decode.kv_transfer or {}).get("enable_permute_local_kv")
+    if str(permute).lower() != "true":
+        problem = (
+            "takes the prefill's HND blocks only with enable_permute_local_kv, which this decode does not set"
+        )
+        return context.parameter("decode_kv_layout", problem, "use HND")
+    return None
+
+
+def _receives(context: Context) -> Finding | None:
+    return _converts_too_much(context, context.decode.plan.runs_on, "")
+
+
+def _original_receives(context: Context) -> Finding | None:
+    if not context.decode.plan.standin:
+        return None
+    return _converts_too_much(context, context.decode.plan.platform, "; only its stand-in does")
+
+
+def _converts_too_much(context: Context, platform: str, remark: str) -> Finding | None:
+    receives = context.env.platforms[platform].receives
+    wire, own = context.prefill.kv, context.decode.kv
+    if wire.wire_layout != own.layout and not receives.layout:
+        problem = f"a {platform} decode does not convert the layout of what it receives{remark}"
+        return context.parameter("decode_kv_layout", problem, f"use {wire.wire_layout}")
+    if wire.wire_block_size != own.block_size and not receives.block:
+        problem = f"a {platform} decode does not convert the block size of what it receives{remark}"
+        mend = f"use {wire.wire_block_size}, which is what the prefill presents"
+        return context.parameter("decode_block_size", problem, mend)
+    return None
+
+
+def _variant_receives(context: Context) -> Finding | None:
+    return _variant_lacks(context, tuple(name for name in _SAID if name != "prefill_conversion"))
+
+
+def _variant_converts(context: Context) -> Finding | None:
+    return _variant_lacks(context, ("prefill_conversion",))
+
+
+def _variant_lacks(context: Context, capabilities: tuple[Capability, ...]) -> Finding | None:
+    needed = [one for one in needs(context.prefill.kv, context.decode.kv) if one in capabilities]
+    lacking = missing(context.variant, needed)
+    if not lacking:
+        return None
+    platforms = {engine.platform_name for engine in context.engines}
+    others = able(context.pins.variants, lacking[0])
+    sets = [
+        name
+        for name, pins in context.env.pins.items()
+        if platforms <= set(pins.platforms) and able(pins.variants, lacking[0])
+    ]
+    mend = (
+        f"use variant={others[0]}" if others else f"use pins={sets[0]}" if sets else "make both sides equal"
+    )
+    problem = f"the variant of {context.plan.pins} does not do {_SAID[lacking[0]]}"
+    return Finding(context.request.origins["variant"], "variant", context.plan.variant, problem, mend)
+
+
+_SAID: dict[Capability, str] = {
+    "hetero_block_and_layout": "different block sizes and layouts at once",
+    "hetero_block": "different block sizes",
+    "hetero_block_nhd": "different block sizes in NHD on both sides",
+    "hetero_layout": "different layouts",
+    "prefill_conversion": "the conversion on save that this case asks of the prefill",
+}
+
+RULES = [
+    Rule(
+        "P21-block-order",
+        "a decode block is a whole number of the blocks that arrive",
+        "refuse",
+        'vllm-project/vllm#26744 ("nP > nD is not supported yet")',
+        _block_order,
+    ),
+    Rule(
+        "P22-layout",
+        "the decode keeps the layout that arrives, or permutes HND to NHD",
+        "refuse",
+        "vllm-project/vllm#26556",
+        _layout,
+    ),
+    Rule(
+        "P23-block-and-layout",
+        "the variant can do the difference that the sides have",
+        "refuse",
+        "vllm-project/vllm#30275",
+        _variant_receives,
+    ),
+    Rule(
+        "P41-block-multiple",
+        "block sizes are what attention takes",
+        "refuse",
+        "vLLM's attention backends",
+        _block_multiple,
+    ),
+    Rule(
+        "P42-receives",
+        "the decode's platform converts what arrives",
+        "refuse",
+        "measured on an H100 with vLLM 0.24 (docs/rules.md)",
+        _receives,
+    ),
+    Rule(
+        "P45-converts",
+        "the variant has the conversion that the prefill is asked for",
+        "refuse",
+        "vllm-project/vllm#30448, vllm-project/vllm-gaudi#867",
+        _variant_converts,
+    ),
+    Rule(
+        "P46-stand-in-receives",
+        "what the stand-in does, the accelerator does too",
+        "warn",
+        "measured on an H100 with vLLM 0.24 (docs/rules.md)",
+        _original_receives,
+    ),
+]

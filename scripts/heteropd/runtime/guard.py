@@ -1,0 +1,105 @@
+"""A watchman beside every bring-up: ends the topology when the kit is killed before it could.
+
+Needed because whoever runs the kit may be impatient: nox gives a session half a second between an
+interrupt and SIGKILL. It also tells the kit (SIGTERM) when the program that ran the kit has died, as nox
+does at once on SIGTERM.
+
+    python -m heteropd.runtime.guard STATE_DIR TOPOLOGY_ID KIT_PID KIT_TICKS PARENT_PID PARENT_TICKS
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import heteropd
+from heteropd.runtime.family import GUARD_MARK, mark, marked
+from heteropd.runtime.identity import Identity, alive, boot_id, identify, send
+from heteropd.runtime.sweep import Leftovers, ending_of, forget, recorded, sweep
+from heteropd.seams import Clock, Runner, SystemClock
+
+LOCK_FILE = "lock"
+_QUIET_S, _LOOKS = 0.1, 5
+_NOBODY = Identity(0, 0, "")
+
+
+def start(
+    state_dir: Path, topology_id: str, runner: Runner, environ: Mapping[str, str], *, orphan_ends: bool
+) -> Identity | None:
+    """Start the guard of a topology; it watches the calling process, and its parent if ``orphan_ends``."""
+    kit, parent = identify(os.getpid()), identify(os.getppid()) if orphan_ends else None
+    watched = [str(number) for one in (kit, parent or _NOBODY) if one for number in (one.pid, one.ticks)]
+    env = {**environ, **mark(topology_id, state_dir, GUARD_MARK)}
+    env["PYTHONPATH"] = str(Path(heteropd.__file__).parents[1])
+    argv = [sys.executable, "-m", __name__, str(state_dir), topology_id, *watched]
+    return identify(runner.spawn(argv, env=env, log=state_dir / "guard.log", cwd=state_dir))
+
+
+def stop(state_dir: Path, topology_id: str | None = None) -> None:
+    """End the guards of one topology or, for None, of all that ``state_dir`` ever had."""
+    for process in marked(state_dir, topology_id, variable=GUARD_MARK):
+        send(process, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(process.pid, 0)
+    (state_dir / "guard.log").unlink(missing_ok=True)
+
+
+def watch(kit: Identity, parent: Identity) -> None:
+    """Return when the kit is dead; pass on its parent's death as SIGTERM."""
+    poll = select.poll()
+    handles = {}
+    for process in (kit, parent):
+        with suppress(OSError):
+            handles[os.pidfd_open(process.pid)] = process
+    for handle in handles:
+        poll.register(handle, select.POLLIN)
+    while alive(kit):
+        for handle, _ in poll.poll(1000):
+            poll.unregister(handle)
+            if handles[handle] == parent:
+                send(kit, signal.SIGTERM)
+
+
+def main(argv: list[str], clock: Clock) -> None:
+    """Watch, then end what the kit did not."""
+    state_dir, topology_id = Path(argv[0]), argv[1]
+    kit_pid, kit_ticks, parent_pid, parent_ticks = map(int, argv[2:6])
+    watch(Identity(kit_pid, kit_ticks, boot_id()), Identity(parent_pid, parent_ticks, boot_id()))
+    state = recorded(state_dir)
+    ready = state.get("id") == topology_id and state.get("phase") == "up"
+    if ready and ending_of(state_dir) != topology_id:
+        return
+    leftovers = _leftovers(state) if state.get("id") == topology_id else Leftovers()
+    for _ in range(_LOOKS):
+        # The kit may have died between vfork and exec: such a child shows its mark a moment later.
+        sweep(state_dir, topology_id, clock, leftovers)
+        clock.sleep(_QUIET_S)
+    _forget_unless_busy(state_dir, topology_id)
+
+
+def _leftovers(state: Mapping[str, object]) -> Leftovers:
+    folders, segments = state.get("folders"), state.get("segments")
+    return Leftovers(
+        tuple(Path(one) for one in folders) if isinstance(folders, list) else (),
+        tuple(segments) if isinstance(segments, list) else (),
+    )
+
+
+def _forget_unless_busy(state_dir: Path, topology_id: str) -> None:
+    with (state_dir / LOCK_FILE).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        forget(state_dir, topology_id)
+        (state_dir / "guard.log").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:], SystemClock())

@@ -1,0 +1,81 @@
+"""Which process is meant: a pid alone is not enough, because the kernel gives it to somebody else later."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STATE, _START_TICKS = 0, 19  # fields 3 and 22 of /proc/PID/stat, counted after the name in parentheses
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process for as long as it lives. ``ticks`` is its start in clock ticks since the boot ``boot_id``:
+    unlike a time of day it does not move when the clock is set."""
+
+    pid: int
+    ticks: int
+    boot_id: str
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot."""
+    return _BOOT_ID.read_text().strip()
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of ``pid``, which may have exited but not been waited for; None when there is none."""
+    fields = _stat(pid)
+    return None if fields is None else Identity(pid, int(fields[_START_TICKS]), boot_id())
+
+
+def alive(process: Identity) -> bool:
+    """True while exactly this process exists and has not exited."""
+    fields = _stat(process.pid)
+    return (
+        fields is not None
+        and int(fields[_START_TICKS]) == process.ticks
+        and fields[_STATE] not in ("Z", "X")
+        and boot_id() == process.boot_id
+    )
+
+
+def send(process: Identity, signum: signal.Signals) -> bool:
+    """Signal exactly this process, never a later one with its pid. False when it is gone."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # Checked after the handle is open: from here on the handle cannot come to mean another process.
+        if not alive(process):
+            return False
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signum)
+        return True
+    finally:
+        os.close(handle)
+
+
+def started(process: Identity) -> datetime | None:
+    """When the process started, by the clock of today; None when it is gone."""
+    if not alive(process):
+        return None
+    with suppress(psutil.Error):
+        return datetime.fromtimestamp(psutil.Process(process.pid).create_time(), UTC)
+    return None
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,73 @@
+"""Everything that `env/` says, loaded and checked once, then passed along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from heteropd.errors import BadInput
+from heteropd.spec import yamlfile
+from heteropd.spec.cases import Case
+from heteropd.spec.defaults import Defaults, StandIns
+from heteropd.spec.hosts import Hosts
+from heteropd.spec.pins import Pins, PinSet, StandinPins
+from heteropd.spec.platforms import Platform
+from heteropd.spec.problems import did_you_mean
+from heteropd.spec.types import Data
+
+Model = TypeVar("Model", bound=Data)
+Item = TypeVar("Item")
+
+
+class Env(Data):
+    """The environment data of one repository, by name. A file's name is the name of what it holds."""
+
+    defaults: Defaults
+    standins: StandIns
+    cases: dict[str, Case]
+    platforms: dict[str, Platform]
+    accelerator_pins: dict[str, PinSet]
+    standin: StandinPins
+
+    @property
+    def pins(self) -> dict[str, Pins]:
+        """Every pin set; the stand-ins' is the one that env/standins.yaml names."""
+        return {**self.accelerator_pins, self.standins.defaults.pins: self.standin}
+
+
+def load(root: Path) -> Env:
+    """Load ``root/env``. Raises BadInput for the first file that is wrong or missing."""
+    folder = root / "env"
+    if not folder.is_dir():
+        raise BadInput(str(folder), None, None, "no such folder", "run this inside the kit's repository")
+    standins = yamlfile.load(StandIns, folder / "standins.yaml", root)
+    standin_pins = folder / "pins" / f"{standins.defaults.pins}.yaml"
+    return Env(
+        defaults=yamlfile.load(Defaults, folder / "defaults.yaml", root),
+        standins=standins,
+        cases=_folder(Case, folder / "cases", root),
+        platforms=_folder(Platform, folder / "platforms", root),
+        accelerator_pins=_folder(PinSet, folder / "pins", root, but=standin_pins),
+        standin=yamlfile.load(StandinPins, standin_pins, root),
+    )
+
+
+def load_hosts(path: Path, root: Path) -> Hosts:
+    """Load one hosts file. Raises BadInput."""
+    return yamlfile.load(Hosts, path, root)
+
+
+def pick(kind: str, name: str, known: dict[str, Item], where: str = "command line") -> Item:
+    """``known[name]``. Raises BadInput with the nearest known name."""
+    if name not in known:
+        raise BadInput(where, kind, name, f"no such {kind}", did_you_mean(name, known))
+    return known[name]
+
+
+def _folder(model: type[Model], folder: Path, root: Path, but: Path | None = None) -> dict[str, Model]:
+    files = [file for file in sorted(folder.glob("*.yaml")) if file != but]
+    if not files:
+        raise BadInput(
+            yamlfile.shown(folder, root), None, None, "holds no *.yaml file", "restore it from git"
+        )
+    return {file.stem: yamlfile.load(model, file, root) for file in files}

@@ -1,0 +1,84 @@
+"""What an engine needs on a platform, and what the platform's connector can do.
+
+Texts may hold ``{fields}`` that the renderer fills in: model, served_name, port, address, kv_layout,
+block_size, side_channel_port, cores, router_url and so on; ``${NAME}`` is left for the process that starts.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from heteropd.spec.types import Data, EnvName, PlatformName, SecurityName
+
+
+class KVTransfer(Data):
+    """The platform's part of ``--kv-transfer-config``."""
+
+    kv_buffer_device: str
+    enable_permute_local_kv: bool | str | None = Field(
+        default=None, description="As the launch script gives it; left out where null"
+    )
+
+
+class Receives(Data):
+    """What an engine on this platform converts when it pulls KV blocks."""
+
+    layout: bool = Field(description="HND on the wire into an NHD cache, with enable_permute_local_kv")
+    block: bool = Field(description="Smaller blocks on the wire into larger blocks of the cache")
+
+
+class Transports(Data):
+    """Rules for UCX_TLS. ``any_of``: at least one of each list must be named."""
+
+    device: str | None = Field(default=None, description="Without it UCX cannot touch the device's memory")
+    any_of: list[str] = Field(default_factory=list, description="One of these joins the two platforms")
+    forbidden: list[str] = Field(default_factory=list, description="Hide a broken fabric behind a slow path")
+
+
+class Container(Data):
+    """What ``docker run`` needs on this platform."""
+
+    args: list[str] | None = Field(default=None, description="Instead of what every accelerator needs")
+    device_args: list[str] = Field(default_factory=list)
+    least_args: list[str] = Field(default_factory=list, description="Instead of --privileged")
+
+
+class Platform(Data):
+    """One file of env/platforms."""
+
+    title: str
+    accelerator: bool
+    dtype: str | None = Field(default=None, description="Forced data type; the model's own where null")
+    block_multiple: int = Field(default=1, ge=1, description="Block sizes that attention accepts")
+    kv_transfer: KVTransfer
+    receives: Receives
+    transports: Transports
+    env: dict[EnvName, str]
+    argv: list[str] = Field(default_factory=list, description="After what all accelerators share")
+    local_model_env: dict[EnvName, str] = Field(
+        default_factory=dict, description="Added when the model is on this machine"
+    )
+    container: Container = Container()
+    health_path: str = "/health"
+
+
+class Engines(Data):
+    """What engines on real accelerators share, whatever the vendor."""
+
+    env: dict[EnvName, str]
+    argv: list[str] = Field(min_length=1)
+
+
+class Containers(Data):
+    """Arguments that every accelerator's container needs, by how much it is trusted."""
+
+    args: dict[SecurityName, list[str]]
+    image: str = Field(description="Name of the kit's images")
+
+
+class StandIn(Data):
+    """What takes a platform's place on a machine without it."""
+
+    platform: PlatformName
+    connector: str = Field(description="KV connector of a prefill that converts on save")
+    connector_module: str

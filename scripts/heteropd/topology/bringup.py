@@ -1,0 +1,154 @@
+"""`up`: from a plan to a topology that answers, or to nothing at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from heteropd.errors import MissingPrerequisite
+from heteropd.plan.model import Plan
+from heteropd.runtime import process, shared_memory
+from heteropd.runtime.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, places_used
+from heteropd.runtime.family import mark, marked
+from heteropd.runtime.identity import boot_id
+from heteropd.runtime.process import Launch, Surroundings
+from heteropd.runtime.sweep import forget, sweep
+from heteropd.topology.checks import require_startable
+from heteropd.topology.context import Context
+from heteropd.topology.hold import Hold
+from heteropd.topology.lock import locked
+from heteropd.topology.probe import Probe
+from heteropd.topology.progress import Progress
+from heteropd.topology.reuse import settle
+from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, save
+from heteropd.topology.waiting import Waiting
+
+
+def up(plan: Plan, context: Context, *, hold: Hold | None = None) -> Topology:
+    """Start the plan and wait until a completion comes through its router; reuse it if it runs already.
+
+    Raises BadInput (ports in use, a different topology runs, another command is at work),
+    MissingPrerequisite (memory, disk, programs), TopologyFailed and Interrupted. After any of them nothing
+    that this call started is running.
+    """
+    with ExitStack() as stack:
+        held = hold or stack.enter_context(Hold(context))
+        stack.enter_context(locked(context.state_dir, "up", context.clock))
+        running = settle(plan, context)
+        if running is not None:
+            return running
+        require_startable(plan, context)
+        return _BringUp(plan, context, held).run()
+
+
+class _BringUp:
+    def __init__(self, plan: Plan, context: Context, hold: Hold) -> None:
+        self._plan, self._context, self._hold = plan, context, hold
+        topology_id = uuid.uuid4().hex[:12]
+        tmp = context.tmp_root(topology_id, plan)
+        self._launches = self._prepare(topology_id, tmp)
+        self._topology = Topology(
+            id=topology_id,
+            phase="starting",
+            boot_id=boot_id(),
+            fingerprint=plan.fingerprint(),
+            created=context.clock.wall(),
+            plan=plan,
+            roles=[RoleState(name=role.name, log=context.log(role.name)) for role in plan.roles],
+            folders=[tmp],
+        )
+
+    def run(self) -> Topology:
+        context, topology_id = self._context, self._topology.id
+        self._announce()
+        for launch in self._launches.values():
+            _keep_previous(launch.log)
+        try:
+            # The intention first: from here on `down` knows what to look for, whatever happens to us.
+            save(self._topology, context.state_dir)
+            self._hold.arm(topology_id, self._topology.leftovers)
+            self._run()
+        except BaseException:
+            sweep(context.state_dir, topology_id, context.clock, self._topology.leftovers)
+            forget(context.state_dir, topology_id)
+            raise
+        return self._topology
+
+    def _run(self) -> None:
+        context, plan = self._context, self._plan
+        with (
+            Probe(context.timeouts) as probe,
+            Progress(context.console, context.timeouts.heartbeat) as progress,
+        ):
+            waiting = Waiting(context, self._topology, probe)
+            for role in plan.engines:
+                self._start(role.name, waiting)
+            if context.router_waits:
+                waiting.until_healthy(plan.engines, progress)
+            self._start(plan.router.name, waiting)
+            seconds = waiting.until_answering(progress)
+        segments = shared_memory.segments(one.pid for one in marked(context.state_dir, self._topology.id))
+        update = {"phase": "up", "ready_after_s": round(seconds, 3), "segments": sorted(segments)}
+        self._record(waiting.topology.model_copy(update=update))
+        context.console.print(f"{plan.case} is up at {self._topology.url} after {seconds:.1f} s")
+
+    def _start(self, name: str, waiting: Waiting) -> None:
+        context = self._context
+        identity = process.start(self._launches[name], context.runner, context.root)
+        role = waiting.topology.role(name)
+        role = role.model_copy(update={"process": identity, "started": context.clock.wall()})
+        self._record(waiting.topology.with_role(role))
+        waiting.started(self._topology, name)
+
+    def _record(self, topology: Topology) -> None:
+        self._topology = topology
+        save(topology, self._context.state_dir)
+
+    def _prepare(self, topology_id: str, tmp: Path) -> dict[str, Launch]:
+        context = self._context
+        around = Surroundings(
+            self._places(),
+            context.environ,
+            mark(topology_id, context.state_dir),
+            [role.host.address for role in self._plan.roles],
+        )
+        return {
+            role.name: process.prepare(role, around, context.log(role.name), tmp / role.name)
+            for role in self._plan.roles
+        }
+
+    def _places(self) -> Mapping[str, str]:
+        """Only what the plan mentions: finding a model may take a while, and a plan may need no engine."""
+        context, plan = self._context, self._plan
+        used = set().union(*(places_used(role.argv, role.env) for role in plan.roles))
+        places: dict[str, str] = {}
+        if used & {ENGINE_PYTHON, ENGINE_BIN}:
+            if context.engine_python is None or not context.engine_python.exists():
+                raise MissingPrerequisite(
+                    f"the engines' Python ({context.engine_python}) is missing", "run `make setup`"
+                )
+            places[ENGINE_PYTHON] = str(context.engine_python)
+            places[ENGINE_BIN] = str(context.engine_python.parent)
+        if MODEL_DIR in used:
+            if context.model_dir is None:
+                raise MissingPrerequisite(f"the model {plan.model_source} is missing", "run `make setup`")
+            places[MODEL_DIR] = str(context.model_dir(plan.model_source))
+        return places
+
+    def _announce(self) -> None:
+        dropped = sorted({name for launch in self._launches.values() for name in launch.env.dropped})
+        say = self._context.console.print
+        if self._plan.standin:
+            say(STANDIN_NOTICE, style="yellow")
+        if dropped:
+            say(
+                f"not passed on from your environment: {', '.join(dropped)} (what engines need is in env/)",
+                soft_wrap=True,
+            )
+
+
+def _keep_previous(log: Path) -> None:
+    if log.exists():
+        log.replace(log.with_name(f"{log.stem}.previous.log"))

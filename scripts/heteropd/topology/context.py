@@ -1,0 +1,73 @@
+"""What the topology room needs from outside, in one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from heteropd.plan.model import Plan
+from heteropd.seams import Clock, LocalRunner, Runner, SystemClock
+
+# A Unix socket's path ends at 107 bytes; engines make sockets such as TMPDIR/<36 characters>.
+_LONGEST_TMPDIR = 60
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds. ``ready``: from start until a completion; ``stop``: grace before SIGKILL; ``request`` and
+    ``health``: one HTTP answer; ``poll``: between two looks; ``heartbeat``: between lines without a
+    terminal."""
+
+    ready: float = 600.0
+    stop: float = 15.0
+    request: float = 60.0
+    health: float = 2.0
+    poll: float = 0.3
+    heartbeat: float = 15.0
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and with what a topology is run.
+
+    ``engine_python`` and ``model_dir`` (from a plan's ``model_source`` to a folder or hub id) are needed by
+    `up` alone. ``memory_gib`` is what one engine on this machine takes, ``disk_gib`` what logs and
+    temporary files may take. ``router_waits``: start the router only when the engines are healthy.
+    """
+
+    root: Path
+    console: Console
+    engine_python: Path | None = None
+    model_dir: Callable[[str], Path | str] | None = None
+    runner: Runner = field(default_factory=LocalRunner)
+    clock: Clock = field(default_factory=SystemClock)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    memory_gib: float = 3.0
+    disk_gib: float = 1.0
+    router_waits: bool = False
+    state_dir: Path = field(default=Path())
+
+    def __post_init__(self) -> None:
+        chosen = self.state_dir if self.state_dir != Path() else self.root / ".heteropd"
+        object.__setattr__(self, "state_dir", chosen.resolve())
+
+    def log(self, role: str) -> Path:
+        """The log of a role, both streams of it."""
+        return self.state_dir / "logs" / f"{role}.log"
+
+    def tmp_root(self, topology_id: str, plan: Plan) -> Path:
+        """Folder of the roles' temporary folders: in the state folder, or /tmp where its path is too long."""
+        inside = self.state_dir / "tmp"
+        longest = max(len(role.name) for role in plan.roles)
+        if len(str(inside)) + 1 + longest <= _LONGEST_TMPDIR:
+            return inside
+        return Path("/tmp") / f"heteropd-{topology_id}"  # noqa: S108 - made with mode 700, removed by down
+
+    def shown(self, path: Path) -> str:
+        """The path as a user would type it in the repository."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

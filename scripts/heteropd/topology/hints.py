@@ -1,0 +1,84 @@
+"""From the last lines of a dead role's log to what a user can do about it."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"address already in use|EADDRINUSE|errno 98",
+        "another program took the port meanwhile: choose another port, or find it with `ss -ltnp`",
+    ),
+    (
+        r"No available memory for the cache blocks|Cannot allocate KV cache|KV cache .* larger than",
+        "the KV cache does not fit: give the engine more cache space or a smaller maximum model length",
+    ),
+    (
+        r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|std::bad_alloc",
+        "memory ran out: end other programs, or use a smaller model",
+    ),
+    (
+        r"unrecognized arguments?|unknown argument|no such option|unexpected argument|invalid choice",
+        "this engine or router version does not know an argument of the plan: do the pins match?",
+    ),
+    (
+        r"sched_setaffinity",
+        "the engine may not use the cores it was given: container CPU limits and core binding do not mix",
+    ),
+    (
+        r"NIXL_ERR_BACKEND|transport '[\w,]+' is not available|no usable transports|UCX.*no.*transport",
+        "NIXL found no usable transport: compare UCX_TLS in the plan with what `ucx_info -d` lists",
+    ),
+    (
+        r"handshake.*(failed|incompatib|mismatch)|compatibility hash",
+        "prefill and decode do not accept each other: same model, dtype and versions on both sides?",
+    ),
+    (
+        r"outgoing traffic has been disabled|LocalEntryNotFound|couldn't connect to 'https://huggingface|"
+        r"Cannot find the requested files|is not a local folder and is not a valid model",
+        "the model is not on this machine and could not be fetched: give model= a local folder",
+    ),
+    (
+        r"GatedRepo|401 Client Error|403 Client Error",
+        "the model hub wants a token: set HF_TOKEN in the environment",
+    ),
+    (r"No module named|ImportError", "the engine's environment is incomplete: run `make setup` again"),
+    (r"No space left on device", "the disk (or /dev/shm) is full"),
+)
+
+# The exception that ended a Python program, or a native program's last cry.
+_CAUSE = re.compile(r"\b((?:[\w.]*(?:Error|Exception)|thread '[^']*' panicked)\b:? ?.*)")
+
+
+def hint(lines: Sequence[str], status: int | None = None) -> str | None:
+    """What a user can do, from the newest line that a known pattern fits; None when none does."""
+    for line in reversed(lines):
+        for pattern, advice in _HINTS:
+            if re.search(pattern, line, re.IGNORECASE):
+                return advice
+    if status == -signal.SIGKILL:
+        return "somebody killed it, most often the kernel for want of memory: see `dmesg`"
+    return None
+
+
+def cause(lines: Sequence[str]) -> str | None:
+    """The newest line that names an error, from its name on; None when no line does."""
+    for line in reversed(lines):
+        found = _CAUSE.search(line)
+        if found:
+            return found[1].strip()[:200]
+    return None
+
+
+def ended_with(status: int | None) -> str:
+    """An exit status in words."""
+    if status is None:
+        return "exit status unknown"
+    if status < 0:
+        try:
+            return f"killed by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"killed by signal {-status}"
+    return f"exit status {status}"

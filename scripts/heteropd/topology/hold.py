@@ -1,0 +1,107 @@
+"""While this is held, an interrupt leaves nothing running: not on ctrl-C, SIGTERM, SIGHUP or worse."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any
+
+from heteropd.errors import Interrupted
+from heteropd.runtime import guard
+from heteropd.runtime.sweep import ENDING_FILE, Leftovers, forget, sweep
+from heteropd.topology.context import Context
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop(KeyboardInterrupt):
+    """Raised by a signal handler to unwind to the `Hold`, past everything that catches Exception."""
+
+
+class Hold:
+    """Ends the topology that was started under it when a signal arrives; raises Interrupted then.
+
+    A topology that was running before is left alone, and so is one that this hold saw come up when the hold
+    ends without a signal. Signals that the caller's caller has set to be ignored (nohup) stay ignored. A
+    command that goes on working with a topology holds it around all of that: ::
+
+        with Hold(context) as hold:
+            topology = up(plan, context, hold=hold)
+            …
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._topology_id: str | None = None
+        self._leftovers = Leftovers()
+        self._signum: int | None = None
+        self._closing = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Hold:
+        if threading.current_thread() is threading.main_thread():
+            for signum in _SIGNALS:
+                if signal.getsignal(signum) is not signal.SIG_IGN:
+                    self._previous[signum] = signal.signal(signum, self._on_signal)
+        return self
+
+    def adopt(self, topology_id: str, leftovers: Leftovers) -> None:
+        """From now on this topology is ended on a signal."""
+        self._topology_id, self._leftovers = topology_id, leftovers
+
+    def arm(self, topology_id: str, leftovers: Leftovers) -> None:
+        """Adopt, and have a guard that does the same should we be killed."""
+        self.adopt(topology_id, leftovers)
+        guard.start(
+            self._context.state_dir,
+            topology_id,
+            self._context.runner,
+            self._context.environ,
+            orphan_ends=signal.SIGHUP in self._previous,
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and self._signum is None:
+            self._signum = signal.SIGINT
+        self._finish()
+        for signum, previous in self._previous.items():
+            signal.signal(signum, previous)
+        if self._signum is not None:
+            name = signal.Signals(self._signum).name
+            raise Interrupted(f"interrupted by {name}{self._outcome()}") from None
+
+    def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
+        if self._signum is not None:
+            return  # we are ending everything already; a second ctrl-C must not stop that half-way
+        self._signum = signum
+        # Here and not after unwinding: whoever runs us may give us half a second.
+        self._end()
+        if not self._closing:
+            raise Stop
+
+    def _finish(self) -> None:
+        if self._signum is not None and self._topology_id is not None:
+            self._end()
+            forget(self._context.state_dir, self._topology_id)
+        if self._topology_id is not None:
+            guard.stop(self._context.state_dir, self._topology_id)
+        if self._signum is not None and self._topology_id is not None:
+            # A signal that came during the lines above: once more, it costs nothing.
+            self._end()
+            forget(self._context.state_dir, self._topology_id)
+
+    def _end(self) -> None:
+        if self._topology_id is None:
+            return
+        state_dir = self._context.state_dir
+        with suppress(OSError):
+            (state_dir / ENDING_FILE).write_text(self._topology_id)
+        sweep(state_dir, self._topology_id, self._context.clock, self._leftovers)
+
+    def _outcome(self) -> str:
+        return "; everything that was started has been ended" if self._topology_id is not None else ""

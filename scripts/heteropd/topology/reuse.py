@@ -1,0 +1,68 @@
+"""What is there already when a plan is to be started: take it, refuse, or clear it away."""
+
+from __future__ import annotations
+
+from heteropd.errors import BadInput
+from heteropd.plan.model import Plan
+from heteropd.runtime import guard
+from heteropd.runtime.family import marked
+from heteropd.runtime.identity import boot_id
+from heteropd.runtime.sweep import Leftovers, forget, sweep
+from heteropd.topology.compare import differences
+from heteropd.topology.context import Context
+from heteropd.topology.probe import Probe
+from heteropd.topology.state import Topology, load
+
+
+def settle(plan: Plan, context: Context) -> Topology | None:
+    """The running topology if it is this very plan and healthy; None once there is room for a new one.
+
+    What is broken or stale is cleared away, and said. Raises BadInput when a different topology runs well.
+    """
+    try:
+        found = load(context.state_dir)
+    except BadInput as unreadable:
+        _clear(context, None, str(unreadable))
+        return None
+    if found is None:
+        lost = len(marked(context.state_dir))
+        if lost:
+            _clear(context, None, f"{lost} processes of a lost topology")
+        return None
+    trouble = _trouble(found)
+    if trouble is not None:
+        _clear(context, found, trouble)
+        return None
+    if found.fingerprint != plan.fingerprint():
+        what = ", ".join(differences(found.plan, plan))
+        raise BadInput(
+            "running topology", None, None, f"differs from what is asked: {what}", "end it first: `make down`"
+        )
+    with Probe(context.timeouts) as probe:
+        answers = {role.name: probe.health(role) for role in plan.roles}
+    sick = [f"{name}: {answer.text}" for name, answer in answers.items() if not answer.ok]
+    if sick:
+        _clear(context, found, f"the same plan, but not healthy: {'; '.join(sick)}")
+        return None
+    context.console.print(f"{found.plan.case} is running already, unchanged, at {found.url}")
+    return found
+
+
+def _trouble(found: Topology) -> str | None:
+    dead = found.dead()
+    if found.boot_id != boot_id():
+        return "stale state: from before this machine was started"
+    if len(dead) == len(found.roles):
+        return "stale state: none of its processes runs any more"
+    if found.phase != "up":
+        return "a bring-up that did not finish"
+    if dead:
+        return f"a broken topology: {', '.join(dead)} {'is' if len(dead) == 1 else 'are'} dead"
+    return None
+
+
+def _clear(context: Context, found: Topology | None, why: str) -> None:
+    context.console.print(f"cleared: {why}", soft_wrap=True, markup=False)
+    guard.stop(context.state_dir)
+    sweep(context.state_dir, None, context.clock, found.leftovers if found else Leftovers())
+    forget(context.state_dir, None)

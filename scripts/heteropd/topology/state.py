@@ -1,0 +1,99 @@
+"""A topology's state on disk: written before anything starts, replaced whole, readable by nobody else."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from heteropd.errors import BadInput
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.runtime.identity import Identity, alive
+from heteropd.runtime.sweep import STATE_FILE, Leftovers
+
+STANDIN_NOTICE = "STAND-IN (CPU): proves the software path, not the hardware"
+
+
+class RoleState(BaseModel):
+    """One role of a topology. ``process`` is None from the intention to start it until it is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    log: Path
+    process: Identity | None = None
+    started: datetime | None = None
+    healthy_after_s: float | None = Field(None, description="Seconds from its start until it was healthy")
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and alive(self.process)
+
+
+class Topology(BaseModel):
+    """A plan that was started. ``folders`` and ``segments`` (of shared memory) go when it goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    id: str
+    phase: Literal["starting", "up"]
+    boot_id: str
+    fingerprint: str
+    created: datetime
+    ready_after_s: float | None = Field(None, description="Seconds from the first start to a completion")
+    plan: Plan
+    roles: list[RoleState]
+    folders: list[Path] = Field(default_factory=list)
+    segments: list[str] = Field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where requests go: the router."""
+        return self.plan.router.url
+
+    @property
+    def leftovers(self) -> Leftovers:
+        return Leftovers(tuple(self.folders), tuple(self.segments))
+
+    def role(self, name: str) -> RoleState:
+        return next(one for one in self.roles if one.name == name)
+
+    def planned(self, name: str) -> RolePlan:
+        return next(one for one in self.plan.roles if one.name == name)
+
+    def with_role(self, role: RoleState) -> Topology:
+        roles = [role if one.name == role.name else one for one in self.roles]
+        return self.model_copy(update={"roles": roles})
+
+    def dead(self) -> list[str]:
+        """Names of the roles that do not run (any more)."""
+        return [one.name for one in self.roles if not one.alive]
+
+
+def save(topology: Topology, state_dir: Path) -> None:
+    """Replace the state file in one step; a reader sees the old one or the new one, never a part."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = state_dir / f"{STATE_FILE}.new"
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(topology.model_dump_json(indent=2))
+    new.replace(state_dir / STATE_FILE)
+
+
+def load(state_dir: Path) -> Topology | None:
+    """The recorded topology, alive or not; None when there is none.
+
+    Raises BadInput when the file is not what this version of the kit writes.
+    """
+    path = state_dir / STATE_FILE
+    try:
+        return Topology.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (ValidationError, OSError, UnicodeDecodeError) as problem:
+        what = str(problem.errors()[0]["msg"]) if isinstance(problem, ValidationError) else str(problem)
+        trouble = f"not a state file of this version of the kit ({what})"
+        raise BadInput(str(path), None, None, trouble, "`make down` clears it") from None

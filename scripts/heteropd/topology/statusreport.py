@@ -1,0 +1,127 @@
+"""`status`: what runs, since when, where, and how it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from heteropd.errors import MissingPrerequisite
+from heteropd.topology.context import Context
+from heteropd.topology.probe import Probe
+from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, load
+
+_STYLES = {"running": "green", "dead": "red", "not started": "dim"}
+
+
+class RoleStatus(BaseModel):
+    """One role. ``health`` is ``ok``, or what was answered instead, or empty when it does not run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    platform: str
+    runs_on: str
+    standin: bool
+    state: Literal["running", "dead", "not started"]
+    pid: int | None
+    since: datetime | None
+    url: str
+    health: str
+    log: Path
+
+
+class StatusReport(BaseModel):
+    """``state``: ``up`` (all roles run and are healthy), ``starting``, ``broken``, or ``nothing``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Literal["up", "starting", "broken", "nothing"]
+    case: str | None = None
+    url: str | None = None
+    standin: bool = False
+    notice: str | None = None
+    roles: list[RoleStatus] = Field(default_factory=list)
+
+    def show(self, console: Console) -> None:
+        """Print the report."""
+        console.print(self.render())
+
+    def render(self) -> RenderableType:
+        """The report for a terminal."""
+        if self.state == "nothing":
+            return Text("nothing is running")
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for column in ("role", "platform", "state", "pid", "since", "url", "health", "log"):
+            table.add_column(column, overflow="fold")
+        for role in self.roles:
+            where = f"{role.platform}: stand-in ({role.runs_on})" if role.standin else role.platform
+            since = role.since.astimezone().strftime("%Y-%m-%d %H:%M:%S") if role.since else ""
+            state = Text(role.state, style=_STYLES[role.state])
+            pid = str(role.pid or "")
+            table.add_row(role.name, where, state, pid, since, role.url, role.health, str(role.log))
+        head: list[RenderableType] = [Text(f"{self.case}: {self.state}, requests go to {self.url}")]
+        if self.notice:
+            head.append(Text(self.notice, style="yellow"))
+        return Group(*head, table)
+
+
+def status(context: Context) -> StatusReport:
+    """Look at the topology without changing anything. Raises BadInput for an unreadable state file."""
+    topology = load(context.state_dir)
+    if topology is None:
+        return StatusReport(state="nothing")
+    with Probe(context.timeouts) as probe:
+        roles = [_role(context, topology, role, probe) for role in topology.roles]
+    return StatusReport(
+        state=_overall(topology, roles),
+        case=topology.plan.case,
+        url=topology.url,
+        standin=topology.plan.standin,
+        notice=STANDIN_NOTICE if topology.plan.standin else None,
+        roles=roles,
+    )
+
+
+def running(context: Context) -> Topology:
+    """The topology, if every role of it runs. Raises MissingPrerequisite otherwise."""
+    topology = load(context.state_dir)
+    if topology is None:
+        raise MissingPrerequisite("nothing is running", "start a topology: `make case1` or `make case2`")
+    if topology.phase != "up" or topology.dead():
+        what = f"dead: {', '.join(topology.dead())}" if topology.phase == "up" else "it is still starting"
+        raise MissingPrerequisite(f"{topology.plan.case} is not up ({what})", f"`make {topology.plan.case}`")
+    return topology
+
+
+def _role(context: Context, topology: Topology, role: RoleState, probe: Probe) -> RoleStatus:
+    planned = topology.planned(role.name)
+    health = ""
+    if role.alive:
+        answer = probe.health(planned)
+        health = "ok" if answer.ok else answer.text
+    return RoleStatus(
+        name=role.name,
+        platform=planned.platform,
+        runs_on=planned.runs_on,
+        standin=planned.standin,
+        state="running" if role.alive else "dead" if role.process else "not started",
+        pid=role.process.pid if role.process else None,
+        since=role.started,
+        url=planned.url,
+        health=health,
+        log=Path(context.shown(role.log)),
+    )
+
+
+def _overall(topology: Topology, roles: list[RoleStatus]) -> Literal["up", "starting", "broken"]:
+    if any(role.state == "dead" for role in roles):
+        return "broken"
+    if topology.phase == "starting":
+        return "starting"
+    return "up" if all(role.health == "ok" for role in roles) else "broken"

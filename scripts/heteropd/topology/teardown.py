@@ -1,0 +1,148 @@
+"""`down`: end the topology, router first, and leave no process, port or temporary file of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from heteropd.errors import BadInput
+from heteropd.runtime import ending, guard, shared_memory
+from heteropd.runtime.ending import Ending
+from heteropd.runtime.family import family, marked
+from heteropd.runtime.identity import Identity
+from heteropd.runtime.sweep import Leftovers, clean, forget
+from heteropd.topology import ports
+from heteropd.topology.context import Context
+from heteropd.topology.hold import Hold
+from heteropd.topology.lock import locked
+from heteropd.topology.state import RoleState, Topology, load
+
+
+class EndedRole(BaseModel):
+    """How one role went: ``stopped`` by itself when asked, ``killed`` because it did not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    pid: int | None
+    outcome: Literal["stopped", "killed", "was not running", "still running"]
+
+
+class DownReport(BaseModel):
+    """What `down` found, ended and removed. ``processes`` counts all of them, workers of engines included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    was_running: bool
+    roles: list[EndedRole] = Field(default_factory=list)
+    processes: int = 0
+    ports_in_use: list[str] = Field(default_factory=list)
+    segments_removed: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
+    notes: list[str] = Field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """False when something of ours outlived even SIGKILL."""
+        return all(role.outcome != "still running" for role in self.roles)
+
+    def show(self, console: Console) -> None:
+        """Print the report."""
+        console.print(self.render())
+
+    def render(self) -> RenderableType:
+        """The report for a terminal."""
+        lines: list[RenderableType] = [Text(note) for note in self.notes]
+        if not self.was_running:
+            return Group(*lines, Text("nothing is running"))
+        table = Table.grid(padding=(0, 2))
+        for role in self.roles:
+            table.add_row(role.name, f"pid {role.pid}" if role.pid else "", role.outcome)
+        lines.append(table)
+        lines += [Text(f"still in use: {port}", style="yellow") for port in self.ports_in_use]
+        free = "" if self.ports_in_use else ", ports free"
+        lines.append(Text(f"down after {self.seconds:.1f} s: {self.processes} processes ended{free}"))
+        return Group(*lines)
+
+
+def down(context: Context) -> DownReport:
+    """End whatever runs of this state folder, with or without a readable state. Safe to repeat.
+
+    Logs and reports stay. Raises BadInput when another command is at work on the topology.
+    """
+    with Hold(context) as hold, locked(context.state_dir, "down", context.clock):
+        guard.stop(context.state_dir)
+        notes: list[str] = []
+        try:
+            topology = load(context.state_dir)
+        except BadInput as unreadable:
+            topology, notes = None, [f"ending by the marks of processes instead: {unreadable}"]
+        if topology is None and not marked(context.state_dir):
+            forget(context.state_dir, None)
+            return DownReport(was_running=False, notes=notes)
+        if topology is not None:
+            hold.adopt(topology.id, topology.leftovers)  # ctrl-C here means: at once
+        return _down(context, topology, notes)
+
+
+def _down(context: Context, topology: Topology | None, notes: list[str]) -> DownReport:
+    clock, state_dir, grace = context.clock, context.state_dir, context.timeouts.stop
+    began = clock.now()
+    segments = shared_memory.segments(one.pid for one in marked(state_dir))
+    routers = [one for one in _roles(topology) if topology and topology.planned(one.name).role == "router"]
+    engines = [one for one in _roles(topology) if one not in routers]
+    steps = [
+        ending.end(lambda: _members(context, topology, routers), clock, grace),
+        ending.end(lambda: _members(context, topology, engines), clock, grace),
+        ending.end(lambda: marked(state_dir), clock, grace),
+    ]
+    total = _sum(steps)
+    removed = clean(topology.leftovers if topology else Leftovers(), segments)
+    forget(state_dir, None)
+    busy = ports.used(topology.plan.roles) if topology else []
+    if not total.found:
+        notes.append("cleared a stale state: none of its processes was running")
+    return DownReport(
+        was_running=bool(total.found),
+        roles=[_ended(role, total) for role in _roles(topology)],
+        processes=len(total.found),
+        ports_in_use=[f"{one.name}'s {kind} port {port} by {ports.holder(port)}" for one, kind, port in busy],
+        segments_removed=removed,
+        seconds=round(clock.now() - began, 3),
+        notes=notes,
+    )
+
+
+def _roles(topology: Topology | None) -> list[RoleState]:
+    return topology.roles if topology else []
+
+
+def _members(context: Context, topology: Topology | None, roles: Iterable[RoleState]) -> set[Identity]:
+    found: set[Identity] = set()
+    for role in roles:
+        found |= marked(context.state_dir, topology.id if topology else None, role.name)
+        found |= family(role.process) if role.process else set()
+    return found
+
+
+def _sum(steps: list[Ending]) -> Ending:
+    return Ending(
+        frozenset().union(*(step.found for step in steps)),
+        frozenset().union(*(step.killed for step in steps)),
+        frozenset().union(*(step.survivors for step in steps)),
+    )
+
+
+def _ended(role: RoleState, total: Ending) -> EndedRole:
+    process = role.process
+    if process is None or process not in total.found:
+        return EndedRole(name=role.name, pid=process.pid if process else None, outcome="was not running")
+    if process in total.survivors:
+        return EndedRole(name=role.name, pid=process.pid, outcome="still running")
+    killed = process in total.killed
+    return EndedRole(name=role.name, pid=process.pid, outcome="killed" if killed else "stopped")

@@ -1,0 +1,86 @@
+"""How many bytes a token's KV takes, from the model's configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Config = Mapping[str, Any]
+ITEM_BYTES: Mapping[str, int] = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2, "fp8": 1}
+
+
+def find_config(*sources: str) -> Config | None:
+    """The first ``config.json`` found: a folder on this machine, or a hub id in this user's hub cache."""
+    for source in sources:
+        for path in [Path(source) / "config.json", *_cached(source)]:
+            try:
+                config = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if isinstance(config, dict):
+                return config
+    return None
+
+
+def _cached(hub_id: str) -> list[Path]:
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    return sorted(hub.glob(f"models--{hub_id.strip('/').replace('/', '--')}/snapshots/*/config.json"))
+
+
+def layers_of(config: Config) -> int | None:
+    """The number of layers that keep KV, None where the configuration does not say."""
+    return _number(_text(config), "num_hidden_layers")
+
+
+def dtype_of(config: Config) -> str | None:
+    """The dtype that ``auto`` stands for."""
+    text = _text(config)
+    found = text.get("dtype") or text.get("torch_dtype") or config.get("dtype") or config.get("torch_dtype")
+    return str(found) if found else None
+
+
+def bytes_per_token(config: Config, dtype: str) -> int | None:
+    """K and V of all layers and KV heads; None for a configuration or dtype this does not know.
+
+    Multi-head latent attention keeps one compressed row a layer instead of K and V per head.
+    """
+    text = _text(config)
+    layers, item = layers_of(config), ITEM_BYTES.get(dtype)
+    if layers is None or item is None:
+        return None
+    rank, rope = _number(text, "kv_lora_rank"), _number(text, "qk_rope_head_dim")
+    if rank is not None and rope is not None:
+        return layers * (rank + rope) * item
+    heads = _number(text, "num_attention_heads")
+    kv_heads = _number(text, "num_key_value_heads") or heads
+    size = _number(text, "head_dim")
+    hidden = _number(text, "hidden_size")
+    if size is None and heads and hidden:
+        size = hidden // heads
+    if kv_heads is None or size is None:
+        return None
+    return 2 * layers * kv_heads * size * item
+
+
+def kv_dtype(argv: Sequence[str]) -> str | None:
+    """What ``--kv-cache-dtype`` in an engine's arguments says; None when absent or ``auto``."""
+    for position, argument in enumerate(argv):
+        name, _, value = argument.partition("=")
+        if name == "--kv-cache-dtype":
+            chosen = value or (argv[position + 1] if position + 1 < len(argv) else "auto")
+            return None if chosen == "auto" else chosen.split("_")[0]
+    return None
+
+
+def _text(config: Config) -> Config:
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) else config
+
+
+def _number(config: Config, key: str) -> int | None:
+    value = config.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

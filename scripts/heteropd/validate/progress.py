@@ -1,0 +1,63 @@
+"""What a user sees while validation runs: phase, done of total, elapsed."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from heteropd.seams import Clock
+from heteropd.validate.verdict import Phase
+
+
+class Phases:
+    """Live bars on a terminal, one line per finished phase elsewhere; keeps the times for the verdict."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._console, self._clock = console, clock
+        self._start = clock.now()
+        self._began: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+        columns = (
+            TextColumn("{task.description:<28}"),
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, name: str, total: int) -> None:
+        self._began[name] = self._clock.now()
+        self._tasks[name] = self._bars.add_task(name, total=total)
+
+    def step(self, name: str) -> None:
+        self._bars.advance(self._tasks[name])
+
+    def end(self, name: str, told: str = "") -> None:
+        """Close a phase; ``told`` is appended to its line in a log."""
+        self._ended[name] = self._clock.now()
+        if not self._console.is_terminal:
+            took = self._ended[name] - self._began[name]
+            self._console.print(f"validate: {name} {told}".rstrip() + f" ({took:.1f} s)", highlight=False)
+
+    def done(self) -> list[Phase]:
+        return [
+            Phase(
+                name=name,
+                started_s=round(began - self._start, 2),
+                seconds=round(self._ended.get(name, self._clock.now()) - began, 2),
+            )
+            for name, began in self._began.items()
+        ]

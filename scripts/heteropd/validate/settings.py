@@ -1,0 +1,123 @@
+"""What validation asks and how strict it is: `env/validation.yaml`, typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from heteropd.errors import BadInput
+
+Positive = Annotated[int, Field(ge=1)]
+Nats = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(_Frozen):
+    """The source document's request, word for word."""
+
+    prompt: Annotated[str, Field(min_length=1)]
+    max_tokens: Positive
+    temperature: float = Field(ge=0)
+
+
+class Short(_Frozen):
+    """The short requests that are sent plain and streamed, and must answer alike."""
+
+    prompt: Annotated[str, Field(min_length=1)]
+    message: Annotated[str, Field(min_length=1)]
+    max_tokens: Positive
+
+
+class Probes(_Frozen):
+    """How many prompts, how long, and how they are sent. Lengths and budgets count prompt tokens.
+
+    ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always sent.
+    ``prefill_references`` of the probes are also computed by the prefill engine alone, which costs it a second
+    prefill each; the decode engine alone computes them all, on time it would spend waiting.
+    """
+
+    least: Annotated[int, Field(ge=24)]
+    token_budget: Positive
+    max_tokens: Annotated[int, Field(ge=2, le=64)]
+    top_logprobs: Annotated[int, Field(ge=2, le=20)]
+    one_by_one: Positive
+    in_flight: Positive
+    references_in_flight: Positive
+    prefill_references: Annotated[int, Field(ge=8)]
+
+
+class Noise(_Frozen):
+    """How far beyond the measured noise floor a disaggregated answer may be."""
+
+    times_largest: Annotated[float, Field(ge=1)]
+    times_median: Annotated[float, Field(ge=1)]
+
+
+class Limits(_Frozen):
+    """Per dtype, in nats: differences never called a fault, and floors never called noise."""
+
+    least_position: Nats
+    least_run: Nats
+    most_median: Nats
+    most_position: Nats
+
+
+class Waits(_Frozen):
+    """Seconds."""
+
+    connect_s: Annotated[float, Field(gt=0)]
+    request_s: Annotated[float, Field(gt=0)]
+    metrics_s: Annotated[float, Field(gt=0)]
+
+
+class Settings(_Frozen):
+    """Everything `validate.run` needs beside the plan."""
+
+    request: Request
+    short: Short
+    probes: Probes
+    noise: Noise
+    limits: dict[str, Limits]
+    waits: Waits
+    tokenizer_texts: Annotated[list[str], Field(min_length=1)]
+    words: Annotated[list[str], Field(min_length=32)]
+
+    def limits_for(self, dtype: str) -> Limits:
+        """The limits of a dtype; an unlisted one is judged as ``bfloat16``, the noisiest in use."""
+        return self.limits.get(dtype) or self.limits["bfloat16"]
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file; raises `BadInput` naming the first field that is wrong."""
+    where = str(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadInput(
+            where, None, None, f"cannot be read: {problem}", "restore it from the repository"
+        ) from None
+    except yaml.YAMLError as problem:
+        raise BadInput(where, None, None, f"is not YAML: {problem}", "correct the syntax") from None
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+        raise BadInput(
+            where, field, first.get("input"), first["msg"], "see docs/proof.md for its meaning"
+        ) from None
+    if "bfloat16" not in settings.limits:
+        raise BadInput(
+            where,
+            "limits",
+            sorted(settings.limits),
+            "bfloat16 is missing",
+            "add it: other dtypes fall back to it",
+        )
+    return settings
