@@ -15,23 +15,24 @@ from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 
 if TYPE_CHECKING:
     from heteropd.plan.model import Plan
-    from heteropd.topology import Context
+    from heteropd.topology import Context, Topology
 
 
 def run(words: list[str]) -> int:
     """Bring a case up and prove it: what `make case1` does. The topology stays up, whatever the verdict."""
-    code = up(words)
-    return code or validate([])
+    from heteropd import topology
+
+    plan, context = _ready_to_start(words)
+    with topology.Hold(context) as hold:
+        return _prove(topology.up(plan, context, hold=hold), context)
 
 
 def up(words: list[str]) -> int:
     """Bring a case up and wait until it answers."""
     from heteropd import topology
 
-    plan = _plan(Words(words).rest)
-    _refuse_what_cannot_run_yet(plan)
-    model = _prepare()
-    topology.up(plan, _context(model))
+    plan, context = _ready_to_start(words)
+    topology.up(plan, context)
     return EXIT_OK
 
 
@@ -48,19 +49,11 @@ def plan(words: list[str]) -> int:
 
 def validate(words: list[str]) -> int:
     """Prove the running topology; 0 or 1."""
-    from heteropd import report
-    from heteropd import validate as room
-    from heteropd.topology import load
+    from heteropd.topology import running
 
     Words(words).none_left("validate")
     context = _context()
-    running = load(context)
-    if running is None:
-        raise BadInput("validate", "topology", "none", "nothing is running", "`make case1` first")
-    verdict = room.run(running.plan, root(), context.clock, context.console)
-    paths = report.write(verdict, running.plan, context.state_dir / "reports")
-    report.show(verdict, running.plan, paths, context.console)
-    return EXIT_OK if verdict.passed else EXIT_FAILED
+    return _prove(running(context), context)
 
 
 def status(words: list[str]) -> int:
@@ -147,6 +140,22 @@ def _plan(words: list[str]) -> Plan:
     from heteropd.spec.machine import probe
 
     return make(words, root(), probe())
+
+
+def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
+    plan = _plan(Words(words).rest)
+    _refuse_what_cannot_run_yet(plan)
+    return plan, _context(_prepare())
+
+
+def _prove(running: Topology, context: Context) -> int:
+    from heteropd import report
+    from heteropd import validate as room
+
+    verdict = room.run(running.plan, room.load(root()), context.clock, context.console)
+    paths = report.write(verdict, running.plan, context.state_dir / "reports")
+    report.show(verdict, running.plan, paths, context.console)
+    return EXIT_OK if verdict.passed else EXIT_FAILED
 
 
 def _refuse_what_cannot_run_yet(plan: Plan) -> None:

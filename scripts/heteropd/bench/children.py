@@ -21,7 +21,6 @@ from heteropd.runtime.family import mark, marked
 from heteropd.runtime.identity import Identity, alive, identify
 
 GRACE_S = 5.0
-_LOOK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class Child:
     process: Identity
     log: Path
 
-    def tail(self, lines: int = 15) -> list[str]:
-        """Its last lines."""
-        return self.log.read_text(errors="replace").splitlines()[-lines:]
+    def last_line(self) -> str:
+        """What it wrote last."""
+        return _last_line(self.log)
 
     def cpu_s(self) -> float:
         """CPU seconds that it and its living children have used; 0 when it is gone."""
@@ -86,7 +85,7 @@ class Children:
             raise KitError(f"bench: {argv[0]} cannot be run ({problem.strerror})") from None
         process = identify(pid)
         if process is None:
-            raise KitError(f"bench: {name} ended at once; see {log}")
+            raise _died(name, log)
         child = Child(name, process, log)
         self._started.append(child)
         return child
@@ -99,8 +98,7 @@ class Children:
         """Raise KitError with the last line of a child that has died."""
         for child in self._started:
             if not alive(child.process):
-                last = (child.tail(1) or ["it wrote nothing"])[-1]
-                raise KitError(f"bench: {child.name} died: {last} (all of it: {child.log})")
+                raise _died(child.name, child.log)
 
     def end(self) -> None:
         """End everything that was started and remove shared memory that nobody uses any more."""
@@ -127,6 +125,14 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(errors="replace").splitlines() or ["it wrote nothing"])[-1]
+
+
+def _died(name: str, log: Path) -> KitError:
+    return KitError(f"bench: {name} died: {_last_line(log)} (all of it: {log})")
 
 
 def _reap(pid: int) -> None:

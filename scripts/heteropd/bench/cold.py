@@ -13,9 +13,10 @@ from tempfile import mkdtemp
 from typing import Any
 
 from heteropd.bench import milestones, results
-from heteropd.bench.children import Children, free_ports
+from heteropd.bench.children import Children
 from heteropd.bench.lab import Lab
 from heteropd.bench.make import Make
+from heteropd.bench.pair import port_words
 from heteropd.bench.results import Result, Target
 from heteropd.bench.settings import BringupSettings
 from heteropd.errors import KitError
@@ -75,12 +76,8 @@ def _one(case: str, scratch: Path, lab: Lab, children: Children) -> dict[str, fl
     make = Make(clone, clone / ".heteropd", children, variables)
     model = engine.model_folder(env.load(lab.root).standin, variables)
     reached = {**milestones.of_set_up(clone, model), **milestones.of_bring_up(make.state_dir)}
-    ports = [
-        f"{name}={port}"
-        for name, port in zip(("port", "prefill_port", "decode_port"), free_ports(3), strict=True)
-    ]
     try:
-        seen = make.run([case, *ports], reached, LIMIT_S)
+        seen = make.run([case, *port_words()], reached, LIMIT_S)
     finally:
         if (clone / ".venv").exists():
             make.run(["down"], {}, LIMIT_S)

@@ -57,8 +57,8 @@ def watch(
     code = exit_status(child.process)
     children.forget(child)
     if code != 0:
-        last = (child.tail(1) or ["it said nothing"])[-1]
-        raise KitError(f"bench: {child.name} ended with exit status {code}: {last} (all of it: {child.log})")
+        said = f"exit status {code}: {child.last_line()} (all of it: {child.log})"
+        raise KitError(f"bench: {child.name} ended with {said}")
     _look(milestones, seen, seen["exit"])
     missing = [name for name in milestones if name not in seen]
     if missing:

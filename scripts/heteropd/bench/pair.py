@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from heteropd.bench.children import Child, Children, free_ports
+from heteropd.bench.peers.protocol import prefill_request
 from heteropd.errors import KitError
 from heteropd.plan import make
 from heteropd.plan.model import Plan, RolePlan
@@ -19,13 +20,15 @@ READY_LIMIT_S = 600.0
 _LOOK_S = 0.1
 
 
+def port_words() -> list[str]:
+    """Parameters that put a case on HTTP ports that are free now."""
+    names = ("port", "prefill_port", "decode_port")
+    return [f"{name}={port}" for name, port in zip(names, free_ports(len(names)), strict=True)]
+
+
 def plan_on_free_ports(case: str, root: Path) -> Plan:
-    """The case's plan for this machine, on HTTP ports that are free now. Raises BadInput."""
-    words = [
-        f"{name}={port}"
-        for name, port in zip(("port", "prefill_port", "decode_port"), free_ports(3), strict=True)
-    ]
-    return make([case, *words], root, probe())
+    """The case's plan for this machine. Raises BadInput."""
+    return make([case, *port_words()], root, probe())
 
 
 def start(roles: Sequence[RolePlan], children: Children, places: dict[str, str]) -> list[Child]:
@@ -53,9 +56,7 @@ def disaggregated(plan: Plan, prompt: str, max_tokens: int = 1) -> dict[str, Any
     """
     prefill, decode = plan.of("prefill")[0], plan.of("decode")[0]
     request = {"model": plan.model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
-    keep = {"do_remote_decode": True, "do_remote_prefill": False}
-    unknown = dict.fromkeys(("remote_engine_id", "remote_block_ids", "remote_host", "remote_port"))
-    first = _complete(prefill, {**request, "max_tokens": 1, "kv_transfer_params": {**keep, **unknown}})
+    first = _complete(prefill, prefill_request(request))
     if not first.get("kv_transfer_params"):
         raise KitError(f"bench: {prefill.name} kept no KV blocks for the decode engine")
     return _complete(decode, {**request, "kv_transfer_params": first["kv_transfer_params"]})

@@ -84,9 +84,9 @@ class Stage:
 
     def one(self, way: Way, clients: int) -> Measurement:
         """Load one way in once. CPU figures are cores in use. Raises KitError."""
-        counts, before, began = self._counts(), self._cpu(way), self.children.clock.now()
+        counts, before = self._counts(), self._cpu(way)
         loaded = self._load(way, clients)
-        wall = self.children.clock.now() - began
+        wall = loaded["wall_s"]
         own, engines, machine = (now - then for now, then in zip(self._cpu(way), before, strict=True))
         self.children.check()
         check(way.name, clients, loaded, {kind: n - counts[kind] for kind, n in self._counts().items()})
@@ -100,7 +100,7 @@ class Stage:
             "CPU load": loaded["cpu_s"] / wall,
             "CPU way": own / wall,
             "CPU engines": engines / wall,
-            "CPU others": max(0.0, machine - own - engines - loaded["cpu_s"]) / wall,
+            "CPU others": max(0.0, machine - own - engines - loaded["process_cpu_s"]) / wall,
         }
 
     def _load(self, way: Way, clients: int) -> dict[str, Any]:

@@ -87,7 +87,8 @@ class RolePlan(_Frozen):
 
     @property
     def url(self) -> str:
-        return f"http://{self.host.address}:{self.ports.api}"
+        address = self.host.address
+        return f"http://{f'[{address}]' if ':' in address else address}:{self.ports.api}"
 
 
 class Note(_Frozen):

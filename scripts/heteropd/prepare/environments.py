@@ -79,7 +79,10 @@ def ensure(environment: Environment, root: Path, runner: Runner, say: Say) -> bo
     shutil.rmtree(target, ignore_errors=True)
     _must(runner, [uv, "venv", "--quiet", "--no-config", "--python", sys.executable, str(target)], env)
     python = str(environment.python(root))
-    install = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--python", python]
+    # Bytecode now: an engine is three processes, and where nothing may write bytecode later
+    # (PYTHONDONTWRITEBYTECODE, a read-only image) each of them would compile vLLM and torch anew.
+    install = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--compile-bytecode"]
+    install += ["--python", python]
     for lock in environment.locks:
         _must(runner, [*install, "--require-hashes", "-r", str(root / lock)], env)
     if environment.special_lock:

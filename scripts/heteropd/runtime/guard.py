@@ -38,7 +38,7 @@ def start(
     env = {**environ, **mark(topology_id, state_dir, GUARD_MARK)}
     env["PYTHONPATH"] = str(Path(heteropd.__file__).parents[1])
     argv = [sys.executable, "-m", __name__, str(state_dir), topology_id, *watched]
-    return identify(runner.spawn(argv, env=env, log=state_dir / "guard.log", cwd=state_dir))
+    return identify(runner.spawn(argv, env=env, log=Path(os.devnull), cwd=state_dir))
 
 
 def stop(state_dir: Path, topology_id: str | None = None) -> None:
@@ -47,7 +47,6 @@ def stop(state_dir: Path, topology_id: str | None = None) -> None:
         send(process, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(process.pid, 0)
-    (state_dir / "guard.log").unlink(missing_ok=True)
 
 
 def watch(kit: Identity, parent: Identity) -> None:
@@ -98,7 +97,6 @@ def _forget_unless_busy(state_dir: Path, topology_id: str) -> None:
         except BlockingIOError:
             return
         forget(state_dir, topology_id)
-        (state_dir / "guard.log").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def segments(pids: Iterable[int]) -> set[str]:
 
 def remove_unused(paths: Iterable[str]) -> list[str]:
     """Remove those of ``paths`` that are this user's and that no living process uses; returns them."""
-    candidates = {path for path in paths if path.startswith(_FOLDER) and _own(path)}
+    candidates = {path for path in paths if Path(path).parent == Path(_FOLDER) and _own(path)}
     if not candidates:
         return []
     removed = []

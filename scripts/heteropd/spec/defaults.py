@@ -37,10 +37,12 @@ class Router(Data):
 class Timeouts(Data):
     """Seconds, by what is waited for."""
 
-    engine_ready_s: float = Field(gt=0)
-    router_ready_s: float = Field(gt=0)
-    request_s: float = Field(gt=0)
-    stop_s: float = Field(gt=0)
+    ready: float = Field(gt=0, description="From the start until a completion comes through the router")
+    stop: float = Field(gt=0, description="Between asking a process to end and killing it")
+    request: float = Field(gt=0, description="One completion")
+    health: float = Field(gt=0, description="One health answer")
+    poll: float = Field(gt=0, description="Between two looks")
+    heartbeat: float = Field(gt=0, description="Between two lines of progress, without a terminal")
 
 
 class Defaults(Data):

@@ -6,18 +6,14 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from heteropd.spec.types import Address, Data, EngineRole, EnvName, Name, PlatformName, Port
+from heteropd.spec.types import Address, Data, EngineRole, EnvName, Name, PlatformName, Port, SshDestination
 
 
 class Host(Data):
     """One machine. ``address`` is what its peers connect to; without ``ssh`` it is this machine."""
 
     address: Address
-    ssh: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9._-]+(@[A-Za-z0-9.:_-]+)?$",
-        description="user@host or an ssh alias",
-    )
+    ssh: SshDestination | None = Field(default=None, description="user@host or an ssh alias")
 
 
 class RoleAdditions(Data):

@@ -75,10 +75,6 @@ class Request(Data):
         """True when CPU stand-ins take the platforms' places."""
         return self.hosts is None or self.hosts.standin
 
-    def layer(self, name: str) -> str:
-        """Which of `PRECEDENCE` the parameter's value comes from."""
-        return self.layers[name]
-
 
 def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
     """Turn words (a case, then ``name=value``) into a request.
@@ -152,9 +148,12 @@ def _is_number(name: str, value: str) -> bool:
 def _path(value: str | None, name: str, root: Path) -> Path | None:
     if value is None:
         return None
-    if "\0" in value:
-        raise BadInput(COMMAND_LINE, name, value, "is not a path", "give a YAML file")
-    return root / Path(value).expanduser()
+    try:
+        if "\0" not in value:
+            return root / Path(value).expanduser()
+    except RuntimeError:  # ~somebody, and there is no such user
+        pass
+    raise BadInput(COMMAND_LINE, name, value, "is not a path", "give a YAML file")
 
 
 def _defaults(env: Env) -> dict[str, Any]:
@@ -190,22 +189,32 @@ def _merge(layers: list[_Layer]) -> tuple[Parameters, dict[str, _Layer]]:
 def _with_model_checked(parameters: Parameters, where: str, root: Path, *, remote: bool) -> Parameters:
     """The parameters with a model folder made absolute. A folder on another host is only checked for form."""
     model = parameters.model
-    if _PACKAGE.fullmatch(model) or not (_looks_like_a_path(model) or (root / model).is_dir()):
+    if _PACKAGE.fullmatch(model):
         return parameters
-    folder = Path(model).expanduser()
     if remote:
-        if not folder.is_absolute():
+        if _looks_like_a_path(model) and not model.startswith("/"):
             problem = "a folder on another host must be absolute"
             raise BadInput(where, "model", model, problem, "start it with /")
         return parameters
-    folder = (root / folder).resolve()
-    if not folder.is_dir():
+    folder = _folder(root, model)
+    if folder is None:
+        if not _looks_like_a_path(model):
+            return parameters
         mend = "give a folder with config.json, or a hub id"
         raise BadInput(where, "model", model, "no such folder", mend)
     if not (folder / "config.json").is_file():
         mend = "give the folder that holds config.json and the weights"
         raise BadInput(where, "model", model, "the folder has no config.json", mend)
     return parameters.model_copy(update={"model": str(folder)})
+
+
+def _folder(root: Path, name: str) -> Path | None:
+    """The folder's absolute path; None where there is none, or its name cannot be one."""
+    try:
+        folder = (root / Path(name).expanduser()).resolve()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):  # a name too long, a loop of links, no home folder
+        return None
 
 
 def _looks_like_a_path(value: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,8 +13,8 @@ from heteropd.errors import BadInput
 Model = TypeVar("Model", bound=BaseModel)
 
 _TYPES = {
-    "int_type": ("must be a whole number", "write it without quotes or a fraction"),
-    "int_from_float": ("must be a whole number", "write it without a fraction"),
+    "int_type": ("must be a whole number", "write digits, without quotes or a fraction"),
+    "int_from_float": ("must be a whole number", "write digits, without a fraction"),
     "float_type": ("must be a number", "write it without quotes"),
     "bool_type": ("must be true or false", "write true or false without quotes"),
     "string_type": ("must be text", "put it in quotes"),
@@ -74,20 +74,16 @@ def _explained(kind: str, context: Mapping[str, Any], message: str) -> tuple[str
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The keys that the model allows at a path of the data; empty where the path leaves the models."""
-    current: Any = model
+    """The keys that may stand at a path of the data. Keys of a mapping and list indices name no model."""
+    current = model
     for part in path:
-        field = current.model_fields.get(str(part)) if _is_model(current) else None
-        if field is not None:
-            current = field.annotation
-        else:
-            inner = [arg for arg in getattr(current, "__args__", ()) if arg is not type(None)]
-            current = inner[-1] if inner else None
-        inner = [arg for arg in getattr(current, "__args__", ()) if _is_model(arg)]
-        if inner and type(None) in current.__args__:
-            current = inner[0]
-    return list(current.model_fields) if _is_model(current) else []
+        field = current.model_fields.get(str(part))
+        current = (_model_in(field.annotation) if field else None) or current
+    return list(current.model_fields)
 
 
-def _is_model(thing: Any) -> bool:
-    return isinstance(thing, type) and issubclass(thing, BaseModel)
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation such as ``dict[str, Model]`` or ``Model | None`` holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

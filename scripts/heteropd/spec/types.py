@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Literal
 
@@ -62,11 +63,27 @@ Name = Annotated[
     str,
     _matching(r"[a-z0-9][a-z0-9._-]*", "is not a name", "use lower-case letters, digits, '.', '_' and '-'"),
 ]
-Address = Annotated[
+SshDestination = Annotated[
     str,
     _matching(
-        r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?",
-        "is neither an IP address nor a host name",
-        "give what the other hosts connect to, such as 192.0.2.10",
+        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9.:_-]*)?",
+        "is not an ssh destination",
+        "give user@host, or an alias of your ssh configuration",
     ),
 ]
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        numeric = re.fullmatch(r"[0-9.]+|.*:.*", value)
+        if numeric or not _HOST_NAME.fullmatch(value):
+            mend = "give what the other hosts connect to, such as 192.0.2.10"
+            raise ValueError(f"is neither an IP address nor a host name; {mend}") from None
+    return value
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+
+Address = Annotated[str, AfterValidator(_address)]

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - vLLM is there only in an engine's environment
 """Makes a CPU engine heterogeneous: plain KV blocks in the declared layout and block size.
 
 Loaded by vLLM in the engine's environment through the ``vllm.general_plugins`` entry point. Importing this
@@ -17,6 +18,9 @@ def register() -> None:
         return
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
+    from heteropd.standin.progress import pace_progress_thread
+
     register_backend(AttentionBackendEnum.CPU_ATTN, f"{__name__}.backend.StandinBackend")
     for unsupported in (AttentionBackendEnum.CPU_MLA, AttentionBackendEnum.AMX_MLA):
         register_backend(unsupported, f"{__name__}.backend.RefusedMLABackend")
+    pace_progress_thread()

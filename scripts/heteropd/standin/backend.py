@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0913, PLR0917, ARG002 - the signatures are vLLM's
 """A CPU attention backend whose KV blocks are plain ``[block, head, token, K|V]`` in the declared layout.
 
 vLLM's own CPU attention keeps a private format inside each block, which a peer with another block size
@@ -32,11 +33,11 @@ class Unsupported(ValueError):
     """The model or the engine asks for something that the stand-in does not do."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"heteropd stand-in: {what} is not supported; take a model without it, or unset HETEROPD_STANDIN")
+        super().__init__(f"heteropd stand-in: {what} is not supported; serve a model without it")
 
 
 class StandinBackend(AttentionBackend):
-    """Registered in place of ``CPU_ATTN``, and reported under that name: vLLM's CPU platform knows no other."""
+    """Takes the place and the name of ``CPU_ATTN``: vLLM's CPU platform knows no other."""
 
     forward_includes_kv_cache_update = False
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
@@ -74,12 +75,16 @@ class RefusedMLABackend(StandinBackend):
 class StandinMetadataBuilder(AttentionMetadataBuilder[Batch]):
     """Works out, once a step, what every layer then needs."""
 
-    def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
+    def __init__(
+        self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device
+    ) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
         self.dtype = vllm_config.model_config.dtype
         self.block_size = kv_cache_spec.block_size
 
-    def build(self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False) -> Batch:  # noqa: ARG002
+    def build(
+        self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
+    ) -> Batch:
         common = common_attn_metadata
         if common.causal is not True:
             raise Unsupported("attention that is not causal")
@@ -91,7 +96,7 @@ class StandinMetadataBuilder(AttentionMetadataBuilder[Batch]):
 class StandinImpl(AttentionImpl[Batch]):
     """Writes K and V into the blocks, gathers them back, and attends with torch."""
 
-    def __init__(  # noqa: PLR0913 - vLLM's signature
+    def __init__(
         self,
         num_heads: int,
         head_size: int,
@@ -126,32 +131,32 @@ class StandinImpl(AttentionImpl[Batch]):
 
     def do_kv_cache_update(
         self,
-        layer: Any,  # noqa: ARG002
+        layer: Any,
         key: torch.Tensor,
         value: torch.Tensor,
         kv_cache: torch.Tensor,
         slot_mapping: torch.Tensor,
     ) -> None:
-        """Store ``key`` and ``value`` [token, head, size] at ``slot_mapping`` [token] (block * size + offset)."""
+        """Store ``key`` and ``value`` [token, head, size] at ``slot_mapping`` [token]."""
         # Padding has slot -1; block 0 is vLLM's null block, which nobody reads.
         slots = slot_mapping.clamp(min=0)
         count, block_size = slots.shape[0], kv_cache.shape[2]
         fresh = torch.cat((key[:count], value[:count]), dim=-1)
         kv_cache[slots // block_size, :, slots % block_size] = fresh.to(kv_cache.dtype)
 
-    def forward(  # noqa: PLR0913 - vLLM's signature
+    def forward(
         self,
-        layer: Any,  # noqa: ARG002
+        layer: Any,
         query: torch.Tensor,
-        key: torch.Tensor,  # noqa: ARG002
-        value: torch.Tensor,  # noqa: ARG002
+        key: torch.Tensor,
+        value: torch.Tensor,
         kv_cache: torch.Tensor,
         attn_metadata: Batch | None,
         output: torch.Tensor,
         output_scale: torch.Tensor | None = None,
         output_block_scale: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Attend. ``query`` and ``output``: [token, head, size]; ``kv_cache``: [block, kv head, token, 2 * size]."""
+        """Attend: ``query``, ``output`` [token, head, size]; ``kv_cache`` [block, head, token, 2 * size]."""
         if output_scale is not None or output_block_scale is not None:
             raise Unsupported("quantized attention output")
         if attn_metadata is None:  # vLLM's profiling run
@@ -160,7 +165,7 @@ class StandinImpl(AttentionImpl[Batch]):
         out = output.view(-1, self.num_kv_heads, self.group_size, self.head_size)
         for group in attn_metadata.decodes:
             keys, values = gather(kv_cache, group.blocks, self.head_size)
-            # A group's query heads stand where flash attention expects query tokens: K and V are read once for all.
+            # A group's query heads stand in for query tokens, so that K and V are read once for all.
             out[group.tokens] = scaled_dot_product_attention(
                 query[group.tokens], keys, values, attn_mask=group.mask, scale=self.scale
             )

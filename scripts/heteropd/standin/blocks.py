@@ -10,14 +10,16 @@ import torch
 
 
 def in_memory_order(cache: torch.Tensor) -> torch.Tensor:
-    """The same memory, contiguous by shape: [block, head, token, K|V] for HND, [block, token, head, K|V] for NHD.
+    """The same memory, contiguous: [block, head, token, K|V] for HND, [block, token, head, K|V] for NHD.
 
     Raises ValueError for a cache in neither order.
     """
     for view in (cache, cache.transpose(1, 2)):
         if view.is_contiguous():
             return view
-    raise ValueError(f"KV cache of shape {tuple(cache.shape)}, strides {cache.stride()} is neither HND nor NHD")
+    raise ValueError(
+        f"KV cache of shape {tuple(cache.shape)}, strides {cache.stride()} is neither HND nor NHD"
+    )
 
 
 def gather(cache: torch.Tensor, blocks: torch.Tensor, head_size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,7 +39,7 @@ def gather(cache: torch.Tensor, blocks: torch.Tensor, head_size: int) -> tuple[t
 
 
 def convert_to_hnd(cache: torch.Tensor, blocks: torch.Tensor, agreed: int) -> None:
-    """Rewrite ``blocks`` [block] in place: each becomes ``size / agreed`` HND blocks of ``agreed`` tokens, in a row.
+    """Rewrite ``blocks`` [block] in place, each to ``size / agreed`` HND blocks of ``agreed`` tokens.
 
     Afterwards the tensor's own shape and strides no longer describe these blocks; only a peer that was
     told the agreed geometry may read them.

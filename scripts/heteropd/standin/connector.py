@@ -24,7 +24,14 @@ from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import (
 from vllm.logger import init_logger
 
 from heteropd.standin.blocks import convert_to_hnd
-from heteropd.standin.geometry import WIRE_LAYOUT, Presented, agreed_ratio, blocks_with_tokens, expand_block_ids, present
+from heteropd.standin.geometry import (
+    WIRE_LAYOUT,
+    Presented,
+    agreed_ratio,
+    blocks_with_tokens,
+    expand_block_ids,
+    present,
+)
 
 logger = init_logger(__name__)
 
@@ -41,16 +48,16 @@ class Prompt:
 
 
 class StandinMetadata(NixlConnectorMetadata):
-    """What the scheduler tells the worker for one step, with the own blocks whose prompt this step completes."""
+    """What the scheduler tells the worker for a step, with the blocks of prompts that it completes."""
 
     def __init__(self, stock: NixlConnectorMetadata, blocks_to_convert: list[int]) -> None:
         super().__init__()
-        vars(self).update(vars(stock))
+        self.__dict__.update(stock.__dict__)
         self.blocks_to_convert = blocks_to_convert
 
 
 class StandinConnector(NixlPullConnector):
-    """A pull connector for a converting prefill. Raises ValueError at start for a set-up that would corrupt KV."""
+    """A pull connector for a converting prefill. Raises ValueError at start where KV would be corrupted."""
 
     def __init__(self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: Any) -> None:
         self._agreed = _checked_agreed(vllm_config)
@@ -114,7 +121,8 @@ class StandinConnector(NixlPullConnector):
         if params and params.get("remote_block_ids"):
             tokens = params["remote_num_tokens"]
             params["remote_block_ids"] = [
-                expand_block_ids(group, self._ratio, tokens, self._agreed) for group in params["remote_block_ids"]
+                expand_block_ids(group, self._ratio, tokens, self._agreed)
+                for group in params["remote_block_ids"]
             ]
         return delay_free, params
 
@@ -154,10 +162,14 @@ def _checked_agreed(vllm_config: VllmConfig) -> int:
     assert transfer is not None
     agreed = transfer.get_from_extra_config(AGREED_KEY, None)
     if agreed is None:
-        raise ValueError(f"StandinConnector needs kv_connector_extra_config.{AGREED_KEY}: the GCD of both block sizes")
+        raise ValueError(
+            f"StandinConnector needs kv_connector_extra_config.{AGREED_KEY}: the GCD of both block sizes"
+        )
     if transfer.kv_role == "kv_consumer":
         raise ValueError("StandinConnector converts on a prefill; a decode takes NixlConnector")
     if vllm_config.cache_config.enable_prefix_caching:
         # A converted block must never be read again by this engine (vllm #30448: "we should crash").
-        raise ValueError("StandinConnector converts KV in place: start this engine with --no-enable-prefix-caching")
+        raise ValueError(
+            "StandinConnector converts KV in place: start this engine with --no-enable-prefix-caching"
+        )
     return int(agreed)

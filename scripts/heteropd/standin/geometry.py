@@ -11,7 +11,7 @@ WIRE_LAYOUT = "LBHNC"
 
 @dataclass(frozen=True)
 class Presented:
-    """A KV cache's geometry as a peer is told it. Sizes in tokens, lengths and strides in bytes, per layer."""
+    """A KV cache's geometry as a peer is told it: tokens a block; bytes of a block, per layer."""
 
     block_size: int
     num_blocks: int
@@ -37,7 +37,9 @@ def present(own: Presented, agreed: int) -> Presented:
         num_blocks=own.num_blocks * ratio,
         block_lens=[length // ratio for length in own.block_lens],
         block_strides=[stride // ratio for stride in own.block_strides],
-        region_num_blocks=None if own.region_num_blocks is None else [n * ratio for n in own.region_num_blocks],
+        region_num_blocks=None
+        if own.region_num_blocks is None
+        else [n * ratio for n in own.region_num_blocks],
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from heteropd.errors import MissingPrerequisite
+from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan.model import Plan
 from heteropd.runtime import process, shared_memory
 from heteropd.runtime.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, places_used
@@ -47,7 +47,7 @@ class _BringUp:
     def __init__(self, plan: Plan, context: Context, hold: Hold) -> None:
         self._plan, self._context, self._hold = plan, context, hold
         topology_id = uuid.uuid4().hex[:12]
-        tmp = context.tmp_root(topology_id, plan)
+        tmp = context.tmp_root
         self._launches = self._prepare(topology_id, tmp)
         self._topology = Topology(
             id=topology_id,
@@ -69,6 +69,7 @@ class _BringUp:
             # The intention first: from here on `down` knows what to look for, whatever happens to us.
             save(self._topology, context.state_dir)
             self._hold.arm(topology_id, self._topology.leftovers)
+            _make_own(context.tmp_root)
             self._run()
         except BaseException:
             sweep(context.state_dir, topology_id, context.clock, self._topology.leftovers)
@@ -147,6 +148,16 @@ class _BringUp:
                 f"not passed on from your environment: {', '.join(dropped)} (what engines need is in env/)",
                 soft_wrap=True,
             )
+
+
+def _make_own(folder: Path) -> None:
+    """Make the folder; in /tmp its name can be guessed, and whoever was first must not choose what is in it."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        raise BadInput(
+            str(folder), None, None, "is in the way of the roles' temporary files", "remove it"
+        ) from None
 
 
 def _keep_previous(log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from heteropd.plan.model import Plan
+from heteropd.runtime.sweep import Leftovers
 from heteropd.seams import Clock, LocalRunner, Runner, SystemClock
 
-# A Unix socket's path ends at 107 bytes; engines make sockets such as TMPDIR/<36 characters>.
-_LONGEST_TMPDIR = 60
+# A Unix socket's path ends at 107 bytes; engines make sockets such as TMP_ROOT/prefill-0/<36 characters>.
+_LONGEST_TMP_ROOT = 45
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,22 @@ class Context:
         """The log of a role, both streams of it."""
         return self.state_dir / "logs" / f"{role}.log"
 
-    def tmp_root(self, topology_id: str, plan: Plan) -> Path:
-        """Folder of the roles' temporary folders: in the state folder, or /tmp where its path is too long."""
+    @property
+    def tmp_root(self) -> Path:
+        """Folder of the roles' temporary folders: in the state folder, or /tmp where its path is too long.
+
+        It follows from the state folder alone, so that it can be removed even when the state is lost.
+        """
         inside = self.state_dir / "tmp"
-        longest = max(len(role.name) for role in plan.roles)
-        if len(str(inside)) + 1 + longest <= _LONGEST_TMPDIR:
+        if len(str(inside)) <= _LONGEST_TMP_ROOT:
             return inside
-        return Path("/tmp") / f"heteropd-{topology_id}"  # noqa: S108 - made with mode 700, removed by down
+        name = hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:12]
+        return Path("/tmp") / f"heteropd-{os.getuid()}-{name}"  # noqa: S108 - must be ours when it is made
+
+    @property
+    def leftovers(self) -> Leftovers:
+        """What any topology of this state folder may leave, besides what its own state says."""
+        return Leftovers(folders=(self.tmp_root,))
 
     def shown(self, path: Path) -> str:
         """The path as a user would type it in the repository."""

@@ -85,15 +85,15 @@ class Hold:
             raise Stop
 
     def _finish(self) -> None:
-        if self._signum is not None and self._topology_id is not None:
+        if self._topology_id is None:
+            return
+        state_dir = self._context.state_dir
+        if self._signum is not None:
             self._end()
-            forget(self._context.state_dir, self._topology_id)
-        if self._topology_id is not None:
-            guard.stop(self._context.state_dir, self._topology_id)
-        if self._signum is not None and self._topology_id is not None:
-            # A signal that came during the lines above: once more, it costs nothing.
-            self._end()
-            forget(self._context.state_dir, self._topology_id)
+            forget(state_dir, self._topology_id)
+        guard.stop(state_dir, self._topology_id)
+        if self._signum is not None:  # it may have come just now, and its handler has ended everything
+            forget(state_dir, self._topology_id)
 
     def _end(self) -> None:
         if self._topology_id is None:

@@ -50,15 +50,19 @@ class Progress:
         if self._live is not None:
             self._live.update(_table(rows), refresh=True)
             return
-        changed = [row for row in rows if self._shown.get(row.name) != row.state]
+        changed = [row for row in rows if row.state != "ready" and self._shown.get(row.name) != row.state]
         for row in changed:
-            self._print(row, f"{row.state} after {row.seconds:.1f} s" if row.seconds else row.state)
+            self._print(row, f"healthy after {row.seconds:.1f} s" if row.state == "healthy" else row.state)
             self._shown[row.name] = row.state
         if changed or self._last_line_s is None:
             self._last_line_s = now_s
         elif now_s - self._last_line_s >= self._heartbeat_s:
-            slowest = next((row for row in rows if row.word), rows[-1])
-            self._print(slowest, f"still {slowest.state} after {slowest.seconds:.0f} s: {slowest.word}")
+            unready = [row for row in rows if row.state == "starting"] or list(rows)
+            slowest = next((row for row in rows if row.word), unready[0])
+            self._print(
+                slowest,
+                f"still {slowest.state} after {slowest.seconds:.0f} s: {slowest.word or 'no word yet'}",
+            )
             self._last_line_s = now_s
 
     def _print(self, row: Row, text: str) -> None:

@@ -7,7 +7,7 @@ from heteropd.plan.model import Plan
 from heteropd.runtime import guard
 from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
-from heteropd.runtime.sweep import Leftovers, forget, sweep
+from heteropd.runtime.sweep import clean, forget, sweep
 from heteropd.topology.compare import differences
 from heteropd.topology.context import Context
 from heteropd.topology.probe import Probe
@@ -28,6 +28,7 @@ def settle(plan: Plan, context: Context) -> Topology | None:
         lost = len(marked(context.state_dir))
         if lost:
             _clear(context, None, f"{lost} processes of a lost topology")
+        clean(context.leftovers)
         return None
     trouble = _trouble(found)
     if trouble is not None:
@@ -64,5 +65,5 @@ def _trouble(found: Topology) -> str | None:
 def _clear(context: Context, found: Topology | None, why: str) -> None:
     context.console.print(f"cleared: {why}", soft_wrap=True, markup=False)
     guard.stop(context.state_dir)
-    sweep(context.state_dir, None, context.clock, found.leftovers if found else Leftovers())
+    sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
     forget(context.state_dir, None)

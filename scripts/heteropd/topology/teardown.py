@@ -15,7 +15,7 @@ from heteropd.runtime import ending, guard, shared_memory
 from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import family, marked
 from heteropd.runtime.identity import Identity
-from heteropd.runtime.sweep import Leftovers, clean, forget
+from heteropd.runtime.sweep import clean, forget
 from heteropd.topology import ports
 from heteropd.topology.context import Context
 from heteropd.topology.hold import Hold
@@ -83,6 +83,7 @@ def down(context: Context) -> DownReport:
         except BadInput as unreadable:
             topology, notes = None, [f"ending by the marks of processes instead: {unreadable}"]
         if topology is None and not marked(context.state_dir):
+            clean(context.leftovers)
             forget(context.state_dir, None)
             return DownReport(was_running=False, notes=notes)
         if topology is not None:
@@ -102,7 +103,7 @@ def _down(context: Context, topology: Topology | None, notes: list[str]) -> Down
         ending.end(lambda: marked(state_dir), clock, grace),
     ]
     total = _sum(steps)
-    removed = clean(topology.leftovers if topology else Leftovers(), segments)
+    removed = clean(topology.leftovers if topology else context.leftovers, segments)
     forget(state_dir, None)
     busy = ports.used(topology.plan.roles) if topology else []
     if not total.found:

@@ -127,7 +127,7 @@ class Waiting:
 
     def _row(self, role: RoleState, slowest: str, state: str | None) -> Row:
         planned, now = self.topology.planned(role.name), self._context.clock.now()
-        where = f"{planned.platform} on {planned.runs_on}" if planned.standin else planned.runs_on
+        where = f"{planned.platform} stand-in on {planned.runs_on}" if planned.standin else planned.runs_on
         if role.healthy_after_s is not None:
             # Healthy roles have been seen to be so, yet nothing came through: say what is waited for.
             word = f"waiting for a completion: {self._last_answer.text}" if role.name == slowest else ""

@@ -110,8 +110,8 @@ def read_stream(content_type: str, body: str, kind: Kind) -> Streamed:
 
 
 def document_check(answer: Json | str, request: Request, model: str, counted: int | None) -> Check:
-    """The source document's request. ``answer`` is a sentence when there was none; ``counted`` is the prompt's
-    length by the prefill engine's own tokenizer."""
+    """The source document's request. ``answer`` is a sentence when there was none; ``counted`` is the length
+    of the prompt by the prefill engine's own tokenizer."""
     if isinstance(answer, str):
         return _check("document_request", [answer], "", {})
     problems = shape_problems(answer, "completion", model, request.max_tokens)

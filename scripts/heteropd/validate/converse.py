@@ -39,7 +39,6 @@ class Conversation:
 
     def __init__(self, router: Endpoint, model: str, settings: Settings, phases: Phases) -> None:
         phases.begin(_PHASE, self.REQUESTS)
-        self._phases = phases
         crew = Crew(self.REQUESTS)
 
         def start(ask: Callable[[], T]) -> Future[T | str]:
@@ -63,13 +62,11 @@ class Conversation:
         return all(one.done() for one in futures)
 
     def end(self) -> Conversations:
-        answers = Conversations(
+        return Conversations(
             self._document.result(),
             {kind: one.result() for kind, one in self._plain.items()},
             {kind: one.result() for kind, one in self._streamed.items()},
         )
-        self._phases.end(_PHASE)
-        return answers
 
 
 def _short_bodies(model: str, settings: Settings) -> dict[str, tuple[str, Json]]:

@@ -1,7 +1,7 @@
 """Are both sides the same model? The kit's own comparison, since heterogeneous PD turns vLLM's off.
 
-Heterogeneous layouts need ``enforce_handshake_compat: false``, and vLLM's own hash covers the model's *path* only
-(vllm #55776), so nothing upstream notices different weights.
+Heterogeneous layouts need ``enforce_handshake_compat: false``, and the hash that this turns off covers the
+model's *path* only (vllm #55776), so nothing upstream notices different weights.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def check_versions(cards: Mapping[str, Card]) -> Check:
 
 
 def same_version(one: str, other: str) -> bool:
-    """Equal but for the build: ``0.13.0+gabc1234.empty`` is ``0.13.0+gabc1234.cu128``. Where both name a commit,
-    the commit decides."""
+    """Equal but for the build: ``0.13.0+gabc1234.empty`` is ``0.13.0+gabc1234.cu128``. Where both name a
+    commit, the commit decides."""
     commits = [_COMMIT.search(version) for version in (one, other)]
     if commits[0] and commits[1]:
         short = min(len(commits[0][1]), len(commits[1][1]))

@@ -82,7 +82,7 @@ def judge_probe(
 def checks(
     results: Sequence[ProbeResult], replies: Replies, floor: Floor, least: int, bound: float
 ) -> list[Check]:
-    """Tokens, distributions and the whole run's shift. ``least`` probes must have been judged; ``bound`` in nats."""
+    """Answers, tokens, distributions, the run as a whole. ``least`` counts probes, ``bound`` is in nats."""
     return [
         _answered(results, replies, least),
         _tokens(results, bound),

@@ -1,4 +1,4 @@
-"""Sends everything that validation sends, keeps both engines busy, and brings back what it saw. Judges nothing."""
+"""Sends everything, keeps both engines busy, brings back what it saw; judges nothing."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ class Lab:
     def investigate(
         self, probes: Sequence[Probe], lone: Collection[int], twice: Collection[int], run: str, phases: Phases
     ) -> Findings:
-        """Send it all. Probes in ``lone`` go one by one, those in ``twice`` to the prefill engine alone as well;
-        ``run`` makes the cache salts unique.
+        """Send it all. Probes in ``lone`` go one by one, those in ``twice`` to the prefill engine alone as
+        well; ``run`` makes the cache salts unique.
 
-        The references run from the first moment to the last: they use neither connector nor router, so they do
-        not disturb what is counted about the others, and no engine idles.
+        The references run from the first moment to the last: they use neither connector nor router, so they
+        do not disturb what is counted about the others, and no engine idles.
         """
         prefill_then, decode_then = self.counts(self.prefills), self.counts(self.decodes)
         talk = Conversation(self.router, self.plan.model, self.settings, phases)
@@ -162,7 +162,6 @@ class Lab:
             replies[probe.index] = self._ask(self.router, probe, run, name, phases)
             moved = self.settle(self.decodes, then, "transfers", 1)
             single.append((len(probe.tokens), moved["bytes"]))
-        phases.end(name)
         return replies, single
 
     def _together(self, probes: Sequence[Probe], run: str, phases: Phases) -> dict[int, Reply]:
@@ -172,12 +171,10 @@ class Lab:
         sent = {
             one.index: crew.submit(partial(self._ask, self.router, one, run, name, phases)) for one in probes
         }
-        replies = _gather(sent)
-        phases.end(name)
-        return replies
+        return _gather(sent)
 
     def _ask(self, who: Endpoint, probe: Probe, run: str, phase: str, phases: Phases) -> Reply:
-        """One probe, one path. The salt names the path, so that no path finds another's KV in a prefix cache."""
+        """One probe, one path. The salt names the path: no path finds another's KV in a prefix cache."""
         asked = self.settings.probes
         body = greedy(
             self.plan.model, probe.tokens, asked.max_tokens, asked.top_logprobs, f"{run}-{who.name}"

@@ -1,7 +1,8 @@
-"""Reading an engine's Prometheus page, across the names that vLLM versions and metric kinds give a counter."""
+"""Reading an engine's Prometheus page, across the names that metric kinds and vLLM versions use."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _SUFFIXES = ("_total", "_sum", "")
 
 @dataclass(frozen=True)
 class Sample:
+    """One line of the page."""
+
     name: str
     labels: Mapping[str, str]
     value: float
@@ -85,11 +88,12 @@ class Counts(dict[str, int | None]):
 
 
 def _whole(value: float | None) -> int | None:
-    return None if value is None or value != value else round(value)
+    return None if value is None or math.isnan(value) else round(value)
 
 
 def _minus(now: int | None, then: int | None) -> int | None:
-    return None if now is None or then is None else now - then
+    # A series may appear with its first event only: then it began at nothing.
+    return None if now is None else now - (then or 0)
 
 
 def _plus(values: Iterable[int | None]) -> int | None:

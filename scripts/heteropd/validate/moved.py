@@ -1,7 +1,7 @@
 """Did the KV cache really travel? What the engines counted, against what the prompts call for.
 
-A decode engine that quietly computes the prompt itself answers correctly and with HTTP 200 (vllm #26896, #42703),
-so right answers prove nothing about the transfer; the counters do.
+A decode engine that quietly computes the prompt itself answers correctly and with HTTP 200 (vllm #26896,
+#42703), so right answers prove nothing about the transfer; the counters do.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _ROUTER_MEND = (
 
 @dataclass(frozen=True)
 class Expected:
-    """What the probes call for. ``token_bytes`` and ``layers`` are None where the model's configuration is not
-    to be had. Block counts are in blocks of ``wire_block`` tokens, in which the prefill's KV is addressed."""
+    """What the probes call for. ``token_bytes`` and ``layers`` are None where the model's configuration is
+    not to be had. Blocks are of ``wire_block`` tokens, in which the prefill's KV is addressed."""
 
     prompt_tokens: list[int]
     wire_block: int
@@ -44,9 +44,9 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Observed:
-    """Counter movements. ``window`` is the decode's over the probes alone, in which no other request used the
-    connector; ``prefill`` and ``decode`` are over the whole run; ``single`` pairs a probe's length with the bytes
-    that the decode counted while it was the only one."""
+    """Counter movements. ``window`` is the decode's over the probes alone, in which no other request used
+    the connector; ``prefill`` and ``decode`` are over the whole run; ``single`` pairs a probe's length with
+    the bytes that the decode counted while it was the only one."""
 
     window: Counts
     prefill: Counts
@@ -65,7 +65,7 @@ def checks(expected: Expected, sent: Traffic, seen: Observed) -> list[Check]:
         check_recomputed(expected, sent, seen.decode),
         check_prefill(expected, sent, seen.prefill),
         check_decode(expected, sent, seen.decode),
-        check_honest(expected, sent, seen),
+        check_honest(sent, seen),
     ]
     proofs = [one.id for one in found if one.status == "PASS" and one.id in ("moved.bytes", "moved.external")]
     return [
@@ -137,12 +137,11 @@ def check_single(expected: Expected, single: Sequence[tuple[int, int | None]]) -
 
 
 def check_descriptors(expected: Expected, window: Counts) -> Check:
-    """NIXL joins descriptors of neighbouring blocks, so there is a range: from one a probe and layer to one for
-    K and one for V of each block and layer."""
+    """NIXL joins the descriptors of neighbouring blocks, and blocks may span all layers: so a range, from one
+    a probe to one for K and one for V of each block and layer."""
     count, probes = window["descriptors"], len(expected.blocks)
     if count is None:
         return _missing("descriptors", "vllm:nixl_num_descriptors")
-    # Cross-layer blocks (one descriptor for all layers) are legal, so the least is one a probe.
     most = 2 * sum(expected.blocks) * expected.layers if expected.layers else None
     good = count >= probes and (most is None or count <= most)
     return _check(
@@ -220,7 +219,7 @@ def check_decode(expected: Expected, sent: Traffic, decode: Counts) -> Check:
     return _seen("decode", decode, requests, tokens)
 
 
-def check_honest(expected: Expected, sent: Traffic, seen: Observed) -> Check:
+def check_honest(sent: Traffic, seen: Observed) -> Check:
     """No reference and no probe was served from a prefix cache. Only the fixed requests of the connectivity
     group may have been, when validation runs for the second time."""
     hits = [seen.prefill["local_hits"], seen.decode["local_hits"]]

@@ -1,8 +1,8 @@
 """Which prompts are sent: lengths that sit on the block boundaries, and texts that read every block back.
 
 A prompt is a row of random words whose last few repeat a passage from earlier in it. A language model then
-continues the passage, so its next tokens depend on the KV of the blocks that hold the passage, strongly enough to
-be seen above bfloat16 noise. The passages of the probes are spread over all blocks.
+continues the passage, so its next tokens depend on the KV of the blocks that hold the passage, strongly
+enough to be seen above bfloat16 noise. The passages of the probes are spread over all blocks.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ def run(
 ) -> Verdict:
     """Prove the KV cache of the running topology that ``plan`` describes.
 
-    Never raises for a topology that is down or wrong: that is a verdict with failed checks. Raises `BadInput` for
-    a plan without one prefill and one decode engine whose KV geometry is stated. ``transport`` is for tests.
+    Never raises for a topology that is down or wrong: that is a verdict with failed checks. Raises `BadInput`
+    for a plan without a prefill and a decode engine of stated KV geometry. ``transport`` is for tests.
     """
     pair = _geometry(plan)
     began, started_at = clock.now(), clock.wall()

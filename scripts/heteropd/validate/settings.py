@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from heteropd.errors import BadInput
 
+_FILE = Path("env/validation.yaml")
 Positive = Annotated[int, Field(ge=1)]
 Nats = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -23,7 +24,7 @@ class Request(_Frozen):
 
     prompt: Annotated[str, Field(min_length=1)]
     max_tokens: Positive
-    temperature: float = Field(ge=0)
+    temperature: int | float = Field(ge=0)
 
 
 class Short(_Frozen):
@@ -37,9 +38,9 @@ class Short(_Frozen):
 class Probes(_Frozen):
     """How many prompts, how long, and how they are sent. Lengths and budgets count prompt tokens.
 
-    ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always sent.
-    ``prefill_references`` of the probes are also computed by the prefill engine alone, which costs it a second
-    prefill each; the decode engine alone computes them all, on time it would spend waiting.
+    ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always
+    sent. ``prefill_references`` of the probes are also computed by the prefill engine alone, which costs it a
+    second prefill each; the decode engine alone computes them all, on time it would spend waiting.
     """
 
     least: Annotated[int, Field(ge=24)]
@@ -88,36 +89,31 @@ class Settings(_Frozen):
     tokenizer_texts: Annotated[list[str], Field(min_length=1)]
     words: Annotated[list[str], Field(min_length=32)]
 
+    @field_validator("limits")
+    @classmethod
+    def _has_fallback(cls, limits: dict[str, Limits]) -> dict[str, Limits]:
+        if "bfloat16" not in limits:
+            raise ValueError("bfloat16 is missing, which unlisted dtypes are judged as")
+        return limits
+
     def limits_for(self, dtype: str) -> Limits:
         """The limits of a dtype; an unlisted one is judged as ``bfloat16``, the noisiest in use."""
         return self.limits.get(dtype) or self.limits["bfloat16"]
 
 
-def load(path: Path) -> Settings:
-    """Read and check the file; raises `BadInput` naming the first field that is wrong."""
-    where = str(path)
+def load(root: Path) -> Settings:
+    """Read and check ``root/env/validation.yaml``; raises `BadInput` naming the first field that is wrong."""
+    where = _FILE.as_posix()
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load((root / _FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as problem:
-        raise BadInput(
-            where, None, None, f"cannot be read: {problem}", "restore it from the repository"
-        ) from None
+        raise BadInput(where, None, None, f"cannot be read: {problem}", "restore it from git") from None
     except yaml.YAMLError as problem:
         raise BadInput(where, None, None, f"is not YAML: {problem}", "correct the syntax") from None
     try:
-        settings = Settings.model_validate(data)
+        return Settings.model_validate(data)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        raise BadInput(
-            where, field, first.get("input"), first["msg"], "see docs/proof.md for its meaning"
-        ) from None
-    if "bfloat16" not in settings.limits:
-        raise BadInput(
-            where,
-            "limits",
-            sorted(settings.limits),
-            "bfloat16 is missing",
-            "add it: other dtypes fall back to it",
-        )
-    return settings
+        mend = "docs/proof.md says what it means"
+        raise BadInput(where, field, first.get("input"), first["msg"], mend) from None

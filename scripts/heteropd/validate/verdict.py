@@ -13,9 +13,9 @@ Outcome = Literal["equal", "tie", "far", "diverged", "unknown", "error"]
 Evidence = dict[str, str | int | float | bool | list[int] | list[float] | list[str] | None]
 
 STANDIN_NOTE = (
-    "STAND-IN RUN: at least one role ran on this machine's CPU in place of its accelerator. It proves the software "
-    "path (engines, connector, NIXL, router, and the conversion between the two KV layouts and block sizes). It does "
-    "not prove the accelerators, their drivers, their attention kernels, RDMA, or any speed."
+    "STAND-IN RUN: at least one role ran on a CPU in place of its accelerator. It proves the software path: "
+    "engines, connector, NIXL, router, and the conversion between the two KV layouts and block sizes. It "
+    "does not prove the accelerators, their drivers, their attention kernels, RDMA, or any speed."
 )
 
 
@@ -84,7 +84,7 @@ class Phase(_Frozen):
 
 
 class Verdict(_Frozen):
-    """The conclusion. ``result`` is INCOMPLETE when nothing failed but something essential was not checked."""
+    """The conclusion. ``result`` is INCOMPLETE when nothing failed but something essential went unchecked."""
 
     case: str
     model: str

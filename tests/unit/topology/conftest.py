@@ -1,24 +1,26 @@
 """A topology of three stub servers, a context for it, and the proof that nothing of it is left."""
 
 import io
+import os
+import signal
 import socket
-import subprocess
 import sys
 import time
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-import heteropd
+from heteropd.errors import KitError
 from heteropd.plan.model import HostPlan, Plan, Ports, RolePlan
 from heteropd.runtime.family import GUARD_MARK, marked
-from heteropd.topology import Context, Timeouts, down
+from heteropd.seams import SystemClock
+from heteropd.topology import Context, Hold, Timeouts, down, up
 from heteropd.topology.ports import free
 
 STUB = Path(__file__).with_name("stub.py")
-KIT = Path(__file__).with_name("kit.py")
 HOST = HostPlan(name="here", address="127.0.0.1")
 LIMIT_S = 60.0
 
@@ -41,11 +43,11 @@ def free_ports(count):
 
 
 def make_plan(ports, prefill=(), decode=(), router=(), env=None, **changes):
-    def role(name, kind, port, flags, platform, runs_on):
+    def role(name, port, flags, platform, runs_on):
         argv = [sys.executable, "-S", "-E", str(STUB), "--port", str(port), *flags]
         return RolePlan(
             name=name,
-            role=kind,
+            role=name.removesuffix("-0"),
             platform=platform,
             runs_on=runs_on,
             host=HOST,
@@ -64,12 +66,66 @@ def make_plan(ports, prefill=(), decode=(), router=(), env=None, **changes):
         "parameters": {"prefill_port": ports[0], "decode_port": ports[1], "port": ports[2]},
         "agreed_block_size": None,
         "roles": [
-            role("prefill-0", "prefill", ports[0], prefill, "cuda", "cpu"),
-            role("decode-0", "decode", ports[1], decode, "gaudi", "cpu"),
-            role("router", "router", ports[2], router, "router", "router"),
+            role("prefill-0", ports[0], prefill, "cuda", "cpu"),
+            role("decode-0", ports[1], decode, "gaudi", "cpu"),
+            role("router", ports[2], router, "router", "router"),
         ],
     }
     return Plan(**{**values, **changes})
+
+
+class Forked:
+    """A command in a process of its own. Forked, not started: importing everything again takes a second."""
+
+    def __init__(self, command):
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 70
+            try:
+                os.dup2(writer, 1)
+                os.dup2(writer, 2)
+                os.close(reader)
+                os.close(writer)
+                code = self._run(command)
+            finally:
+                os._exit(code)  # never back into the test run
+        os.close(writer)
+        self.out = os.fdopen(reader)
+        self.code = None
+
+    def _run(self, command):
+        sys.stdout = sys.stderr = os.fdopen(os.dup(1), "w", buffering=1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
+        try:
+            print("command started", flush=True)
+            return command()
+        except BaseException:
+            traceback.print_exc()
+            return 70
+
+    def until(self, word):
+        said = []
+        for line in self.out:
+            said.append(line)
+            if word in line:
+                return
+        raise AssertionError(f"ended without saying {word!r}: {''.join(said)}")
+
+    def send(self, signum):
+        os.kill(self.pid, signum)
+
+    def ended(self):
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code is not None
+
+    def end(self):
+        """Wait; returns the exit status and the rest of what was said."""
+        eventually(self.ended, "the command ends")
+        with self.out:
+            return self.code, self.out.read()
 
 
 @dataclass
@@ -78,6 +134,8 @@ class Kit:
 
     context: Context
     ports: list[int]
+    fork = staticmethod(Forked)
+    eventually = staticmethod(eventually)
 
     @property
     def state_dir(self):
@@ -92,16 +150,33 @@ class Kit:
     def with_timeouts(self, **seconds):
         return replace(self.context, timeouts=replace(self.context.timeouts, **seconds))
 
-    def argv(self, plan, *words):
-        path = self.context.root / "plan.json"
-        path.write_text(plan.model_dump_json())
-        source = str(Path(heteropd.__file__).parents[1])
-        return [sys.executable, str(KIT), source, str(self.context.root), str(path), *words]
+    def late_once(self, word):
+        """A context whose time runs out as soon as this was said, however slow the machine is."""
 
-    def start(self, plan, *words):
-        """The kit in a process of its own, as `up` on a command line."""
-        argv = self.argv(plan, *words)
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        def late():
+            logs = [self.context.log(role) for role in ("prefill-0", "decode-0", "router")]
+            return word in self.said() and all(log.stat().st_size for log in logs)
+
+        class Clock(SystemClock):
+            def now(self):
+                return super().now() + (1e6 if late() else 0.0)
+
+        return replace(self.context, clock=Clock(), timeouts=replace(self.context.timeouts, heartbeat=0.0))
+
+    def start(self, plan, work=lambda: None):
+        """`up` and then ``work`` in a process of its own."""
+        return Forked(lambda: self._command(plan, work))
+
+    def _command(self, plan, work):
+        context = replace(self.context, console=Console(width=200, force_terminal=False))
+        try:
+            with Hold(context) as hold:
+                up(plan, context, hold=hold)
+                work()
+        except KitError as stop:
+            print(f"{type(stop).__name__}: {stop}", flush=True)
+            return stop.exit_code
+        return 0
 
     def marked(self):
         return marked(self.state_dir)

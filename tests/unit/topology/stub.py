@@ -1,6 +1,7 @@
 """A role played by a few lines: serves what a test asks for, misbehaves as told. Run with `python -S`."""
 
 import argparse
+import itertools
 import json
 import mmap
 import os
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int)
@@ -23,7 +25,7 @@ parser.add_argument("--refuse-code", type=int, default=503)
 parser.add_argument("--segment")
 parser.add_argument("--record")
 args = parser.parse_args()
-began, refused = time.monotonic(), 0
+began, questions = time.monotonic(), itertools.count(1)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -31,10 +33,8 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200 if time.monotonic() - began >= args.healthy_after else 503, {})
 
     def do_POST(self):
-        global refused
         self.rfile.read(int(self.headers["Content-Length"]))
-        refused += 1
-        if refused <= args.refuse:
+        if next(questions) <= args.refuse:
             self.answer(args.refuse_code, {"error": "No available workers"})
         else:
             self.answer(200, {"choices": [{"text": " go"}]})
@@ -69,8 +69,7 @@ if args.segment:
     os.ftruncate(descriptor, 4096)
     segment = mmap.mmap(descriptor, 4096)
 if args.record:
-    with open(args.record, "w") as stream:
-        json.dump(dict(os.environ), stream)
+    Path(args.record).write_text(json.dumps(dict(os.environ)))
 print("stub started", flush=True)
 if args.die_after is not None:
     threading.Thread(target=die, daemon=True).start()

@@ -1,6 +1,7 @@
 """Ending, status and logs of what runs."""
 
-import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -53,16 +54,13 @@ def test_down_finds_processes_without_any_state(kit):
 
 def test_down_removes_shared_memory_of_ours_and_no_other(kit, tmp_path):
     ours, foreign = f"/dev/shm/psm_{tmp_path.name}_ours", f"/dev/shm/psm_{tmp_path.name}_foreign"
-    with open(foreign, "w"):
-        pass
+    Path(foreign).touch()
     try:
         topology = up(kit.plan(prefill=["--segment", ours, "--stubborn"]), kit.context)
         assert topology.segments == [ours]
         assert down(kit.with_timeouts(stop=0.2)).segments_removed == [ours]
-        with open(foreign):
-            pass
     finally:
-        __import__("os").unlink(foreign)
+        Path(foreign).unlink()
 
 
 def test_status_says_what_runs_and_that_it_is_a_stand_in(kit):
@@ -120,8 +118,5 @@ def test_following_logs_shows_what_is_added_until_ctrl_c(kit):
             else:
                 raise KeyboardInterrupt
 
-    from dataclasses import replace
-
     logs(replace(kit.context, clock=Clock()), "decode-0", follow=True, tail=0)
     assert kit.said().splitlines()[-2:] == ["decode-0 │ all is well", "decode-0 │ half a line"]
-    assert threading.active_count() >= 1

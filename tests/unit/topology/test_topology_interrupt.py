@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 
 import pytest
@@ -15,117 +14,118 @@ SEED = 20261122
 SLOW = ["--healthy-after", "3600"]
 
 
-def until(process, word):
-    for line in process.stdout:
-        if word in line:
-            return
-    raise AssertionError(f"the kit ended without saying {word!r}")
+def validating():
+    print("validating", flush=True)
+    time.sleep(3600)
+
+
+@pytest.fixture
+def hard_plan(kit):
+    """Never ready; one role ignores SIGTERM, another has a child that does and that left the session."""
+    return kit.plan(decode=[*SLOW, "--stubborn"], prefill=["--child"])
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
-def test_a_signal_during_bring_up_leaves_nothing(kit, signum):
-    with kit.start(kit.plan(decode=[*SLOW, "--stubborn"], prefill=["--child"])) as process:
-        until(process, "router (router): healthy")
-        process.send_signal(signum)
-        out, _ = process.communicate()
-    assert process.returncode == EXIT_INTERRUPTED
-    assert f"Interrupted: interrupted by {signum.name}; everything" in out
+def test_a_signal_during_bring_up_leaves_nothing(kit, hard_plan, signum):
+    command = kit.start(hard_plan)
+    command.until("router (router): healthy")
+    command.send(signum)
+    code, said = command.end()
+    assert code == EXIT_INTERRUPTED
+    assert f"Interrupted: interrupted by {signum.name}; everything" in said
     kit.assert_nothing_left()
 
 
 def test_a_signal_while_the_topology_is_worked_with_ends_it(kit):
-    with kit.start(kit.plan(), "validate") as process:
-        until(process, "validating")
-        assert load(kit.context).phase == "up"
-        process.send_signal(signal.SIGINT)
-        process.communicate()
-    assert process.returncode == EXIT_INTERRUPTED
+    command = kit.start(kit.plan(), validating)
+    command.until("validating")
+    assert load(kit.context).phase == "up"
+    command.send(signal.SIGINT)
+    assert command.end()[0] == EXIT_INTERRUPTED
     kit.assert_nothing_left()
 
 
 def test_a_signal_does_not_end_what_was_running_before(kit):
-    with kit.start(kit.plan()) as process:
-        process.communicate()
-    assert process.returncode == 0
-    with kit.start(kit.plan(), "validate") as process:
-        until(process, "validating")
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-    assert process.returncode == EXIT_INTERRUPTED
+    assert kit.start(kit.plan()).end()[0] == 0
+    command = kit.start(kit.plan(), validating)
+    command.until("validating")
+    command.send(signal.SIGTERM)
+    assert command.end()[0] == EXIT_INTERRUPTED
     assert not load(kit.context).dead()
 
 
-def test_a_second_ctrl_c_changes_nothing(kit):
-    with kit.start(kit.plan(decode=SLOW)) as process:
-        until(process, "router (router): healthy")
-        for _ in range(5):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.005)
-        process.communicate()
-    assert process.returncode == EXIT_INTERRUPTED
+def test_more_ctrl_c_changes_nothing(kit, hard_plan):
+    command = kit.start(hard_plan)
+    command.until("router (router): healthy")
+    for _ in range(5):
+        command.send(signal.SIGINT)
+        time.sleep(0.005)
+    assert command.end()[0] == EXIT_INTERRUPTED
     kit.assert_nothing_left()
 
 
 @pytest.mark.parametrize("attempt", range(4))
-def test_an_impatient_parent_leaves_nothing(kit, attempt):
-    """What nox does to a session on ctrl-C: half a second from SIGINT to SIGKILL, at any moment."""
-    moment = random.Random(SEED + attempt).uniform(0.0, 0.8)
-    with kit.start(kit.plan(decode=SLOW, prefill=["--child"])) as process:
-        until(process, "kit started")
-        time.sleep(moment)
-        process.send_signal(signal.SIGINT)
-        for seconds, end in ((0.3, process.terminate), (0.2, process.kill)):
-            try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                end()
+def test_an_impatient_parent_leaves_nothing(kit, hard_plan, attempt):
+    """What nox does to a session on ctrl-C, at a random moment: half a second from SIGINT to SIGKILL."""
+    moment = random.Random(SEED + attempt).uniform(0.0, 0.6)
+    command = kit.start(hard_plan)
+    command.until("command started")
+    time.sleep(moment)
+    for signum, seconds in ((signal.SIGINT, 0.3), (signal.SIGTERM, 0.2), (signal.SIGKILL, 0.0)):
+        if not command.ended():
+            command.send(signum)
+            time.sleep(seconds)
+    command.end()
     kit.assert_nothing_left()
 
 
 @pytest.mark.parametrize("attempt", range(6))
-def test_kill_9_at_a_random_moment_then_down_leaves_nothing(kit, attempt):
-    moment = random.Random(SEED * 2 + attempt).uniform(0.0, 0.8)
-    with kit.start(kit.plan(decode=[*SLOW, "--stubborn"], prefill=["--child"])) as process:
-        until(process, "kit started")
-        time.sleep(moment)
-        process.kill()
+def test_kill_9_at_a_random_moment_then_down_leaves_nothing(kit, hard_plan, attempt):
+    moment = random.Random(SEED * 2 + attempt).uniform(0.0, 0.6)
+    command = kit.start(hard_plan)
+    command.until("command started")
+    time.sleep(moment)
+    command.send(signal.SIGKILL)
+    command.end()
     down(kit.with_timeouts(stop=0.2))
     kit.assert_nothing_left()
 
 
-def test_kill_9_of_kit_and_guard_then_down_leaves_nothing(kit):
-    with kit.start(kit.plan(decode=[*SLOW, "--stubborn"], prefill=["--child"])) as process:
-        until(process, "router (router): healthy")
-        guards = {one.pid for one in kit.processes()} - {one.pid for one in kit.marked()}
-        assert len(guards) == 1
-        os.kill(guards.pop(), signal.SIGKILL)
-        process.kill()
-    assert kit.marked()
-    report = down(kit.with_timeouts(stop=0.2))
-    assert report.was_running
+def test_kill_9_of_kit_and_guard_then_down_leaves_nothing(kit, hard_plan):
+    command = kit.start(hard_plan)
+    command.until("router (router): healthy")
+    guards = kit.processes() - kit.marked()
+    assert len(guards) == 1
+    os.kill(guards.pop().pid, signal.SIGKILL)
+    command.send(signal.SIGKILL)
+    command.end()
+    assert len(kit.marked()) == 4
+    assert down(kit.with_timeouts(stop=0.2)).was_running
     kit.assert_nothing_left()
 
 
-def test_the_guard_alone_clears_up_after_kill_9(kit):
-    with kit.start(kit.plan(decode=[*SLOW, "--stubborn"], prefill=["--child"])) as process:
-        until(process, "router (router): healthy")
-        process.kill()
+def test_the_guard_alone_clears_up_after_kill_9(kit, hard_plan):
+    command = kit.start(hard_plan)
+    command.until("router (router): healthy")
+    command.send(signal.SIGKILL)
+    command.end()
     kit.assert_nothing_left()
 
 
 def test_kill_9_once_it_is_up_leaves_it_up(kit):
-    with kit.start(kit.plan(), "validate") as process:
-        until(process, "validating")
-        process.kill()
-    time.sleep(1.5)
+    command = kit.start(kit.plan(), validating)
+    command.until("validating")
+    guards = kit.processes() - kit.marked()
+    command.send(signal.SIGKILL)
+    command.end()
+    while kit.processes() & guards:
+        time.sleep(0.02)
     assert not load(kit.context).dead()
 
 
-def test_the_death_of_the_kits_parent_ends_a_bring_up(kit):
-    plan = kit.plan(decode=SLOW)
-    argv = kit.argv(plan)
-    parent = subprocess.Popen(["/bin/sh", "-c", '"$@"; true', "sh", *argv], stdout=subprocess.PIPE, text=True)
-    with parent:
-        until(parent, "router (router): healthy")
-        parent.kill()
+def test_the_death_of_the_kits_parent_ends_a_bring_up(kit, hard_plan):
+    parent = kit.fork(lambda: kit.start(hard_plan).end()[0])
+    kit.eventually(lambda: len(kit.processes()) == 5, "four processes and a guard")
+    parent.send(signal.SIGKILL)
+    parent.end()
     kit.assert_nothing_left()

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,6 @@ from heteropd.runtime.identity import Identity
 from heteropd.topology import STANDIN_NOTICE, down, load, running, status, up
 from heteropd.topology.lock import locked
 from heteropd.topology.state import save
-
-BRIEF = 0.4
 
 
 def test_up_waits_for_a_completion_and_not_only_for_health(kit):
@@ -27,7 +26,7 @@ def test_up_waits_for_a_completion_and_not_only_for_health(kit):
     assert topology.ready_after_s >= max(role.healthy_after_s for role in topology.roles)
     assert load(kit.context) == topology
     assert STANDIN_NOTICE in kit.said()
-    assert "router (router): ready" in kit.said()
+    assert "prefill-0 (cuda stand-in on cpu): healthy after" in kit.said()
 
 
 def test_state_is_private_and_holds_no_secret(kit):
@@ -59,7 +58,7 @@ def test_a_different_plan_is_refused_and_the_running_one_stays(kit):
 def test_a_dead_role_fails_at_once_with_its_last_lines_and_a_hint(kit):
     trouble = "RuntimeError: No available memory for the cache blocks."
     flags = ["--die-after", "0.2", "--say", trouble, "--exit-code", "3"]
-    with pytest.raises(TopologyFailed, match="decode-0 died .*exit status 3.*No available memory") as failed:
+    with pytest.raises(TopologyFailed, match=r"decode-0 died .*exit status 3.*No available memory") as failed:
         up(kit.plan(decode=flags, router=["--refuse", "100000"]), kit.context)
     assert failed.value.log_tail == ["stub started", trouble]
     assert "KV cache does not fit" in failed.value.hint
@@ -75,14 +74,17 @@ def test_a_role_that_dies_while_a_completion_is_awaited_fails_at_once(kit):
 
 def test_a_role_that_never_gets_healthy_is_named(kit):
     with pytest.raises(TopologyFailed, match="decode-0 was not healthy") as failed:
-        up(kit.plan(decode=["--healthy-after", "3600"]), kit.with_timeouts(ready=BRIEF))
-    assert failed.value.log_tail is not None
+        up(
+            kit.plan(decode=["--healthy-after", "3600"]),
+            kit.late_once("prefill-0 (cuda stand-in on cpu): healthy"),
+        )
+    assert failed.value.log_tail == ["stub started"]
     kit.assert_nothing_left()
 
 
 def test_a_router_that_never_answers_is_quoted(kit):
-    with pytest.raises(TopologyFailed, match="no completion came through.*No available workers"):
-        up(kit.plan(router=["--refuse", "100000"]), kit.with_timeouts(ready=2.0))
+    with pytest.raises(TopologyFailed, match=r"no completion came through.*No available workers"):
+        up(kit.plan(router=["--refuse", "100000"]), kit.late_once("No available workers"))
     kit.assert_nothing_left()
 
 
@@ -104,7 +106,9 @@ def test_a_port_in_use_is_named_with_its_holder_and_nothing_starts(kit):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", kit.ports[1]))
         taken.listen()
-        with pytest.raises(BadInput, match=rf"decode-0.ports.api: {kit.ports[1]}: in use by .*pid {os.getpid()}"):
+        with pytest.raises(
+            BadInput, match=rf"decode-0.ports.api: {kit.ports[1]}: in use by .*pid {os.getpid()}"
+        ):
             up(kit.plan(), kit.context)
     assert "starting" not in kit.said()
     kit.assert_nothing_left()
@@ -132,7 +136,10 @@ def test_plans_of_other_runtimes_and_hosts_are_refused(kit):
 
 
 def test_two_ups_at_a_time_the_second_names_the_first(kit):
-    with locked(kit.state_dir, "up", kit.context.clock), pytest.raises(BadInput, match=f"up, pid {os.getpid()}"):
+    with (
+        locked(kit.state_dir, "up", kit.context.clock),
+        pytest.raises(BadInput, match=f"up, pid {os.getpid()}"),
+    ):
         up(kit.plan(), kit.context)
 
 
@@ -186,3 +193,13 @@ def test_the_router_can_be_made_to_wait_for_the_engines(kit):
     topology = up(plan, replace(kit.context, router_waits=True))
     waited = (topology.role("router").started - topology.role("decode-0").started).total_seconds()
     assert waited >= 0.3
+
+
+def test_temporary_folders_have_short_paths_and_are_our_own(kit):
+    short = replace(kit.context, state_dir=Path("/srv/kit/.heteropd"))
+    assert short.tmp_root == Path("/srv/kit/.heteropd/tmp")
+    assert len(str(kit.context.tmp_root)) <= 45
+    up(kit.plan(), kit.context)
+    assert stat.S_IMODE(kit.context.tmp_root.stat().st_mode) == 0o700
+    down(kit.context)
+    kit.assert_nothing_left()

@@ -2,7 +2,8 @@
 
 uvloop and httptools (llhttp, what uvicorn and Node.js parse HTTP with), because the usual Python clients cost
 more for a request than the router does. It prints one JSON object: requests, seconds, latencies and its own
-CPU time, by which the caller judges whether the generator was the bottleneck.
+CPU time, by which the caller judges whether the generator was the bottleneck. ``cpu_s`` and ``wall_s`` are of
+the load, ``process_cpu_s`` is of the process with its start.
 
     python -m heteropd.bench.peers.load URL BODY_FILE CLIENTS WARMUP_S MEASURE_S
 """
@@ -115,6 +116,7 @@ def main(argv: list[str]) -> None:
         "failures": window.failures,
         "cpu_s": time.process_time() - started[1],
         "wall_s": time.monotonic() - started[0],
+        "process_cpu_s": time.process_time(),
     }))  # fmt: skip
 
 

@@ -20,19 +20,7 @@ import uvicorn  # type: ignore[import-not-found]
 from fastapi import FastAPI, Request  # type: ignore[import-not-found]
 from fastapi.responses import StreamingResponse  # type: ignore[import-not-found]
 
-REMOTE_UNKNOWN = {
-    "remote_engine_id": None, "remote_block_ids": None, "remote_host": None, "remote_port": None,
-}  # fmt: skip
-
-
-def prefill_request(request: dict[str, Any]) -> dict[str, Any]:
-    """What the prefill engine is asked: one token, no stream, and to keep its KV for a remote decode."""
-    asked = {name: value for name, value in request.items() if name != "stream_options"}
-    asked |= {"stream": False, "max_tokens": 1}
-    if "max_completion_tokens" in asked:
-        asked["max_completion_tokens"] = 1
-    asked["kv_transfer_params"] = {"do_remote_decode": True, "do_remote_prefill": False, **REMOTE_UNKNOWN}
-    return asked
+from heteropd.bench.peers.protocol import prefill_request
 
 
 class Proxy:

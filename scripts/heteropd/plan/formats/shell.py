@@ -25,7 +25,7 @@ def quote(word: str) -> str:
 def commands(role: RolePlan) -> str:
     """The role's exports and its command, which takes the place of the shell."""
     lines = [f"export {name}={quote(value)}" for name, value in role.env.items()]
-    return "\n".join([*lines, "exec " + " \\\n  ".join(_grouped(role.argv))])
+    return "\n".join([*lines, "exec " + " \\\n  ".join(_lines(role.argv))])
 
 
 def bash(plan: Plan) -> str:
@@ -50,16 +50,11 @@ def _escape(text: str) -> str:
     return _SPECIAL.sub(lambda found: "\\" + found[0], text)
 
 
-def _grouped(argv: list[str]) -> list[str]:
-    """The words of a command, an option and its value on one line."""
-    groups: list[str] = []
+def _lines(argv: list[str]) -> list[str]:
+    """The words of a command, each option with its values on a line of its own."""
+    lines: list[list[str]] = [[]]
     for word in argv:
-        starts = word.startswith("-") or not groups
-        after_option = groups and groups[-1].startswith("--") and " " not in groups[-1]
-        if starts or not after_option:
-            groups.append(quote(word))
-        else:
-            groups[-1] += " " + quote(word)
-    head = [word for word in groups if not word.startswith("--")]
-    first_option = len(head) if groups[: len(head)] == head else 1
-    return [" ".join(groups[:first_option]), *groups[first_option:]]
+        if word.startswith("--"):
+            lines.append([])
+        lines[-1].append(quote(word))
+    return [" ".join(line) for line in lines]

@@ -132,7 +132,7 @@ class Context:
 
     def blame(self, *names: str) -> str:
         """Of parameters that do not go together, the one that was given closest to the user."""
-        return max(reversed(names), key=lambda name: PRECEDENCE.index(self.request.layer(name)))
+        return max(reversed(names), key=lambda name: PRECEDENCE.index(self.request.layers[name]))
 
     def _engine(self, role: RolePlan) -> Engine:
         additions = self.request.hosts.roles if self.request.hosts else {}
@@ -147,7 +147,7 @@ Check = Callable[[Context], Finding | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """``refuse`` stops the plan, ``warn`` becomes a note; ``reference`` is where the failure is known from."""
+    """``refuse`` stops the plan, ``warn`` becomes a note; ``reference`` says where the failure is known."""
 
     id: str
     title: str

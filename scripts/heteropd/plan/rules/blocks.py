@@ -36,8 +36,8 @@ def _layout(context: Context) -> Finding | None:
         problem = "a decode turns HND into NHD, never NHD into HND"
         field = context.blame("decode_kv_layout", "prefill_kv_layout")
         return context.parameter(field, problem, "use HND on the prefill, or NHD on both sides")
-    permute = (context.decode.kv_transfer or {}).get("enable_permute_local_kv")
-    if str(permute).lower() != "true":
+    config = context.decode.kv_transfer
+    if config is not None and str(config.get("enable_permute_local_kv")).lower() != "true":
         problem = (
             "takes the prefill's HND blocks only with enable_permute_local_kv, which this decode does not set"
         )
@@ -92,7 +92,12 @@ def _variant_lacks(context: Context, capabilities: tuple[Capability, ...]) -> Fi
         f"use variant={others[0]}" if others else f"use pins={sets[0]}" if sets else "make both sides equal"
     )
     problem = f"the variant of {context.plan.pins} does not do {_SAID[lacking[0]]}"
-    return Finding(context.request.origins["variant"], "variant", context.plan.variant, problem, mend)
+    if context.request.parameters.variant == "auto":
+        geometry = [
+            f"{role}_{what}" for role in ("prefill", "decode") for what in ("kv_layout", "block_size")
+        ]
+        return context.parameter(context.blame(*geometry), problem, mend)
+    return context.parameter("variant", problem, mend)
 
 
 _SAID: dict[Capability, str] = {

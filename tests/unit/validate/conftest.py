@@ -1,0 +1,317 @@
+"""A topology of the imagination: three HTTP services in this process that behave as vLLM and its router do.
+
+The "model" draws log-probabilities from a hash of the context, so a wrong KV cache is a wrong context.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import threading
+from datetime import UTC, datetime
+from functools import lru_cache
+from io import StringIO
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from heteropd import validate
+from heteropd.plan.model import HostPlan, KVGeometry, Plan, Ports, RolePlan
+
+PORTS = {18100: "prefill", 18200: "decode", 18000: "router"}
+TOKEN_VALUES = 2 * 2 * 2 * 8  # K and V, 2 layers, 2 KV heads, head size 8
+CONFIG = {"num_hidden_layers": 2, "num_key_value_heads": 2, "num_attention_heads": 4, "head_dim": 8}
+WIRE = 16
+
+
+class FakeClock:
+    """Stands still unless slept on."""
+
+    def __init__(self):
+        self.time = 100.0
+
+    def now(self):
+        return self.time
+
+    def wall(self):
+        return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def sleep(self, seconds):
+        self.time += seconds
+
+
+def plan(model_source="/nowhere", dtype="float32"):
+    prefill = KVGeometry(layout="HND", block_size=16, wire_layout="HND", wire_block_size=16)
+    decode = KVGeometry(
+        layout="NHD", block_size=128, wire_layout="NHD", wire_block_size=128, permute_on_receive=True
+    )
+    here = HostPlan(name="local", address="127.0.0.1")
+
+    def role(name, kind, platform, port, kv=None):
+        return RolePlan(
+            name=name,
+            role=kind,
+            platform=platform,
+            runs_on="router" if kind == "router" else "cpu",
+            host=here,
+            env={},
+            argv=[],
+            ports=Ports(api=port),
+            kv=kv,
+            dtype=dtype if kv else None,
+        )
+
+    return Plan(
+        case="case1",
+        pins="v0.26",
+        variant="base",
+        runtime="process",
+        model="m",
+        model_source=str(model_source),
+        parameters={"port": 18000},
+        agreed_block_size=None,
+        roles=[
+            role("prefill-0", "prefill", "cuda", 18100, prefill),
+            role("decode-0", "decode", "gaudi", 18200, decode),
+            role("router", "router", "router", 18000),
+        ],
+    )
+
+
+@lru_cache(maxsize=100_000)
+def _logits(context):
+    rng = random.Random(hashlib.sha256(repr(context).encode()).digest())
+    return [rng.gauss(0, 3) for _ in range(40)]
+
+
+class Topology:
+    """``fault`` names what is wrong with it; ``noise`` is the rounding of each engine, in logits."""
+
+    def __init__(self, fault=None, noise=0.0, counters=True, item_bytes=4):
+        self.fault, self.noise, self.counters = fault, noise, counters
+        self.slot_bytes = WIRE * TOKEN_VALUES * item_bytes
+        self.rng = random.Random(7)
+        self.lock = threading.Lock()
+        self.counts = {side: {} for side in ("prefill", "decode")}
+        self.routed = 0
+
+    @property
+    def transport(self):
+        return httpx.MockTransport(self.handle)
+
+    def handle(self, request):
+        side = PORTS[request.url.port]
+        if self.fault == f"{side} down":
+            raise httpx.ConnectError("refused", request=request)
+        body = json.loads(request.content) if request.content else {}
+        if request.method == "GET":
+            return self.page(side, request.url.path)
+        if request.url.path == "/tokenize":
+            extra = self.fault == "tokenizer" and side == "decode" and "café" in body["prompt"]
+            tokens = tokenize(body["prompt"]) + [1] * extra
+            return httpx.Response(200, json={"tokens": tokens, "count": len(tokens), "max_model_len": 2048})
+        if self.fault == f"{side} refuses":
+            return httpx.Response(503, text="No available workers: 0 prefill, 0 decode")
+        chat = "chat" in request.url.path
+        tokens = tokenize(body["messages"][0]["content"]) if chat else body["prompt"]
+        tokens = tuple(tokens if isinstance(tokens, list) else tokenize(tokens))
+        steps = self.route(tokens, body) if side == "router" else self.alone(side, tokens, body)
+        return answer(body, len(tokens), steps, chat, self.fault)
+
+    def page(self, side, path):
+        if path == "/metrics":
+            lines = [
+                f'vllm:{name}{{engine="0"}} {value}' for name, value in sorted(self.counts[side].items())
+            ]
+            zero = ["vllm:nixl_num_failed_transfers_total 0.0", "vllm:prefix_cache_hits_total 0.0"]
+            known = (
+                "nixl_xfer_time_seconds_count",
+                "nixl_bytes_transferred_sum",
+                "nixl_num_descriptors_sum",
+                "external_prefix_cache_hits_total",
+                "request_success_total",
+                "prompt_tokens_total",
+            )
+            zero += [f"vllm:{name} 0.0" for name in known if name not in self.counts[side]]
+            return httpx.Response(200, text="\n".join(zero + lines) if self.counters else "# nothing\n")
+        if path == "/v1/models":
+            name = "other" if self.fault == "model" and side == "decode" else "m"
+            limit = 1024 if self.fault == "length" and side == "decode" else 2048
+            return httpx.Response(
+                200, json={"data": [{"id": name, "root": "/models/m", "max_model_len": limit}]}
+            )
+        if path == "/version":
+            other = self.fault == "version" and side == "decode"
+            return httpx.Response(200, json={"version": "0.31.0" if other else "0.32.0"})
+        return httpx.Response(200)
+
+    def count(self, side, **moved):
+        with self.lock:
+            for name, value in moved.items():
+                self.counts[side][name] = self.counts[side].get(name, 0) + value
+
+    def alone(self, side, tokens, body):
+        self.count(side, request_success_total=1, prompt_tokens_total=len(tokens))
+        self.computed(side, len(tokens))
+        weights = "other" if self.fault == "weights" and side == "decode" else ""
+        return self.generate((weights, tokens), body)
+
+    def computed(self, side, tokens):
+        with self.lock:
+            name = 'prompt_tokens_by_source_total{engine="0",source="local_compute"}'
+            self.counts[side].setdefault(name, 0)
+            self.counts[side][name] += tokens
+
+    def route(self, tokens, body):
+        if self.fault in ("whole to decode", "whole to prefill"):
+            return self.alone(self.fault.split()[-1], tokens, body)
+        with self.lock:
+            self.routed += 1
+            number = self.routed
+        self.count("prefill", request_success_total=1, prompt_tokens_total=len(tokens))
+        self.computed("prefill", len(tokens))
+        self.count("decode", request_success_total=1, prompt_tokens_total=len(tokens))
+        if self.fault == "recomputed":
+            self.computed("decode", len(tokens))
+            return self.generate(("", tokens), body)
+        blocks = -(-len(tokens) // WIRE) - (self.fault == "block not sent" and number > 5)
+        failed = (
+            {"nixl_num_failed_transfers_total": 1} if self.fault == "failed transfer" and number == 9 else {}
+        )
+        self.count(
+            "decode",
+            nixl_xfer_time_seconds_count=1,
+            nixl_bytes_transferred_sum=blocks * self.slot_bytes,
+            nixl_num_descriptors_sum=2 * max(blocks, 1),
+            external_prefix_cache_hits_total=len(tokens),
+            **failed,
+        )
+        return self.generate(self.received(tokens, number), body, self.shift(number))
+
+    def shift(self, number):
+        if number <= 5:
+            return 0.0
+        return {"small": 0.01, "one small": 0.01 * (number == 11)}.get(self.fault, 0.0)
+
+    def received(self, tokens, number):
+        """What the decode's KV says the prompt was; the connectivity requests are spared."""
+        whole = len(tokens) // WIRE * WIRE
+        seen = {
+            "last block": tokens[:-1][:whole] + tokens[-1:],
+            "swapped": tokens[WIRE : 2 * WIRE] + tokens[:WIRE] + tokens[2 * WIRE :]
+            if whole >= 2 * WIRE
+            else tokens,
+            "stale": (0,) * len(tokens) if number == 20 else tokens,
+        }.get(self.fault, tokens)
+        return ("", seen if number > 5 else tokens)
+
+    def generate(self, context, body, shift=0.0):
+        steps, (weights, tokens) = [], context
+        for _ in range(body["max_tokens"]):
+            raw = _logits((weights, tokens))
+            with self.lock:
+                logits = [one + self.rng.gauss(0, self.noise) for one in raw]
+            logits[0] += shift * 10
+            total = math.log(sum(map(math.exp, logits)))
+            ranked = sorted(range(len(logits)), key=lambda token: -logits[token])
+            steps.append([(token, logits[token] - total) for token in ranked[:20]])
+            tokens = (*tokens, ranked[0])
+        return steps
+
+
+def tokenize(text):
+    return [int(hashlib.sha256(word.encode()).hexdigest()[:4], 16) for word in text.split()]
+
+
+def answer(body, prompt, steps, chat, fault):
+    name = (
+        (lambda token: f"token_id:{token}")
+        if body.get("return_tokens_as_token_ids")
+        else (lambda token: f" w{token}")
+    )
+    pieces = [f" w{step[0][0]}" for step in steps]
+    usage = {"prompt_tokens": prompt, "completion_tokens": len(steps), "total_tokens": prompt + len(steps)}
+    head = {
+        "id": "cmpl-1",
+        "created": 1,
+        "model": "m",
+        "kv_transfer_params": {"x": 1} if fault == "leak" else None,
+    }
+    bare = fault == "no logprobs" and "prompt" in body and isinstance(body["prompt"], list)
+
+    def logprobs(part):
+        if chat:
+            return {
+                "content": [
+                    {
+                        "token": name(step[0][0]),
+                        "top_logprobs": [{"token": name(token), "logprob": value} for token, value in step],
+                    }
+                    for step in part
+                ]
+            }
+        return {
+            "tokens": [name(step[0][0]) for step in part],
+            "top_logprobs": None
+            if bare
+            else [{name(token): value for token, value in step} for step in part],
+        }
+
+    if not body.get("stream"):
+        said = {"message": {"content": "".join(pieces)}} if chat else {"text": "".join(pieces)}
+        choice = {"index": 0, **said, "logprobs": logprobs(steps), "finish_reason": "length"}
+        kind = "chat.completion" if chat else "text_completion"
+        return httpx.Response(200, json={**head, "object": kind, "choices": [choice], "usage": usage})
+    kind, events = "chat.completion.chunk" if chat else "text_completion", []
+    for position, piece in enumerate(pieces[1:] if fault == "lost event" else pieces):
+        said = {"delta": {"content": piece}} if chat else {"text": piece}
+        last = position == len(pieces) - 1 - (fault == "lost event")
+        choice = {
+            "index": 0,
+            **said,
+            "logprobs": logprobs([steps[position]]),
+            "finish_reason": "length" if last else None,
+        }
+        events.append(json.dumps({**head, "object": kind, "choices": [choice]}))
+    text = "".join(f"data: {event}\n\n" for event in [*events, *(["[DONE]"] if fault != "no done" else [])])
+    return httpx.Response(200, text=text, headers={"content-type": "text/event-stream; charset=utf-8"})
+
+
+@pytest.fixture(scope="session")
+def settings():
+    """What the kit ships, so that a thoughtless change of a threshold shows here."""
+    return validate.load(Path(__file__).parents[3])
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def make_plan(tmp_path):
+    """A plan for the imagined topology; its model's configuration is on disk unless ``config`` is False."""
+    if not (tmp_path / "config.json").exists():
+        (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    return lambda config=True, **more: plan(tmp_path if config else "/nowhere", **more)
+
+
+@pytest.fixture
+def prove(settings, make_plan):
+    """Run validation against a topology with a fault; gives the verdict."""
+
+    def run(fault=None, *, noise=0.0, counters=True, config=True, **more):
+        made = Topology(fault, noise, counters, 2 if more.get("dtype") == "bfloat16" else 4)
+        return validate.run(
+            make_plan(config, **more),
+            settings,
+            FakeClock(),
+            Console(file=StringIO()),
+            transport=made.transport,
+        )
+
+    return run
