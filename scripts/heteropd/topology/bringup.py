@@ -151,7 +151,7 @@ class _BringUp:
 
 
 def _make_own(folder: Path) -> None:
-    """Make the folder; in /tmp its name can be guessed, and whoever was first must not choose what is in it."""
+    """Make the folder. In /tmp its name can be guessed: whoever made it first must not own what is in it."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:

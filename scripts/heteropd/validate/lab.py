@@ -21,7 +21,7 @@ from heteropd.validate.probes import Probe
 from heteropd.validate.progress import Phases
 from heteropd.validate.settings import Settings
 
-_POLL_S = 0.05
+_POLL_S = 0.25  # a reading costs an engine some milliseconds of the core it computes on
 Sent = Mapping[int, Future[Reply]]
 Single = list[tuple[int, int | None]]
 

@@ -39,10 +39,10 @@ class Sample:
 
 
 def parse(page: str) -> list[Sample]:
-    """Samples of a text exposition page; comments and lines that are not samples are skipped."""
+    """Samples of a text exposition page; comments, buckets and lines that are not samples are skipped."""
     samples = []
     for line in page.splitlines():
-        match = None if line.startswith("#") else _LINE.match(line.strip())
+        match = None if line.startswith("#") or "_bucket{" in line else _LINE.match(line.strip())
         if match is None:
             continue
         try:

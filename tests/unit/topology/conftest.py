@@ -189,6 +189,7 @@ class Kit:
         eventually(lambda: not self.processes(), f"processes left: {self.processes()}")
         for port in self.ports:
             eventually(lambda port=port: free(port), f"port {port} in use")
+        eventually(lambda: not self.context.tmp_root.exists(), f"{self.context.tmp_root} left")
         eventually(lambda: self.files() <= {"lock", "logs"}, f"files left: {self.files()}")
 
     def files(self):
