@@ -98,15 +98,15 @@ def types(session: nox.Session) -> None:
 
 @check
 def unit(session: nox.Session) -> None:
-    """Run the unit tests: no network, no vLLM, seconds."""
-    _dev("pytest", "-n", "auto", "tests/unit", *session.posargs)
+    """Run the unit tests: no network, no vLLM, seconds; `-- FILE …` for some of them."""
+    _dev("pytest", *(session.posargs or ["-n", "auto", "tests/unit"]))
 
 
 @verb
 def e2e(session: nox.Session) -> None:
     """Run both cases on real engines, with planted faults; needs ports on loopback and 8 GiB of memory."""
     _kit("prepare")
-    _dev("pytest", "-x", "tests/e2e", *session.posargs)
+    _dev("pytest", "-x", *(session.posargs or ["tests/e2e"]))
 
 
 @verb

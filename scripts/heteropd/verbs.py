@@ -173,14 +173,16 @@ def _context(model: Path | None = None) -> Context:
 
     from heteropd.prepare import engine
     from heteropd.spec import env
-    from heteropd.topology import Context
+    from heteropd.topology import Context, Timeouts
 
-    pins = env.load(root()).standin
+    known = env.load(root())
+    pins = known.standin
     return Context(
         root=root(),
         console=Console(),
         engine_python=engine.environment(pins).python(root()),
         model_dir=lambda source: model if model and source.startswith("package:") else source,
+        timeouts=Timeouts(**known.defaults.timeouts.model_dump()),
         state_dir=Path(os.environ.get("HETEROPD_STATE_DIR", root() / ".heteropd")),
     )
 

@@ -38,14 +38,14 @@ def test_anything_else_stops(way: str, loaded: dict[str, object], served: dict[s
 
 
 def test_the_router_runs_as_plans_run_it() -> None:
-    ports = {"prefill": 1, "decode": 2, "port": 3, "metrics": 4}
-    argv = router_argv(ROOT, "/bin", ports)
+    ports = {"prefill_port": 8001, "decode_port": 8002, "proxy": 8005, "port": 8003, "metrics_port": 8004}
+    argv = router_argv(ROOT, {"ENGINE_BIN": "/bin"}, ports)
     assert argv[0] == "/bin/vllm-router"
     assert not any("{" in word for word in argv)
-    for name, value in [("--port", "3"), ("--prometheus-port", "4"), ("--kv-connector", "nixl")]:
+    for name, value in [("--port", "8003"), ("--prometheus-port", "8004"), ("--kv-connector", "nixl")]:
         assert argv[argv.index(name) + 1] == value
-    assert "http://127.0.0.1:1" in argv
-    assert "http://127.0.0.1:2" in argv
+    assert "http://127.0.0.1:8001" in argv
+    assert "http://127.0.0.1:8002" in argv
 
 
 def test_the_mock_tells_prefill_decode_and_plain_apart() -> None:

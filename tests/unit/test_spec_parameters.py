@@ -65,6 +65,8 @@ def test_every_parameter_can_be_given_on_the_command_line_and_in_a_file(tmp_path
         "decode_port": 18200,
         "port": 18000,
         "model": "org/name",
+        "side_channel_port": 15600,
+        "metrics_port": 19000,
         "pins": "doc-2025-12",
         "variant": "decode-post-process",
         "runtime": "docker",

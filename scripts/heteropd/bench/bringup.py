@@ -59,7 +59,7 @@ def _bare(plan: Plan, prompt: str, lab: Lab, children: Children) -> Round:
 
 def _warm(plan: Plan, _prompt: str, lab: Lab, children: Children) -> Round:
     make = Make(lab.root, children.folder / "state", children)
-    ports = [f"{name}={plan.parameters[name]}" for name in ("port", "prefill_port", "decode_port")]
+    ports = [f"{name}={value}" for name, value in plan.parameters.items() if name.endswith("port")]
     try:
         seen = make.run([plan.case, *ports], milestones.of_bring_up(make.state_dir), LIMIT_S)
         healthy = milestones.roles(make.state_dir)

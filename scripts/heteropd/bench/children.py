@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from heteropd.runtime import ending, guard, shared_memory
 from heteropd.runtime.environment import child_environment
 from heteropd.runtime.family import mark, marked
 from heteropd.runtime.identity import Identity, alive, identify
+from heteropd.runtime.orphan import follow_parent
 
 GRACE_S = 5.0
 
@@ -51,10 +53,12 @@ class Children:
         self.folder, self._runner, self.clock = lab.folder(name).resolve(), lab.runner, lab.clock
         self._id = uuid4().hex[:12]
         self._started: list[Child] = []
+        self._followed = 0
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        guard.start(self.folder, self._id, self._runner, os.environ, orphan_ends=True)
+        self._followed = follow_parent()
+        guard.start(self.folder, self._id, self._runner, os.environ)
         return self
 
     def __exit__(
@@ -62,6 +66,7 @@ class Children:
     ) -> None:
         self.end()
         guard.stop(self.folder, self._id)
+        follow_parent(self._followed)
 
     def start(
         self,
@@ -117,14 +122,11 @@ class Children:
 
 def free_ports(count: int) -> list[int]:
     """TCP ports of loopback that nothing listens on now. They are not reserved: use them soon."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _last_line(log: Path) -> str:

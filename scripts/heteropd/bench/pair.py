@@ -21,8 +21,9 @@ _LOOK_S = 0.1
 
 
 def port_words() -> list[str]:
-    """Parameters that put a case on HTTP ports that are free now."""
-    names = ("port", "prefill_port", "decode_port")
+    """Parameters that put a case on ports that are free now."""
+    names = ("port", "prefill_port", "decode_port", "metrics_port", "side_channel_port")
+    # The second engine's side channel is the port after the first's; a clash there is refused by name.
     return [f"{name}={port}" for name, port in zip(names, free_ports(len(names)), strict=True)]
 
 

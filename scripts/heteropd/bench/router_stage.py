@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +17,10 @@ from heteropd.bench.children import Child, Children, free_ports
 from heteropd.bench.lab import Lab
 from heteropd.bench.settings import RouterSettings
 from heteropd.errors import KitError
-from heteropd.runtime.environment import ENGINE_BIN, ENGINE_PYTHON
+from heteropd.plan import make
+from heteropd.runtime.environment import ENGINE_PYTHON, child_argv
 from heteropd.seams import Runner
-from heteropd.spec import env
+from heteropd.spec.machine import probe
 
 Measurement = dict[str, Any]
 Counts = dict[str, int]
@@ -26,6 +28,8 @@ Counts = dict[str, int]
 PEERS = "heteropd.bench.peers"
 READY_LIMIT_S = 60.0
 LOOPBACK = "127.0.0.1"
+CASE = "case1"  # either would do: only the router's part of the plan is used
+PORTS = ("prefill_port", "decode_port", "proxy", "port", "metrics_port")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Stage:
         """Start everything and wait until a completion comes through each way. Raises KitError."""
         found = lab.places()
         peer = [found[ENGINE_PYTHON], "-m"]
-        ports = dict(zip(("prefill", "decode", "proxy", "port", "metrics"), free_ports(5), strict=True))
+        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
         request = {"model": "mock", "prompt": prompt, "max_tokens": settings.max_tokens, "temperature": 0}
 
@@ -66,27 +70,27 @@ class Stage:
 
         mocks = [
             start(f"mock-{name}", [*peer, f"{PEERS}.mock_engine", str(ports[name])], urls[name])
-            for name in ("prefill", "decode")
+            for name in PORTS[:2]
         ]
-        proxy = [*peer, f"{PEERS}.proxy", str(ports["proxy"]), urls["prefill"], urls["decode"]]
-        router = router_argv(lab.root, found[ENGINE_BIN], ports)
+        proxy = [*peer, f"{PEERS}.proxy", str(ports["proxy"]), urls["prefill_port"], urls["decode_port"]]
+        router = router_argv(lab.root, found, ports)
         ways = (
-            Way("direct", urls["decode"], None),
+            Way("direct", urls["decode_port"], None),
             Way("proxy", urls["proxy"], start("proxy", proxy, urls["proxy"])),
             Way("router", urls["port"], start("router", router, urls["port"])),
         )
         body = children.folder / "request.json"
         body.write_text(json.dumps(request))
         return cls(
-            settings, ways, (mocks[0], mocks[1]), (urls["prefill"], urls["decode"]),
+            settings, ways, (mocks[0], mocks[1]), (urls["prefill_port"], urls["decode_port"]),
             (*peer, f"{PEERS}.load"), body, children, lab.runner,
         )  # fmt: skip
 
     def one(self, way: Way, clients: int) -> Measurement:
         """Load one way in once. CPU figures are cores in use. Raises KitError."""
-        counts, before = self._counts(), self._cpu(way)
+        counts, before, began = self._counts(), self._cpu(way), self.children.clock.now()
         loaded = self._load(way, clients)
-        wall = loaded["wall_s"]
+        span, wall = self.children.clock.now() - began, loaded["wall_s"]
         own, engines, machine = (now - then for now, then in zip(self._cpu(way), before, strict=True))
         self.children.check()
         check(way.name, clients, loaded, {kind: n - counts[kind] for kind, n in self._counts().items()})
@@ -100,7 +104,7 @@ class Stage:
             "CPU load": loaded["cpu_s"] / wall,
             "CPU way": own / wall,
             "CPU engines": engines / wall,
-            "CPU others": max(0.0, machine - own - engines - loaded["process_cpu_s"]) / wall,
+            "CPU others": max(0.0, machine - own - engines - loaded["process_cpu_s"]) / span,
         }
 
     def _load(self, way: Way, clients: int) -> dict[str, Any]:
@@ -126,14 +130,10 @@ class Stage:
         return own, sum(one.cpu_s() for one in self.engines), busy_s()
 
 
-def router_argv(root: Path, programs: str, ports: dict[str, int]) -> list[str]:
-    """The router as every plan starts it (env/defaults.yaml), over the two mock engines."""
-    fields = {
-        "bin": f"{programs}/", "bind": LOOPBACK, "port": ports["port"], "metrics_port": ports["metrics"],
-        "prefill_url": f"http://{LOOPBACK}:{ports['prefill']}",
-        "decode_url": f"http://{LOOPBACK}:{ports['decode']}",
-    }  # fmt: skip
-    return [one.format_map(fields) for one in env.load(root).defaults.routers["vllm"].argv]
+def router_argv(root: Path, places: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
+    """The router as a plan starts it, over the two mock engines."""
+    plan = make([CASE, *(f"{name}={port}" for name, port in ports.items() if name != "proxy")], root, probe())
+    return child_argv(plan.router.argv, places)
 
 
 def busy_s() -> float:

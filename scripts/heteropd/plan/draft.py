@@ -162,7 +162,7 @@ def _side_channels(hosts: dict[str, HostPlan], request: Request, env: Env) -> di
         index = used.get(hosts[role].name, 0)
         used[hosts[role].name] = index + 1
         given = additions.side_channel_port if additions else None
-        ports[role] = given or env.defaults.ports.side_channel + index
+        ports[role] = given or request.parameters.side_channel_port + index
     return ports
 
 

@@ -22,7 +22,7 @@ def render_router(
         )
     kind = env.defaults.routers[asked.router]
     prefill, decode = engines
-    metrics = env.defaults.ports.router_metrics if kind.metrics else None
+    metrics = asked.metrics_port if kind.metrics else None
     fields: dict[str, str | int] = {
         "bin": "${ENGINE_BIN}/" if request.standin else "",
         "bind": env.defaults.bind["local" if request.hosts is None else "remote"],

@@ -1,10 +1,9 @@
 """A watchman beside every bring-up: ends the topology when the kit is killed before it could.
 
 Needed because whoever runs the kit may be impatient: nox gives a session half a second between an
-interrupt and SIGKILL. It also tells the kit (SIGTERM) when the program that ran the kit has died, as nox
-does at once on SIGTERM.
+interrupt and SIGKILL.
 
-    python -m heteropd.runtime.guard STATE_DIR TOPOLOGY_ID KIT_PID KIT_TICKS PARENT_PID PARENT_TICKS
+    python -m heteropd.runtime.guard STATE_DIR TOPOLOGY_ID KIT_PID KIT_TICKS
 """
 
 from __future__ import annotations
@@ -26,15 +25,12 @@ from heteropd.seams import Clock, Runner, SystemClock
 
 LOCK_FILE = "lock"
 _QUIET_S, _LOOKS = 0.1, 5
-_NOBODY = Identity(0, 0, "")
 
 
-def start(
-    state_dir: Path, topology_id: str, runner: Runner, environ: Mapping[str, str], *, orphan_ends: bool
-) -> Identity | None:
-    """Start the guard of a topology; it watches the calling process, and its parent if ``orphan_ends``."""
-    kit, parent = identify(os.getpid()), identify(os.getppid()) if orphan_ends else None
-    watched = [str(number) for one in (kit, parent or _NOBODY) if one for number in (one.pid, one.ticks)]
+def start(state_dir: Path, topology_id: str, runner: Runner, environ: Mapping[str, str]) -> Identity | None:
+    """Start the guard of a topology; it watches the calling process."""
+    kit = identify(os.getpid())
+    watched = [str(kit.pid), str(kit.ticks)] if kit else []
     env = {**environ, **mark(topology_id, state_dir, GUARD_MARK)}
     env["PYTHONPATH"] = str(Path(heteropd.__file__).parents[1])
     argv = [sys.executable, "-m", __name__, str(state_dir), topology_id, *watched]
@@ -49,27 +45,22 @@ def stop(state_dir: Path, topology_id: str | None = None) -> None:
             os.waitpid(process.pid, 0)
 
 
-def watch(kit: Identity, parent: Identity) -> None:
-    """Return when the kit is dead; pass on its parent's death as SIGTERM."""
+def watch(kit: Identity) -> None:
+    """Return when the kit is dead."""
+    try:
+        handle = os.pidfd_open(kit.pid)
+    except ProcessLookupError:
+        return
     poll = select.poll()
-    handles = {}
-    for process in (kit, parent):
-        with suppress(OSError):
-            handles[os.pidfd_open(process.pid)] = process
-    for handle in handles:
-        poll.register(handle, select.POLLIN)
+    poll.register(handle, select.POLLIN)
     while alive(kit):
-        for handle, _ in poll.poll(1000):
-            poll.unregister(handle)
-            if handles[handle] == parent:
-                send(kit, signal.SIGTERM)
+        poll.poll()
 
 
 def main(argv: list[str], clock: Clock) -> None:
     """Watch, then end what the kit did not."""
     state_dir, topology_id = Path(argv[0]), argv[1]
-    kit_pid, kit_ticks, parent_pid, parent_ticks = map(int, argv[2:6])
-    watch(Identity(kit_pid, kit_ticks, boot_id()), Identity(parent_pid, parent_ticks, boot_id()))
+    watch(Identity(int(argv[2]), int(argv[3]), boot_id()))
     state = recorded(state_dir)
     ready = state.get("id") == topology_id and state.get("phase") == "up"
     if ready and ending_of(state_dir) != topology_id:

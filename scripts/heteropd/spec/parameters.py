@@ -42,6 +42,10 @@ class Parameters(Data):
     decode_port: Port = Field(description="HTTP port of the decode engine")
     port: Port = Field(description="HTTP port of the router: the one that clients use")
     model: str = Field(description="Hub id, folder with config.json, or package:NAME")
+    side_channel_port: Port = Field(
+        description="First port that engines exchange KV metadata on; a second engine on a host takes the next"
+    )
+    metrics_port: Port = Field(description="Port of vllm-router's Prometheus metrics")
     pins: str = Field(description="Pin set: a file of env/pins")
     variant: str = Field(description="Variant of the pin set; auto takes the first that can do the plan")
     runtime: RuntimeName = Field(description="process, or docker")
@@ -162,6 +166,8 @@ def _defaults(env: Env) -> dict[str, Any]:
         "port": ports.port,
         "prefill_port": ports.prefill_port,
         "decode_port": ports.decode_port,
+        "side_channel_port": ports.side_channel,
+        "metrics_port": ports.router_metrics,
         "router": env.defaults.router,
         "security": env.defaults.security,
         "variant": "auto",

@@ -19,8 +19,10 @@ def register() -> None:
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
     from heteropd.standin.progress import pace_progress_thread
+    from heteropd.standin.waiting import rest_between_messages
 
     register_backend(AttentionBackendEnum.CPU_ATTN, f"{__name__}.backend.StandinBackend")
     for unsupported in (AttentionBackendEnum.CPU_MLA, AttentionBackendEnum.AMX_MLA):
         register_backend(unsupported, f"{__name__}.backend.RefusedMLABackend")
     pace_progress_thread()
+    rest_between_messages()

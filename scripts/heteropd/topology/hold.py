@@ -10,6 +10,7 @@ from typing import Any
 
 from heteropd.errors import Interrupted
 from heteropd.runtime import guard
+from heteropd.runtime.orphan import follow_parent
 from heteropd.runtime.sweep import ENDING_FILE, Leftovers, forget, sweep
 from heteropd.topology.context import Context
 
@@ -21,7 +22,8 @@ class Stop(KeyboardInterrupt):
 
 
 class Hold:
-    """Ends the topology that was started under it when a signal arrives; raises Interrupted then.
+    """Ends the topology that was started under it when a signal arrives or whoever runs us dies; raises
+    Interrupted then.
 
     A topology that was running before is left alone, and so is one that this hold saw come up when the hold
     ends without a signal. Signals that the caller's caller has set to be ignored (nohup) stay ignored. A
@@ -38,6 +40,7 @@ class Hold:
         self._leftovers = Leftovers()
         self._signum: int | None = None
         self._closing = False
+        self._followed = 0
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Hold:
@@ -45,6 +48,7 @@ class Hold:
             for signum in _SIGNALS:
                 if signal.getsignal(signum) is not signal.SIG_IGN:
                     self._previous[signum] = signal.signal(signum, self._on_signal)
+            self._followed = follow_parent()
         return self
 
     def adopt(self, topology_id: str, leftovers: Leftovers) -> None:
@@ -54,13 +58,7 @@ class Hold:
     def arm(self, topology_id: str, leftovers: Leftovers) -> None:
         """Adopt, and have a guard that does the same should we be killed."""
         self.adopt(topology_id, leftovers)
-        guard.start(
-            self._context.state_dir,
-            topology_id,
-            self._context.runner,
-            self._context.environ,
-            orphan_ends=signal.SIGHUP in self._previous,
-        )
+        guard.start(self._context.state_dir, topology_id, self._context.runner, self._context.environ)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -69,6 +67,8 @@ class Hold:
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self._signum is None:
             self._signum = signal.SIGINT
         self._finish()
+        if self._previous:
+            follow_parent(self._followed)
         for signum, previous in self._previous.items():
             signal.signal(signum, previous)
         if self._signum is not None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from heteropd.plan.model import KVGeometry
 from heteropd.validate.compare import Comparison, Step, compare, floor_of, judge, run_statistic, worst
 from heteropd.validate.probes import Probe
 from heteropd.validate.settings import Limits, Noise
-from heteropd.validate.verdict import Check, Evidence, Floor, ProbeResult
+from heteropd.validate.verdict import Check, Evidence, Floor, ProbeResult, Sent
 
 _MEND = "see the probes table in the report: which lengths fail says which blocks are wrong (docs/proof.md)"
+
+
+Pair = tuple[KVGeometry, KVGeometry]
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Replies:
-    """By probe index: through the router, and by each engine alone (the prefill engine has a subset)."""
+    """By probe index: through the router, some ``again``, and by each engine alone (the prefill engine
+    has a subset)."""
 
     routed: Mapping[int, Reply]
+    again: Mapping[int, Reply]
     prefill: Mapping[int, Reply]
     decode: Mapping[int, Reply]
 
@@ -43,40 +48,35 @@ def measure_floor(replies: Replies, dtype: str, noise: Noise, limits: Limits) ->
     return floor_of(pairs, dtype, noise, limits)
 
 
-def judge_probe(
-    probe: Probe,
-    replies: Replies,
-    bound: float,
-    geometry: tuple[KVGeometry, KVGeometry],
-    lone: Collection[int],
-) -> ProbeResult:
-    """One row of the probes table. ``bound`` in nats; ``geometry`` is the prefill's and the decode's."""
-    routed = replies.routed.get(probe.index, Reply(error="was not sent"))
+def judge_probe(probe: Probe, sent: Sent, replies: Replies, bound: float, pair: Pair) -> ProbeResult:
+    """One row of the probes table. ``bound`` in nats; ``pair`` is the prefill's and the decode's geometry."""
+    answers = replies.again if sent == "again" else replies.routed
+    routed = answers.get(probe.index, Reply(error="was not sent"))
     references = replies.references(probe.index)
     compared = {name: compare(reply.steps, routed.steps) for name, reply in references.items()}
-    outcomes = [judge(one, bound) for one in compared.values()]
     error = routed.error or (None if references else "no engine answered this prompt alone")
-    split = min(
-        (one for one in compared.values() if one.diverged_at is not None),
-        key=lambda one: one.diverged_at or 0,
-        default=None,
-    )
-    prefill, decode = geometry
+    known = [] if error else list(compared.values())
+    split = min((one for one in known if one.diverged_at is not None), key=_where, default=None)
+    prefill, decode = pair
     return ProbeResult(
         index=probe.index,
         prompt_tokens=len(probe.tokens),
-        sent="one by one" if probe.index in lone else "together",
+        sent=sent,
         prefill_blocks=probe.blocks(prefill.block_size),
         decode_blocks=probe.blocks(decode.block_size),
         wire_blocks=probe.blocks(prefill.wire_block_size),
-        outcome="error" if error else worst(outcomes),
+        outcome="error" if error else worst(judge(one, bound) for one in known),
         against=sorted(references),
-        diverged_at=split.diverged_at if split and not error else None,
-        gap=split.gap if split and not error else None,
-        distance=None if error else _largest(one.largest for one in compared.values()),
-        mean=None if error else _largest(one.mean for one in compared.values()),
+        diverged_at=split.diverged_at if split else None,
+        gap=split.gap if split else None,
+        distance=_largest(one.largest for one in known),
+        mean=_largest(one.mean for one in known),
         error=error,
     )
+
+
+def _where(comparison: Comparison) -> int:
+    return -1 if comparison.diverged_at is None else comparison.diverged_at
 
 
 def checks(
@@ -89,6 +89,25 @@ def checks(
         _distributions(results, bound),
         _shift(results, replies, floor),
     ]
+
+
+def check_reuse(results: Sequence[ProbeResult], reused: int | None) -> Check:
+    """The same prompts again: what a prefix cache holds and what is pulled must fit together.
+
+    vLLM pulls the *last* blocks of a prompt whose first ones the decode has cached, which are the wrong ones
+    where the decode's blocks are larger than the prefill's: wrong KV, HTTP 200 (compare vllm #50558, #42554).
+    ``reused`` counts prompt tokens that the decode found in its prefix cache, None if it does not count them.
+    """
+    wrong = [one.prompt_tokens for one in results if one.outcome not in ("equal", "tie", "unknown")]
+    mend = "give the decode engine --no-enable-prefix-caching (decode: prefix_caching: false)"
+    return Check(
+        id="integrity.reuse",
+        group="integrity",
+        status="FAIL" if wrong else "PASS",
+        says=f"{len(results) - len(wrong)} of {len(results)} probes sent again give the same answer",
+        evidence={"tokens_from_decode_cache": reused, "wrong_at_lengths": wrong},
+        mend=mend if wrong else None,
+    )
 
 
 def _answered(results: Sequence[ProbeResult], replies: Replies, least: int) -> Check:

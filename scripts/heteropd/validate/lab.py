@@ -36,6 +36,7 @@ class Findings:
     prefill: Counts
     decode: Counts
     single: Single
+    reused: int | None
 
 
 class Lab:
@@ -130,11 +131,15 @@ class Lab:
         self._await_transfers(decode_then, talk)
         window_then = self.counts(self.decodes)
         routed, single = self._one_by_one([one for one in probes if one.index in lone], run, phases)
-        routed |= self._together([one for one in probes if one.index not in lone], run, phases)
+        others = [one for one in probes if one.index not in lone]
+        routed |= self._together("probes together", others, run, phases)
         window = self.settle(self.decodes, window_then, "transfers", len(probes))
-        replies = Replies(routed, _gather(prefill), _gather(decode))
+        repeated = probes[-self.settings.probes.again :]
+        again = self._together("probes again", repeated, run, phases)
+        reused = self.counts(self.decodes).since(window_then)["local_hits"]
+        replies = Replies(routed, again, _gather(prefill), _gather(decode))
         conversations = talk.end()
-        through = len(probes) + Conversation.REQUESTS
+        through = len(probes) + len(repeated) + Conversation.REQUESTS
         return Findings(
             conversations=conversations,
             replies=replies,
@@ -142,6 +147,7 @@ class Lab:
             prefill=self.settle(self.prefills, prefill_then, "requests", through + len(prefill)),
             decode=self.settle(self.decodes, decode_then, "requests", through + len(decode)),
             single=single,
+            reused=reused,
         )
 
     def _references(self, engine: Endpoint, probes: Sequence[Probe], run: str, phases: Phases) -> Sent:
@@ -164,8 +170,7 @@ class Lab:
             single.append((len(probe.tokens), moved["bytes"]))
         return replies, single
 
-    def _together(self, probes: Sequence[Probe], run: str, phases: Phases) -> dict[int, Reply]:
-        name = "probes together"
+    def _together(self, name: str, probes: Sequence[Probe], run: str, phases: Phases) -> dict[int, Reply]:
         phases.begin(name, len(probes))
         crew = Crew(self.settings.probes.in_flight)
         sent = {

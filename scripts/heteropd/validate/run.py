@@ -10,22 +10,20 @@ import httpx
 from rich.console import Console
 
 from heteropd.errors import BadInput
-from heteropd.plan.model import KVGeometry, Plan
+from heteropd.plan.model import Plan
 from heteropd.seams import Clock
 from heteropd.validate import connectivity, geometry, identity, integrity, moved
 from heteropd.validate.client import AnswerProblem
 from heteropd.validate.converse import Conversation
 from heteropd.validate.identity import Card
+from heteropd.validate.integrity import Pair
 from heteropd.validate.lab import Findings, Lab
 from heteropd.validate.probes import Probe, block_sizes, build, lengths
 from heteropd.validate.progress import Phases
 from heteropd.validate.settings import Settings
-from heteropd.validate.verdict import STANDIN_NOTE, Check, Floor, ProbeResult, Verdict
+from heteropd.validate.verdict import STANDIN_NOTE, Check, Floor, ProbeResult, Sent, Verdict
 
 _UP_MEND = "bring the topology up (make case1 or make case2), look at it with make status and make logs"
-
-
-Pair = tuple[KVGeometry, KVGeometry]  # the prefill's, the decode's
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,13 @@ def _conclude(lab: Lab, trial: _Trial, same: list[Check], found: Findings) -> _J
     most = settings.noise.times_largest * limits.most_position
     bound = min(floor.position_bound or limits.least_position, most)
     results = [
-        integrity.judge_probe(one, found.replies, bound, trial.pair, trial.lone) for one in trial.probes
+        integrity.judge_probe(one, _sent(one, trial), found.replies, bound, trial.pair)
+        for one in trial.probes
+    ]
+    repeated = [
+        integrity.judge_probe(one, "again", found.replies, bound, trial.pair)
+        for one in trial.probes
+        if one.index in found.replies.again
     ]
     document = found.conversations.document
     return _Judged(
@@ -157,12 +161,17 @@ def _conclude(lab: Lab, trial: _Trial, same: list[Check], found: Findings) -> _J
             identity.check_weights(floor, limits),
             *_moved(lab.plan, trial, found),
             *integrity.checks(results, found.replies, floor, settings.probes.least, bound),
+            integrity.check_reuse(repeated, found.reused),
         ],
         floor,
-        results,
+        [*results, *repeated],
         {name: card.version or "unknown" for name, card in trial.cards.items()},
         None if isinstance(document, str) else connectivity.text_of(document, "completion"),
     )
+
+
+def _sent(probe: Probe, trial: _Trial) -> Sent:
+    return "one by one" if probe.index in trial.lone else "together"
 
 
 def _connectivity(lab: Lab, found: Findings, bound: float) -> list[Check]:
@@ -191,8 +200,8 @@ def _moved(plan: Plan, trial: _Trial, found: Findings) -> list[Check]:
     sent = moved.Traffic(
         prefill_alone=[tokens[index] for index in found.replies.prefill],
         decode_alone=[tokens[index] for index in found.replies.decode],
-        router_requests=Conversation.REQUESTS,
-        router_tokens=found.conversations.prompt_tokens(),
+        router_requests=Conversation.REQUESTS + len(found.replies.again),
+        router_tokens=found.conversations.prompt_tokens() + sum(tokens[one] for one in found.replies.again),
     )
     return moved.checks(
         expected, sent, moved.Observed(found.window, found.prefill, found.decode, found.single)

@@ -39,8 +39,9 @@ class Probes(_Frozen):
     """How many prompts, how long, and how they are sent. Lengths and budgets count prompt tokens.
 
     ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always
-    sent. ``prefill_references`` of the probes are also computed by the prefill engine alone, which costs it a
-    second prefill each; the decode engine alone computes them all, on time it would spend waiting.
+    sent. The ``again`` longest are sent a second time, to meet the prefix caches. ``prefill_references`` are
+    also computed by the prefill engine alone, which costs it a second prefill each; the decode engine alone
+    computes them all, on time it would spend waiting.
     """
 
     least: Annotated[int, Field(ge=24)]
@@ -48,6 +49,7 @@ class Probes(_Frozen):
     max_tokens: Annotated[int, Field(ge=2, le=64)]
     top_logprobs: Annotated[int, Field(ge=2, le=20)]
     one_by_one: Positive
+    again: Positive
     in_flight: Positive
     references_in_flight: Positive
     prefill_references: Annotated[int, Field(ge=8)]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 Status = Literal["PASS", "FAIL", "SKIP"]
 Group = Literal["connectivity", "identity", "moved", "integrity"]
 Outcome = Literal["equal", "tie", "far", "diverged", "unknown", "error"]
+Sent = Literal["one by one", "together", "again"]
 Evidence = dict[str, str | int | float | bool | list[int] | list[float] | list[str] | None]
 
 STANDIN_NOTE = (
@@ -62,7 +63,7 @@ class ProbeResult(_Frozen):
 
     index: int
     prompt_tokens: int
-    sent: Literal["one by one", "together"]
+    sent: Sent
     prefill_blocks: int
     decode_blocks: int
     wire_blocks: int

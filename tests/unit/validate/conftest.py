@@ -97,7 +97,7 @@ class Topology:
         self.rng = random.Random(7)
         self.lock = threading.Lock()
         self.counts = {side: {} for side in ("prefill", "decode")}
-        self.routed = 0
+        self.routed, self.known = 0, set()
 
     @property
     def transport(self):
@@ -206,7 +206,9 @@ class Topology:
             if whole >= 2 * WIRE
             else tokens,
             "stale": (0,) * len(tokens) if number == 20 else tokens,
+            "reuse": tokens[:WIRE] * 2 + tokens[2 * WIRE :] if tokens in self.known else tokens,
         }.get(self.fault, tokens)
+        self.known.add(tokens)
         return ("", seen if number > 5 else tokens)
 
     def generate(self, context, body, shift=0.0):

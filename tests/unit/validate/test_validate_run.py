@@ -26,7 +26,8 @@ def test_a_sound_topology_passes(prove, noise):
     assert len(verdict.probes) >= 24
     assert {one.outcome for one in verdict.probes} <= {"equal", "tie"}
     assert sum(one.sent == "one by one" for one in verdict.probes) == 4
-    assert sum("prefill" in one.against for one in verdict.probes) == 12
+    assert sum(one.sent == "again" for one in verdict.probes) == 2
+    assert sum("prefill" in one.against for one in verdict.probes if one.sent != "again") == 12
     assert all("decode" in one.against for one in verdict.probes)
 
 
@@ -41,6 +42,7 @@ def test_a_noisy_pair_passes_in_bfloat16_and_not_as_float32(prove):
         ("last block", {"integrity.tokens", "integrity.distributions"}),
         ("swapped", {"integrity.tokens", "integrity.distributions"}),
         ("stale", {"integrity.tokens", "integrity.distributions"}),
+        ("reuse", {"integrity.reuse"}),
         ("small", {"integrity.distributions", "integrity.shift"}),
         ("one small", {"integrity.distributions"}),
         ("block not sent", {"moved.bytes", "moved.single"}),
@@ -73,6 +75,12 @@ def test_a_planted_fault_is_caught(prove, fault, caught_by):
 @pytest.mark.parametrize("fault", ["last block", "swapped", "stale"])
 def test_a_fault_is_caught_above_bfloat16_noise_too(prove, fault):
     assert "integrity.tokens" in failed(prove(fault, noise=0.03, dtype="bfloat16"))
+
+
+def test_a_prefix_cache_that_spoils_repeated_prompts_fails_nothing_else(prove):
+    verdict = prove("reuse")
+    assert failed(verdict) == {"integrity.reuse"}
+    assert "--no-enable-prefix-caching" in verdict.failures()[0].mend
 
 
 def test_right_answers_from_one_engine_alone_do_not_pass(prove):
