@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -169,22 +168,9 @@ def _refuse_what_cannot_run_yet(plan: Plan) -> None:
 
 
 def _context(model: Path | None = None) -> Context:
-    from rich.console import Console
+    from heteropd import workplace
 
-    from heteropd.prepare import engine
-    from heteropd.spec import env
-    from heteropd.topology import Context, Timeouts
-
-    known = env.load(root())
-    pins = known.standin
-    return Context(
-        root=root(),
-        console=Console(),
-        engine_python=engine.environment(pins).python(root()),
-        model_dir=lambda source: model if model and source.startswith("package:") else source,
-        timeouts=Timeouts(**known.defaults.timeouts.model_dump()),
-        state_dir=Path(os.environ.get("HETEROPD_STATE_DIR", root() / ".heteropd")),
-    )
+    return workplace.context(root(), model)
 
 
 def bench(words: list[str]) -> int:
@@ -197,19 +183,9 @@ def bench(words: list[str]) -> int:
 
 
 def _prepare() -> Path:
-    """Make the engine's environment and the default model; the model's folder."""
-    from heteropd.prepare import engine
-    from heteropd.seams import LocalRunner
-    from heteropd.spec import env
+    from heteropd import workplace
 
-    pins = env.load(root()).standin
-    runner = LocalRunner()
-    engine.ensure(pins, root(), runner, _say)
-    return engine.ensure_model(pins, root(), runner, _say)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return workplace.prepare(root())
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {

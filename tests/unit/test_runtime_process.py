@@ -126,3 +126,17 @@ def test_segments_are_removed_when_nobody_uses_them(tmp_path):
     assert shared_memory.remove_unused([path, str(outside), f"/dev/shm/../..{outside}"]) == [path]
     assert outside.exists()
     assert not Path(path).exists()
+
+
+def test_a_semaphore_is_found_although_its_creator_knows_it_by_another_name(tmp_path):
+    code = (
+        "from multiprocessing import resource_tracker; resource_tracker.register = lambda *_: None\n"
+        "import _multiprocessing as m, os; name = f'/heteropd-test-{os.getpid()}'\n"
+        f"held = m.SemLock(0, 1, 1, name, False); {SLEEP}"
+    )
+    process = python(tmp_path, code)
+    path = f"/dev/shm/sem.heteropd-test-{process.pid}"
+    assert path not in Path(f"/proc/{process.pid}/maps").read_text()
+    assert shared_memory.segments([process.pid]) == {path}
+    ending.kill(lambda: family(process), CLOCK)
+    assert shared_memory.remove_unused([path]) == [path]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def gguf(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def libraries(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     versions = dict.fromkeys(convert.LIBRARIES, "1.0")
-    monkeypatch.setattr(convert.importlib.metadata, "version", versions.__getitem__)
+    monkeypatch.setattr(importlib.metadata, "version", versions.__getitem__)
     return versions
 
 
@@ -107,9 +108,9 @@ def test_not_a_gguf(tmp_path: Path) -> None:
 
 def test_missing_library_is_named(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
-        raise convert.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(convert.importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "version", version)
     with pytest.raises(MissingPrerequisite, match="no package torch"):
         convert.convert(gguf, tmp_path / "out")
 

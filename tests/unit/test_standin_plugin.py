@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import types
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from heteropd import standin
-from heteropd.standin import progress
+from heteropd.standin import progress, waiting
 
 
 def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -40,6 +41,7 @@ def test_register_replaces_every_cpu_attention(monkeypatch: pytest.MonkeyPatch) 
     registered = registry(monkeypatch)
     monkeypatch.setenv(standin.ENABLE_VARIABLE, "1")
     monkeypatch.setattr(progress, "pace_progress_thread", lambda: True)
+    monkeypatch.setattr(waiting, "rest_between_messages", lambda: None)
     standin.register()
     assert registered["CPU_ATTN"] == "heteropd.standin.backend.StandinBackend"
     assert registered["CPU_MLA"] == registered["AMX_MLA"] == "heteropd.standin.backend.RefusedMLABackend"
@@ -91,5 +93,29 @@ def test_without_nixl_nothing_is_paced(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError(name)
 
     importer: Callable[[str], Any] = missing
-    monkeypatch.setattr(progress.importlib, "import_module", importer)
+    monkeypatch.setattr(importlib, "import_module", importer)
     assert not progress.pace_progress_thread()
+
+
+class SpinCondition:
+    """Like vLLM's: keeps how long it may spin, and how long each wait was asked to take."""
+
+    def __init__(self, is_reader: bool, busy_loop_s: float = 1.0) -> None:
+        self.is_reader, self.busy_loop_s = is_reader, busy_loop_s
+        self.waits: list[int | None] = []
+
+    def wait(self, timeout_ms: int | None = None) -> None:
+        self.waits.append(timeout_ms)
+
+
+def test_queues_sleep_instead_of_spinning_and_never_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = types.ModuleType("vllm.distributed.device_communicators.shm_broadcast")
+    queues.SpinCondition = SpinCondition  # type: ignore[attr-defined]
+    monkeypatch.setattr(importlib, "import_module", lambda _name: queues)
+    waiting.rest_between_messages(spin_s=0.25, longest_ms=40)
+    condition = queues.SpinCondition(is_reader=True)
+    for asked in (None, 60_000, 7):
+        condition.wait(timeout_ms=asked)
+    assert condition.busy_loop_s == 0.25
+    assert condition.waits == [40, 40, 7]
+    assert queues.SpinCondition(is_reader=False, busy_loop_s=0).busy_loop_s == 0

@@ -40,7 +40,7 @@ def draft(request: Request, env: Env, machine: Machine) -> Plan:
     pick("variant", variant, pins.variants, request.origins["variant"])
     model = _model(request, pins)
     hosts = {role: _host(engine.platform, request) for role, engine in engines.items()}
-    side_channels = _side_channels(hosts, request, env)
+    side_channels = _side_channels(hosts, request)
     cores = _divide(machine.cores)
     rendered = [
         render_engine(
@@ -153,8 +153,8 @@ def _router_host(request: Request) -> HostPlan:
     return HostPlan(name=request.hosts.router, address=host.address, ssh=host.ssh)
 
 
-def _side_channels(hosts: dict[str, HostPlan], request: Request, env: Env) -> dict[str, int]:
-    """The default on every host; the next port for a second engine on the same host."""
+def _side_channels(hosts: dict[str, HostPlan], request: Request) -> dict[str, int]:
+    """The asked port on every host; the next one for a second engine on the same host."""
     ports: dict[str, int] = {}
     used: dict[str, int] = {}
     for role in ENGINE_ROLES:

@@ -16,11 +16,16 @@ _FOLDER = "/dev/shm/"  # noqa: S108 - where Linux keeps POSIX shared memory
 
 
 def segments(pids: Iterable[int]) -> set[str]:
-    """Paths under /dev/shm that these processes map or hold open and that still have a name."""
-    found: set[str] = set()
+    """Paths under /dev/shm of what these processes map or hold open.
+
+    Compared by inode: a semaphore is created under one name and linked to another, so that its creator's
+    map shows a name that is gone.
+    """
+    used: set[int] = set()
     for pid in pids:
-        found |= _mapped(pid) | _opened(pid)
-    return {path for path in found if not path.endswith(" (deleted)")}
+        used |= _mapped(pid) | _opened(pid)
+    with os.scandir(_FOLDER) as entries:
+        return {entry.path for entry in entries if entry.inode() in used}
 
 
 def remove_unused(paths: Iterable[str]) -> list[str]:
@@ -43,18 +48,19 @@ def _own(path: str) -> bool:
         return False
 
 
-def _mapped(pid: int) -> set[str]:
+def _mapped(pid: int) -> set[int]:
     try:
         text = Path(f"/proc/{pid}/maps").read_text(errors="replace")
     except OSError:
         return set()
-    return {line[line.index(_FOLDER) :] for line in text.splitlines() if _FOLDER in line}
+    return {int(line.split()[4]) for line in text.splitlines() if _FOLDER in line}
 
 
-def _opened(pid: int) -> set[str]:
+def _opened(pid: int) -> set[int]:
     found = set()
     with suppress(OSError):
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
-                found.add(str(entry.readlink()))
-    return {path for path in found if path.startswith(_FOLDER)}
+                if str(entry.readlink()).startswith(_FOLDER):
+                    found.add(entry.stat().st_ino)
+    return found

@@ -43,7 +43,7 @@ class Parameters(Data):
     port: Port = Field(description="HTTP port of the router: the one that clients use")
     model: str = Field(description="Hub id, folder with config.json, or package:NAME")
     side_channel_port: Port = Field(
-        description="First port that engines exchange KV metadata on; a second engine on a host takes the next"
+        description="First port for engines' KV metadata; a second engine on a host takes the next"
     )
     metrics_port: Port = Field(description="Port of vllm-router's Prometheus metrics")
     pins: str = Field(description="Pin set: a file of env/pins")

@@ -127,6 +127,7 @@ def _write_model(source: Path, folder: Path, dtype: str) -> None:
     _remember_gguf_parsing()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
     place = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
     tokenizer = AutoTokenizer.from_pretrained(**place)
     model = AutoModelForCausalLM.from_pretrained(

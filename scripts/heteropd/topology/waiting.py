@@ -79,6 +79,8 @@ class Waiting:
         answer = self._completion.poll()
         if answer is None:
             return False
+        if answer.ok:
+            return True
         self._last_answer = answer
         self._refusals = self._refusals + 1 if answer.final else 0
         if self._refusals >= _REFUSALS:
@@ -87,7 +89,7 @@ class Waiting:
                 last_lines(self.topology.role(self.topology.plan.router.name).log, _TAIL_LINES),
                 "does the model's name in the plan equal the one that the engines serve?",
             )
-        return answer.ok
+        return False
 
     def _all_alive(self) -> None:
         for name in self._starts:

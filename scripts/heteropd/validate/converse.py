@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar, TypeVar
 
 from heteropd.validate.client import AnswerProblem, Endpoint, Json
-from heteropd.validate.crew import Crew
+from heteropd.validate.crew import side_by_side
 from heteropd.validate.progress import Phases
 from heteropd.validate.settings import Settings
 
@@ -39,10 +39,9 @@ class Conversation:
 
     def __init__(self, router: Endpoint, model: str, settings: Settings, phases: Phases) -> None:
         phases.begin(_PHASE, self.REQUESTS)
-        crew = Crew(self.REQUESTS)
 
         def start(ask: Callable[[], T]) -> Future[T | str]:
-            return crew.submit(partial(_or_problem, ask, phases))
+            return side_by_side([partial(_or_problem, ask, phases)], at_once=1)[0]
 
         document = {"model": model, **settings.request.model_dump()}
         self._document = start(partial(router.post, "/v1/completions", document))

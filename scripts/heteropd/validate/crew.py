@@ -1,37 +1,38 @@
-"""A few threads that send requests side by side."""
+"""Requests side by side, on threads."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class Crew:
-    """Workers that take jobs in order. Daemons on purpose: ctrl-C must not wait for an engine that hangs,
-    which is what the standard executor's threads do at exit."""
+def side_by_side(jobs: Sequence[Callable[[], T]], at_once: int) -> list[Future[T]]:
+    """Start the jobs in order, ``at_once`` of them at a time; returns without waiting for any.
 
-    def __init__(self, workers: int) -> None:
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        for _ in range(workers):
-            threading.Thread(target=self._work, daemon=True).start()
+    The threads are daemons on purpose: ctrl-C must not wait for an engine that hangs, which is what the standard
+    executor's threads do at exit.
+    """
+    todo: SimpleQueue[tuple[Callable[[], T], Future[T]]] = SimpleQueue()
+    futures: list[Future[T]] = [Future() for _ in jobs]
+    for pair in zip(jobs, futures, strict=True):
+        todo.put(pair)
+    for _ in range(min(at_once, len(futures))):
+        threading.Thread(target=_work, args=(todo,), daemon=True).start()
+    return futures
 
-    def submit(self, job: Callable[[], T]) -> Future[T]:
-        future: Future[T] = Future()
 
-        def work() -> None:
-            try:
-                future.set_result(job())
-            except BaseException as problem:  # whoever asks for the result gets it
-                future.set_exception(problem)
-
-        self._jobs.put(work)
-        return future
-
-    def _work(self) -> None:
-        while True:
-            self._jobs.get()()
+def _work(todo: SimpleQueue[tuple[Callable[[], T], Future[T]]]) -> None:
+    while True:
+        try:
+            job, future = todo.get_nowait()
+        except Empty:
+            return
+        try:
+            future.set_result(job())
+        except BaseException as problem:  # whoever asks for the result gets it
+            future.set_exception(problem)

@@ -14,7 +14,6 @@ from heteropd.validate.verdict import Check, Evidence, Floor, ProbeResult, Sent
 
 _MEND = "see the probes table in the report: which lengths fail says which blocks are wrong (docs/proof.md)"
 
-
 Pair = tuple[KVGeometry, KVGeometry]
 
 
@@ -99,14 +98,15 @@ def check_reuse(results: Sequence[ProbeResult], reused: int | None) -> Check:
     ``reused`` counts prompt tokens that the decode found in its prefix cache, None if it does not count them.
     """
     wrong = [one.prompt_tokens for one in results if one.outcome not in ("equal", "tie", "unknown")]
+    lost = next((one.error for one in results if one.error), None)
     mend = "give the decode engine --no-enable-prefix-caching (decode: prefix_caching: false)"
     return Check(
         id="integrity.reuse",
         group="integrity",
         status="FAIL" if wrong else "PASS",
-        says=f"{len(results) - len(wrong)} of {len(results)} probes sent again give the same answer",
+        says=lost or f"{len(results) - len(wrong)} of {len(results)} probes sent again give the same answer",
         evidence={"tokens_from_decode_cache": reused, "wrong_at_lengths": wrong},
-        mend=mend if wrong else None,
+        mend="read the logs (make logs)" if lost else mend if wrong else None,
     )
 
 

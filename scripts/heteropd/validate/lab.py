@@ -13,7 +13,7 @@ from heteropd.plan.model import Plan, RolePlan
 from heteropd.seams import Clock
 from heteropd.validate.client import AnswerProblem, Endpoint, greedy, steps_of
 from heteropd.validate.converse import Conversation, Conversations
-from heteropd.validate.crew import Crew
+from heteropd.validate.crew import side_by_side
 from heteropd.validate.identity import Card
 from heteropd.validate.integrity import Replies, Reply
 from heteropd.validate.metrics import Counts
@@ -154,8 +154,9 @@ class Lab:
         """Few at a time: a long step of prompt work would hold up the transfers that run beside it."""
         name = f"{engine.name} alone"
         phases.begin(name, len(probes))
-        crew = Crew(self.settings.probes.references_in_flight)
-        return {one.index: crew.submit(partial(self._ask, engine, one, run, name, phases)) for one in probes}
+        jobs = [partial(self._ask, engine, one, run, name, phases) for one in probes]
+        futures = side_by_side(jobs, self.settings.probes.references_in_flight)
+        return {one.index: future for one, future in zip(probes, futures, strict=True)}
 
     def _one_by_one(
         self, probes: Sequence[Probe], run: str, phases: Phases
@@ -172,11 +173,9 @@ class Lab:
 
     def _together(self, name: str, probes: Sequence[Probe], run: str, phases: Phases) -> dict[int, Reply]:
         phases.begin(name, len(probes))
-        crew = Crew(self.settings.probes.in_flight)
-        sent = {
-            one.index: crew.submit(partial(self._ask, self.router, one, run, name, phases)) for one in probes
-        }
-        return _gather(sent)
+        jobs = [partial(self._ask, self.router, one, run, name, phases) for one in probes]
+        futures = side_by_side(jobs, self.settings.probes.in_flight)
+        return {one.index: future.result() for one, future in zip(probes, futures, strict=True)}
 
     def _ask(self, who: Endpoint, probe: Probe, run: str, phase: str, phases: Phases) -> Reply:
         """One probe, one path. The salt names the path: no path finds another's KV in a prefix cache."""

@@ -13,6 +13,7 @@ from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from heteropd.seams import Clock
 from heteropd.validate import connectivity, geometry, identity, integrity, moved
+from heteropd.validate.accounting import Expected, Observed, Traffic
 from heteropd.validate.client import AnswerProblem
 from heteropd.validate.converse import Conversation
 from heteropd.validate.identity import Card
@@ -191,21 +192,19 @@ def _connectivity(lab: Lab, found: Findings, bound: float) -> list[Check]:
 def _moved(plan: Plan, trial: _Trial, found: Findings) -> list[Check]:
     tokens = {one.index: len(one.tokens) for one in trial.probes}
     kv_dtype = geometry.kv_dtype(plan.of("decode")[0].argv) or trial.dtype
-    expected = moved.Expected(
+    expected = Expected(
         prompt_tokens=list(tokens.values()),
         wire_block=trial.pair[0].wire_block_size,
         token_bytes=geometry.bytes_per_token(trial.config, kv_dtype) if trial.config else None,
         layers=geometry.layers_of(trial.config) if trial.config else None,
     )
-    sent = moved.Traffic(
+    sent = Traffic(
         prefill_alone=[tokens[index] for index in found.replies.prefill],
         decode_alone=[tokens[index] for index in found.replies.decode],
         router_requests=Conversation.REQUESTS + len(found.replies.again),
         router_tokens=found.conversations.prompt_tokens() + sum(tokens[one] for one in found.replies.again),
     )
-    return moved.checks(
-        expected, sent, moved.Observed(found.window, found.prefill, found.decode, found.single)
-    )
+    return moved.checks(expected, sent, Observed(found.window, found.prefill, found.decode, found.single))
 
 
 def _dtype(plan: Plan, config: geometry.Config | None) -> str:

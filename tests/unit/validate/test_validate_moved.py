@@ -2,8 +2,9 @@
 
 import pytest
 
+from heteropd.validate.accounting import Expected, Observed, Traffic
 from heteropd.validate.metrics import COUNTERS, Counts
-from heteropd.validate.moved import Expected, Observed, Traffic, checks
+from heteropd.validate.moved import checks
 
 TOKENS = [15, 16, 17, 275]  # 1 + 1 + 2 + 18 blocks of 16
 BLOCKS, TOKEN_BYTES, LAYERS = 22, 46_080, 30

@@ -1,0 +1,132 @@
+"""The kit as a user runs it, each time with a state folder and ports of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from heteropd import validate, workplace
+from heteropd.plan.model import Plan
+from heteropd.topology import Context
+from heteropd.topology.state import load
+from heteropd.validate import Verdict
+
+ROOT = Path(__file__).parents[2]
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def free_ports(count: int, *, adjacent: bool = False) -> list[int]:
+    """Ports that nobody listens on now; one after the other if ``adjacent``."""
+    while True:
+        with ExitStack() as stack:
+            first = _bound(stack, 0)
+            if not adjacent:
+                return [first, *(_bound(stack, 0) for _ in range(count - 1))]
+            try:
+                return [first, *(_bound(stack, first + step) for step in range(1, count))]
+            except OSError:
+                continue
+
+
+def listening(port: int) -> bool:
+    """True when something accepts connections on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def port_words() -> list[str]:
+    """Words that give a case ports of its own; the router's port first."""
+    names = ("port", "prefill_port", "decode_port", "metrics_port")
+    words = [f"{name}={port}" for name, port in zip(names, free_ports(len(names)), strict=True)]
+    return [*words, f"side_channel_port={free_ports(2, adjacent=True)[0]}"]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """``heteropd`` with one state folder."""
+
+    state: Path
+    root: Path = ROOT
+    shared_before: frozenset[str] = field(default_factory=lambda: frozenset(_shared_memory()))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "HETEROPD_STATE_DIR": str(self.state), "COLUMNS": "200"}
+
+    def run(self, *words: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+        """Run a verb to its end, whatever its exit status."""
+        argv = [sys.executable, "-m", "heteropd", *words]
+        return subprocess.run(
+            argv,
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def context(self) -> Context:
+        """What the verbs run with, for tests that change a plan before it runs."""
+        return replace(workplace.context(ROOT, workplace.prepare(ROOT)), state_dir=self.state)
+
+    def validate(self, plan: Plan) -> Verdict:
+        """Validate a running plan without the command line."""
+        context = self.context()
+        return validate.run(plan, validate.load(self.root), context.clock, context.console)
+
+    def report(self) -> dict[str, Any]:
+        """The verdict as validation wrote it last."""
+        found: dict[str, Any] = json.loads(self._newest("*.json").read_text())
+        return found
+
+    def newest_markdown(self) -> str:
+        return self._newest("*.md").read_text()
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return found
+
+    def state_of_plan(self) -> Plan:
+        topology = load(self.state)
+        assert topology is not None, "nothing is recorded as running"
+        return topology.plan
+
+    def shared_memory(self) -> list[str]:
+        """Shared-memory segments that were not there when this kit was made."""
+        return sorted(set(_shared_memory()) - self.shared_before)
+
+    def _newest(self, pattern: str) -> Path:
+        return max((self.state / "reports").glob(pattern), key=lambda file: file.stat().st_mtime_ns)
+
+
+@contextmanager
+def kit() -> Iterator[Kit]:
+    """A kit whose topology is down at the end, whatever happened."""
+    with tempfile.TemporaryDirectory(prefix="hpd-") as folder:
+        one = Kit(Path(folder).resolve())
+        try:
+            yield one
+        finally:
+            one.run("down", timeout_s=180)
+
+
+def _bound(stack: ExitStack, port: int) -> int:
+    one = stack.enter_context(socket.socket())
+    one.bind(("127.0.0.1", port))
+    bound: int = one.getsockname()[1]
+    return bound
+
+
+def _shared_memory() -> list[str]:
+    return [file.name for file in SHARED_MEMORY.iterdir()]

@@ -1,0 +1,112 @@
+"""Every planted corruption fails validation, though requests answer 200; clean runs pass before and after."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from e2e_kit import ROOT, Kit, kit, port_words
+
+from heteropd import topology
+from heteropd.plan import make
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.spec.machine import probe
+
+CLEAN_RUNS = 2
+
+# Checks that must notice; others may as well.
+EXPECTED = {
+    "wrong-layout": "integrity",
+    "swapped-blocks": "integrity",
+    "shifted-blocks": "integrity",
+    "missing-last-block": "integrity",
+    "stale-blocks": "integrity",
+    "kv-swapped": "integrity",
+    "one-layer-only": "integrity",
+    "never-moved": "moved",
+    "recomputed": "moved",
+}
+
+
+def planted() -> set[str]:
+    """The faults that the connector knows, read from its source: it needs vLLM to be imported."""
+    tree = ast.parse((ROOT / "tests/e2e/faults.py").read_text())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {text for text in texts if isinstance(text, str) and text in EXPECTED}
+
+
+def with_faults(role: RolePlan, control: Path) -> RolePlan:
+    """The role with a connector that corrupts what it receives as the control file says."""
+    if role.role != "decode":
+        return role
+    at = role.argv.index("--kv-transfer-config") + 1
+    config = json.loads(role.argv[at])
+    config |= {"kv_connector": "FaultyConnector", "kv_connector_module_path": "faults"}
+    argv = [*role.argv[:at], json.dumps(config), *role.argv[at + 1 :]]
+    env = {**role.env, "PYTHONPATH": str(ROOT / "tests/e2e"), "HETEROPD_FAULT_FILE": str(control)}
+    return role.model_copy(update={"argv": argv, "env": env})
+
+
+@dataclass
+class Faulty:
+    """A running topology and the file that switches its faults."""
+
+    kit: Kit
+    plan: Plan
+    control: Path
+
+
+@pytest.fixture(scope="module", params=["case1", "case2"])
+def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
+    with kit() as one:
+        control = one.state / "fault"
+        control.write_text("none")
+        plan = make([request.param, *port_words()], ROOT, probe())
+        plan = plan.model_copy(update={"roles": [with_faults(role, control) for role in plan.roles]})
+        topology.up(plan, one.context())
+        yield Faulty(one, plan, control)
+
+
+@pytest.mark.parametrize("run", range(CLEAN_RUNS))
+def test_a_clean_run_passes(faulty: Faulty, run: int) -> None:
+    del run
+    faulty.control.write_text("none")
+    verdict = faulty.kit.validate(faulty.plan)
+    assert verdict.passed, verdict.headline()
+
+
+def test_every_fault_of_the_connector_is_tried() -> None:
+    assert planted() == set(EXPECTED)
+
+
+@pytest.mark.parametrize("fault", sorted(EXPECTED))
+def test_a_planted_fault_fails_validation(faulty: Faulty, fault: str) -> None:
+    faulty.control.write_text(fault)
+    verdict = faulty.kit.validate(faulty.plan)
+    assert not verdict.passed, f"{fault} went unnoticed"
+    groups = {check.group for check in verdict.failures()}
+    assert EXPECTED[fault] in groups, verdict.headline()
+    assert "identity" not in groups, "the engines themselves are right"
+    assert all(one.status == "PASS" for one in verdict.checks if one.id == "connectivity.reachable")
+
+
+def test_after_the_faults_a_clean_run_passes_again(faulty: Faulty) -> None:
+    faulty.control.write_text("none")
+    verdict = faulty.kit.validate(faulty.plan)
+    assert verdict.passed, verdict.headline()
+
+
+def test_a_router_that_sends_whole_requests_to_one_engine_fails(faulty: Faulty) -> None:
+    """It answers, and answers right; only the KV did not move."""
+    decode = faulty.plan.of("decode")[0]
+    router = faulty.plan.router.model_copy(update={"ports": decode.ports})
+    bypassed = faulty.plan.model_copy(update={"roles": [*faulty.plan.engines, router]})
+    assert httpx.get(f"{router.url}/health", timeout=30).status_code == 200
+    verdict = faulty.kit.validate(bypassed)
+    assert not verdict.passed
+    assert {check.group for check in verdict.failures()} == {"moved"}, verdict.headline()
