@@ -253,6 +253,11 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
     ],
     "P46-stand-in-receives": [(standin("case2 decode_block_size=96"), standin("case2"))],
     "P47-remote-process": [(Given("case1 runtime=process"), Given("case1 runtime=docker"))],
+    "P48-decode-prefix-cache": [
+        (Given("case1"), Given("case1", role("decode", args=["--no-enable-prefix-caching"]))),
+        (Given("case1"), standin("case1")),
+        (Given("case1"), Given("case2")),  # there the prefill converts: equal blocks arrive
+    ],
 }
 
 

@@ -9,7 +9,7 @@ from heteropd.plan import geometry
 from heteropd.plan.engines import EngineSpec, render_engine
 from heteropd.plan.model import HostPlan, KVGeometry, Note, Plan, RolePlan
 from heteropd.plan.router import render_router
-from heteropd.spec.cases import EngineCase
+from heteropd.spec.cases import Case, EngineCase
 from heteropd.spec.env import Env, pick
 from heteropd.spec.machine import Machine
 from heteropd.spec.parameters import Request
@@ -47,6 +47,7 @@ def draft(request: Request, env: Env, machine: Machine) -> Plan:
             EngineSpec(
                 role=role,
                 case=engines[role],
+                prefix_caching=_prefix_caching(role, case, kv, request),
                 runs_on=runs_on[role],
                 host=hosts[role],
                 port=getattr(asked, f"{role}_port"),
@@ -132,6 +133,14 @@ def _geometries(request: Request, env: Env, decode: EngineCase, agreed: int | No
             asked.decode_kv_layout, asked.decode_block_size, prefill, may_permute=permute
         ),
     }
+
+
+def _prefix_caching(role: EngineRole, case: Case, kv: dict[str, KVGeometry], request: Request) -> bool:
+    """As the case says. On hardware a decode keeps it on, as documented, and rule P48 warns."""
+    if role == "decode" and request.standin and geometry.reuse_is_wrong(kv["prefill"], kv["decode"]):
+        return False
+    engine: EngineCase = getattr(case, role)
+    return engine.prefix_caching
 
 
 def _host(platform: PlatformName, request: Request) -> HostPlan:

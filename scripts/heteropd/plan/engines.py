@@ -25,6 +25,7 @@ class EngineSpec:
 
     role: EngineRole
     case: EngineCase
+    prefix_caching: bool
     runs_on: PlatformName
     host: HostPlan
     port: int
@@ -94,7 +95,7 @@ def _command(spec: EngineSpec, request: Request, env: Env) -> list[str]:
     if platform.accelerator:
         argv += fill_all(env.defaults.engines.argv, fields, "env/defaults.yaml")
     argv += fill_all(platform.argv, fields, f"env/platforms/{spec.runs_on}.yaml")
-    if not spec.case.prefix_caching:
+    if not spec.prefix_caching:
         argv.append("--no-enable-prefix-caching")
     return [*argv, "--kv-transfer-config", json.dumps(_kv_transfer(spec, env))]
 

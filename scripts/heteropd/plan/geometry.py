@@ -39,6 +39,16 @@ def decode_geometry(layout: KVLayout, block: int, prefill: KVGeometry, *, may_pe
     )
 
 
+def reuse_is_wrong(prefill: KVGeometry, decode: KVGeometry) -> bool:
+    """True where a decode must not keep a prefix cache.
+
+    When the beginning of a prompt lies in the decode's prefix cache, vLLM transfers only the rest, and takes
+    the *last* arriving blocks for it, as many as fit into the decode's own: right for equal blocks, wrong KV
+    under HTTP 200 for larger ones (vllm-project/vllm#32204 shows the line; seen with vLLM 0.32).
+    """
+    return prefill.wire_block_size != decode.block_size
+
+
 def needs(prefill: KVGeometry, decode: KVGeometry) -> list[Capability]:
     """What the software must be able to do to bring the prefill's blocks into the decode's cache."""
     needed: list[Capability] = []

@@ -13,6 +13,7 @@ from heteropd.runtime.family import marked
 from heteropd.seams import Clock
 
 STATE_FILE = "state.json"
+NEW_STATE_FILE = "state.json.new"
 ENDING_FILE = "ending"
 
 
@@ -43,6 +44,7 @@ def forget(state_dir: Path, topology_id: str | None) -> None:
     """Remove the state file, unless it has come to describe another topology."""
     if topology_id is None or recorded(state_dir).get("id") in (topology_id, None):
         (state_dir / STATE_FILE).unlink(missing_ok=True)
+        (state_dir / NEW_STATE_FILE).unlink(missing_ok=True)  # of a writer that was interrupted
     if topology_id is None or ending_of(state_dir) == topology_id:
         (state_dir / ENDING_FILE).unlink(missing_ok=True)
 

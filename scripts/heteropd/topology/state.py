@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.runtime.identity import Identity, alive
-from heteropd.runtime.sweep import STATE_FILE, Leftovers
+from heteropd.runtime.sweep import NEW_STATE_FILE, STATE_FILE, Leftovers
 
 STANDIN_NOTICE = "STAND-IN (CPU): proves the software path, not the hardware"
 
@@ -77,7 +77,7 @@ class Topology(BaseModel):
 def save(topology: Topology, state_dir: Path) -> None:
     """Replace the state file in one step; a reader sees the old one or the new one, never a part."""
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = state_dir / f"{STATE_FILE}.new"
+    new = state_dir / NEW_STATE_FILE
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(topology.model_dump_json(indent=2))
     new.replace(state_dir / STATE_FILE)

@@ -14,8 +14,8 @@ T = TypeVar("T")
 def side_by_side(jobs: Sequence[Callable[[], T]], at_once: int) -> list[Future[T]]:
     """Start the jobs in order, ``at_once`` of them at a time; returns without waiting for any.
 
-    The threads are daemons on purpose: ctrl-C must not wait for an engine that hangs, which is what the standard
-    executor's threads do at exit.
+    The threads are daemons on purpose: ctrl-C must not wait for an engine that hangs, which is what the
+    standard executor's threads do at exit.
     """
     todo: SimpleQueue[tuple[Callable[[], T], Future[T]]] = SimpleQueue()
     futures: list[Future[T]] = [Future() for _ in jobs]

@@ -18,16 +18,17 @@ def status(verdict, check_id):
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-6, 1e-5])
-def test_a_sound_topology_passes(prove, noise):
+def test_a_sound_topology_passes(prove, settings, noise):
     verdict = prove(noise=noise)
     assert failed(verdict) == set()
     assert verdict.result == "PASS"
     assert {check.status for check in verdict.checks} == {"PASS"}
     assert len(verdict.probes) >= 24
     assert {one.outcome for one in verdict.probes} <= {"equal", "tie"}
-    assert sum(one.sent == "one by one" for one in verdict.probes) == 4
-    assert sum(one.sent == "again" for one in verdict.probes) == 2
-    assert sum("prefill" in one.against for one in verdict.probes if one.sent != "again") == 12
+    assert sum(one.sent == "one by one" for one in verdict.probes) == settings.probes.one_by_one
+    assert sum(one.sent == "again" for one in verdict.probes) == settings.probes.again
+    both = sum("prefill" in one.against for one in verdict.probes if one.sent != "again")
+    assert both == verdict.floor.probes == settings.probes.prefill_references
     assert all("decode" in one.against for one in verdict.probes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heteropd.plan.geometry import able, missing, needs
+from heteropd.plan.geometry import able, missing, needs, reuse_is_wrong
 from heteropd.plan.rules.base import Context, Finding, Rule
 from heteropd.spec.pins import Capability
 
@@ -43,6 +43,19 @@ def _layout(context: Context) -> Finding | None:
         )
         return context.parameter("decode_kv_layout", problem, "use HND")
     return None
+
+
+def _decode_prefix_cache(context: Context) -> Finding | None:
+    prefill, decode = context.prefill.kv, context.decode.kv
+    on = context.decode.switched("--enable-prefix-caching", "--no-enable-prefix-caching", default=True)
+    if not on or not reuse_is_wrong(prefill, decode):
+        return None
+    problem = (
+        "a prompt whose beginning the decode has cached gets wrong KV with HTTP 200:"
+        f" {prefill.wire_block_size}-token blocks arrive, its own hold {decode.block_size}"
+    )
+    mend = "add --no-enable-prefix-caching under roles.decode.args of the hosts file"
+    return context.decode.option_finding("--no-enable-prefix-caching", "absent", problem, mend)
 
 
 def _receives(context: Context) -> Finding | None:
@@ -157,5 +170,12 @@ RULES = [
         "warn",
         "measured on an H100 with vLLM 0.24 (docs/rules.md)",
         _original_receives,
+    ),
+    Rule(
+        "P48-decode-prefix-cache",
+        "a decode with larger blocks than arrive keeps no prefix cache",
+        "warn",
+        "vllm-project/vllm#32204 (the line), seen with vLLM 0.32 (docs/rules.md)",
+        _decode_prefix_cache,
     ),
 ]
