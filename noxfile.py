@@ -99,7 +99,7 @@ def types(session: nox.Session) -> None:
 @check
 def unit(session: nox.Session) -> None:
     """Run the unit tests: no network, no vLLM, seconds; `-- FILE …` for some of them."""
-    _dev("pytest", *(session.posargs or ["-n", "auto", "tests/unit"]))
+    _dev("pytest", *(session.posargs or ["tests/unit"]))
 
 
 @verb
