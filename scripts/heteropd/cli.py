@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from heteropd.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, BadInput, KitError, TopologyFailed
+from heteropd.runtime.orphan import follow_parent
 
 Verb = Callable[["Words"], int]
 
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status. Never a traceback for a user's mistake."""
     words = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    follow_parent()
     try:
         return _verb(words)
     except TopologyFailed as stop:

@@ -52,6 +52,10 @@ class Clock(Protocol):
 class LocalRunner:
     """Runs commands on this machine."""
 
+    def __init__(self) -> None:
+        # Kept, or subprocess would reap a child that has died and its exit status were lost.
+        self._children: list[subprocess.Popen[bytes]] = []
+
     def run(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = 60.0
     ) -> Completed:
@@ -77,6 +81,7 @@ class LocalRunner:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._children.append(child)
         return child.pid
 
     def show(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:

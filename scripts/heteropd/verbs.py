@@ -93,8 +93,9 @@ def down(words: list[str]) -> int:
 
     Words(words).none_left("down")
     context = _context()
-    topology.down(context).show(context.console)
-    return EXIT_OK
+    report = topology.down(context)
+    report.show(context.console)
+    return EXIT_OK if report.ok else EXIT_FAILED
 
 
 def prepare(words: list[str]) -> int:
@@ -115,12 +116,13 @@ def schema(words: list[str]) -> int:
 
 def clean(words: list[str]) -> int:
     """Remove .nox and .heteropd; refuses while something runs."""
-    from heteropd.topology import load
+    from heteropd import topology
 
     Words(words).none_left("clean")
     context = _context()
-    if load(context) is not None:
+    if topology.load(context) is not None:
         raise BadInput("clean", "topology", "running", "would lose its state", "`make down` first")
+    topology.down(context)  # what runs without a state, too
     for folder in (context.state_dir, root() / ".nox"):
         shutil.rmtree(folder, ignore_errors=True)
     return EXIT_OK

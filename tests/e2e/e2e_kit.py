@@ -22,6 +22,7 @@ from heteropd.validate import Verdict
 
 ROOT = Path(__file__).parents[2]
 SHARED_MEMORY = Path("/dev/shm")
+BRIEF = {"least": 11, "token_budget": 1, "max_tokens": 4, "one_by_one": 2, "prefill_references": 8}
 
 
 def free_ports(count: int, *, adjacent: bool = False) -> list[int]:
@@ -80,10 +81,15 @@ class Kit:
         """What the verbs run with, for tests that change a plan before it runs."""
         return replace(workplace.context(ROOT, workplace.prepare(ROOT)), state_dir=self.state)
 
-    def validate(self, plan: Plan) -> Verdict:
-        """Validate a running plan without the command line."""
+    def validate(self, plan: Plan, *, brief: bool = False) -> Verdict:
+        """Validate a running plan without the command line; ``brief``: only the lengths its blocks call for."""
         context = self.context()
-        return validate.run(plan, validate.load(self.root), context.clock, context.console)
+        settings = validate.load(self.root)
+        if brief:
+            probes = settings.probes.model_copy(update=BRIEF)
+            request = settings.request.model_copy(update={"max_tokens": 8})
+            settings = settings.model_copy(update={"probes": probes, "request": request})
+        return validate.run(plan, settings, context.clock, context.console)
 
     def report(self) -> dict[str, Any]:
         """The verdict as validation wrote it last."""

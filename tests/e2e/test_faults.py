@@ -17,9 +17,7 @@ from heteropd.plan import make
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.spec.machine import probe
 
-CLEAN_RUNS = 2
-
-# Checks that must notice; others may as well.
+# The group of checks that must notice; others may as well.
 EXPECTED = {
     "wrong-layout": "integrity",
     "swapped-blocks": "integrity",
@@ -30,6 +28,12 @@ EXPECTED = {
     "one-layer-only": "integrity",
     "never-moved": "moved",
     "recomputed": "moved",
+}
+# The faults strike where KV is received. In case 2 that is a stock decode: the ones that depend on its
+# geometry are tried again there.
+TRIED = {
+    "case1": sorted(EXPECTED),
+    "case2": ["missing-last-block", "one-layer-only", "swapped-blocks", "wrong-layout"],
 }
 
 
@@ -61,7 +65,7 @@ class Faulty:
     control: Path
 
 
-@pytest.fixture(scope="module", params=["case1", "case2"])
+@pytest.fixture(scope="module", params=TRIED)
 def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
     with kit() as one:
         control = one.state / "fault"
@@ -72,32 +76,32 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
         yield Faulty(one, plan, control)
 
 
-@pytest.mark.parametrize("run", range(CLEAN_RUNS))
-def test_a_clean_run_passes(faulty: Faulty, run: int) -> None:
-    del run
+def test_clean_runs_pass(faulty: Faulty, clean_runs: int) -> None:
     faulty.control.write_text("none")
-    verdict = faulty.kit.validate(faulty.plan)
-    assert verdict.passed, verdict.headline()
+    for _ in range(clean_runs):
+        verdict = faulty.kit.validate(faulty.plan)
+        assert verdict.passed, verdict.headline()
 
 
 def test_every_fault_of_the_connector_is_tried() -> None:
-    assert planted() == set(EXPECTED)
+    assert planted() == set(EXPECTED) == set(TRIED["case1"])
 
 
 @pytest.mark.parametrize("fault", sorted(EXPECTED))
 def test_a_planted_fault_fails_validation(faulty: Faulty, fault: str) -> None:
+    if fault not in TRIED[faulty.plan.case]:
+        pytest.skip(f"tried in case 1; {faulty.plan.case} receives in the same code")
     faulty.control.write_text(fault)
-    verdict = faulty.kit.validate(faulty.plan)
+    verdict = faulty.kit.validate(faulty.plan, brief=True)
     assert not verdict.passed, f"{fault} went unnoticed"
     groups = {check.group for check in verdict.failures()}
     assert EXPECTED[fault] in groups, verdict.headline()
     assert "identity" not in groups, "the engines themselves are right"
-    assert all(one.status == "PASS" for one in verdict.checks if one.id == "connectivity.reachable")
 
 
 def test_after_the_faults_a_clean_run_passes_again(faulty: Faulty) -> None:
     faulty.control.write_text("none")
-    verdict = faulty.kit.validate(faulty.plan)
+    verdict = faulty.kit.validate(faulty.plan, brief=True)
     assert verdict.passed, verdict.headline()
 
 
@@ -107,6 +111,6 @@ def test_a_router_that_sends_whole_requests_to_one_engine_fails(faulty: Faulty) 
     router = faulty.plan.router.model_copy(update={"ports": decode.ports})
     bypassed = faulty.plan.model_copy(update={"roles": [*faulty.plan.engines, router]})
     assert httpx.get(f"{router.url}/health", timeout=30).status_code == 200
-    verdict = faulty.kit.validate(bypassed)
+    verdict = faulty.kit.validate(bypassed, brief=True)
     assert not verdict.passed
     assert {check.group for check in verdict.failures()} == {"moved"}, verdict.headline()

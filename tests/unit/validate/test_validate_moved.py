@@ -47,8 +47,9 @@ def test_exact_figures_pass():
 
 
 @pytest.mark.parametrize(("seen", "failing"), [
-    ({"window": {"bytes": GOOD - 16 * TOKEN_BYTES}}, {"bytes"}),
-    ({"window": {"bytes": GOOD + 16 * TOKEN_BYTES}}, {"bytes"}),
+    ({"window": {"bytes": GOOD - 16 * TOKEN_BYTES}}, {"bytes", "proof"}),
+    ({"window": {"bytes": GOOD + 16 * TOKEN_BYTES}}, {"bytes", "proof"}),
+    ({"window": {"bytes": 0}}, {"bytes", "proof"}),  # claimed, but no byte came
     ({"window": {"bytes": 0, "external_hits": 0}}, {"bytes", "external", "proof"}),
     ({"window": {"descriptors": 2 * BLOCKS * LAYERS + 1}}, {"descriptors"}),
     ({"window": {"external_hits": sum(TOKENS) - 4}}, set()),  # all but each prompt's last

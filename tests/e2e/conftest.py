@@ -1,0 +1,15 @@
+"""Options of the end-to-end tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--clean-runs", type=int, default=1, help="validations of a sound topology, all to pass")
+
+
+@pytest.fixture(scope="session")
+def clean_runs(pytestconfig: pytest.Config) -> int:
+    count: int = pytestconfig.getoption("--clean-runs")
+    return count
