@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+collect_ignore = ["in_engine"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--clean-runs", type=int, default=1, help="validations of a sound topology, all to pass")

@@ -82,7 +82,7 @@ class Kit:
         return replace(workplace.context(ROOT, workplace.prepare(ROOT)), state_dir=self.state)
 
     def validate(self, plan: Plan, *, brief: bool = False) -> Verdict:
-        """Validate a running plan without the command line; ``brief``: only the lengths its blocks call for."""
+        """Validate a running plan without the command line; ``brief``: only lengths that blocks call for."""
         context = self.context()
         settings = validate.load(self.root)
         if brief:

@@ -149,7 +149,16 @@ def test_engines_are_compared_with_each_alone_and_with_one_on_all_cores() -> Non
         engines.WHOLE: (36.0,),
     }
     rounds = [
-        {"round": 0, "engines": name, "cores": "0", "clients": 4, "tokens/s": rate, "each": [rate]}
+        {
+            "round": 0,
+            "engines": name,
+            "cores": "0",
+            "clients": 4,
+            "tokens/s": rate,
+            "each": [rate],
+            "CPU engines": 1.0,
+            "CPU others": 0.0,
+        }
         for name, found in rates.items()
         for rate in found
     ]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from heteropd.bench.cpu import busy_s
 from heteropd.bench.peers import protocol
-from heteropd.bench.router_stage import busy_s, check, router_argv
+from heteropd.bench.router_stage import check, router_argv
 from heteropd.errors import KitError
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from heteropd.bench import milestones, pair, results
+from heteropd.bench import cpu, milestones, pair, results
 from heteropd.bench.children import Children
 from heteropd.bench.cold import measure as measure_cold
 from heteropd.bench.figures import median, spread
@@ -16,6 +16,10 @@ from heteropd.plan.model import Plan
 
 COLUMNS = ["what", "seconds", "spread", "over bare"]
 BARE, READY, VERDICT = "bare start", "make to ready", "make to verdict"
+BARE_NOTE = (
+    f"{BARE}: both engines from the plan's argument lists at once, until one request has gone through prefill"
+    " and decode; no router, nothing watched, nothing proven"
+)
 LIMIT_S = 900.0
 
 Round = dict[str, Any]
@@ -34,14 +38,14 @@ def measure(settings: BringupSettings, prompt: str, lab: Lab) -> Result:
         for number in range(settings.rounds):
             turns = (_bare, _warm) if number % 2 == 0 else (_warm, _bare)
             for turn in turns:
-                rounds.append({"round": number, **turn(plan, prompt, lab, children)})
+                before = cpu.in_use(clock)
+                rounds.append({"round": number, cpu.COLUMN: before, **turn(plan, prompt, lab, children)})
     rows = summary(rounds)
     return Result(
         what="bringup", started=started, seconds=clock.now() - began, machine=machine,
         settings=settings.model_dump(), columns=COLUMNS, rows=rows, rounds=rounds,
         targets=targets(rows, settings),
-        notes=["bare: both engines from the plan's argument lists at once, until one request has gone"
-               " through prefill and decode; no router, nothing watched, nothing proven"],
+        notes=[BARE_NOTE, *cpu.remark(rounds)],
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class Children:
     def __init__(self, name: str, lab: Lab) -> None:
         self.folder, self._runner, self.clock = lab.folder(name).resolve(), lab.runner, lab.clock
         self._id = uuid4().hex[:12]
-        self._started: list[Child] = []
+        self.started: list[Child] = []
         self._followed = 0
 
     def __enter__(self) -> Self:
@@ -92,16 +92,16 @@ class Children:
         if process is None:
             raise _died(name, log)
         child = Child(name, process, log)
-        self._started.append(child)
+        self.started.append(child)
         return child
 
     def forget(self, child: Child) -> None:
         """Stop expecting a child to live: it was meant to end."""
-        self._started.remove(child)
+        self.started.remove(child)
 
     def check(self) -> None:
         """Raise KitError with the last line of a child that has died."""
-        for child in self._started:
+        for child in self.started:
             if not alive(child.process):
                 raise _died(child.name, child.log)
 
@@ -110,9 +110,9 @@ class Children:
         segments = shared_memory.segments(one.pid for one in self._marked())
         left = ending.end(self._marked, self.clock, GRACE_S).survivors
         shared_memory.remove_unused(segments)
-        for child in self._started:
+        for child in self.started:
             _reap(child.process.pid)
-        self._started.clear()
+        self.started.clear()
         if left:
             raise KitError(f"bench: processes would not end: {', '.join(str(one.pid) for one in left)}")
 

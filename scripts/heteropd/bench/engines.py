@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from heteropd.bench import pair, results, tokens
+from heteropd.bench import cpu, pair, results, tokens
 from heteropd.bench.children import Children
 from heteropd.bench.figures import median, spread
 from heteropd.bench.lab import Lab
@@ -16,7 +16,8 @@ from heteropd.bench.results import Result
 from heteropd.bench.settings import EnginesSettings
 from heteropd.plan.model import Plan, RolePlan
 
-COLUMNS = ["engines", "cores", "clients", "tokens/s", "spread"]
+COLUMNS = ["engines", "cores", "clients", "tokens/s", "spread", "CPU engines", cpu.COLUMN]
+MEDIANS = ["tokens/s", "CPU engines", cpu.COLUMN]
 # vLLM's own name; the plan's value for a role is the role's share.
 BIND = "VLLM_CPU_OMP_THREADS_BIND"
 BOTH, WHOLE = "side by side", "one engine, all cores"
@@ -36,20 +37,20 @@ def measure(settings: EnginesSettings, prompt: str, lab: Lab) -> Result:
         pair.start(plan.engines, children, found)
         pair.until_healthy(plan.engines, children)
         for number in range(settings.rounds):
-            rounds += _side_by_side(plan, load, settings.clients, number)
+            rounds += _in_turns(plan, load, settings.clients, number, children)
             children.check()
         children.end()
         one = on_all_cores(plan)
         pair.start([one], children, found)
         pair.until_healthy([one], children)
         for number in range(settings.rounds):
-            rounds.append(_one(WHOLE, [one], 2 * settings.clients, load, number))
+            rounds.append({"round": number, **_one(WHOLE, [one], 2 * settings.clients, load, children)})
     rows = summary(rounds)
     return Result(
         what="engines", started=started, seconds=clock.now() - began, machine=machine,
         settings=settings.model_dump(), columns=COLUMNS, rows=rows, rounds=rounds,
         targets=targets(rows, [role.name for role in plan.engines], settings.tokens_ratio),
-        notes=["the clients' own CPU time comes out of the same cores, the more the faster the engines are"],
+        notes=["CPU columns are cores in use; the engines' include the clients'", *cpu.remark(rounds)],
     )  # fmt: skip
 
 
@@ -68,7 +69,8 @@ def summary(rounds: list[Round]) -> list[dict[str, Any]]:
     for name in names:
         cell = [one for one in rounds if one["engines"] == name]
         rates = [one["tokens/s"] for one in cell]
-        rows.append({**cell[0], "tokens/s": median(rates), "spread": spread(rates)})
+        medians = {figure: median([one[figure] for one in cell]) for figure in MEDIANS}
+        rows.append({**cell[0], **medians, "spread": spread(rates)})
     return rows
 
 
@@ -85,21 +87,26 @@ def targets(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[re
     ]
 
 
-def _side_by_side(plan: Plan, load: tokens.Load, clients: int, number: int) -> list[Round]:
+def _in_turns(plan: Plan, load: tokens.Load, clients: int, number: int, children: Children) -> list[Round]:
     arrangements = [(f"{role.name} alone", [role]) for role in plan.engines]
     arrangements.append((BOTH, list(plan.engines)))
     if number % 2:
         arrangements.reverse()
-    return [_one(name, roles, clients, load, number) for name, roles in arrangements]
+    return [{"round": number, **_one(name, roles, clients, load, children)} for name, roles in arrangements]
 
 
-def _one(name: str, roles: list[RolePlan], clients: int, load: tokens.Load, number: int) -> Round:
+def _one(name: str, roles: list[RolePlan], clients: int, load: tokens.Load, children: Children) -> Round:
+    """Load these engines once. CPU figures are cores in use, of all engines that run."""
+    clock = children.clock
+    machine, own, began = cpu.busy_s(), cpu.own_s(children), clock.now()
     rates = tokens.measure([tokens.Target(role.url, clients) for role in roles], load)
+    span, used = clock.now() - began, cpu.own_s(children) - own
     return {
-        "round": number,
         "engines": name,
         "cores": "; ".join(",".join(map(str, role.cores)) for role in roles),
         "clients": clients * len(roles),
         "tokens/s": sum(rates),
         "each": rates,
+        "CPU engines": used / span,
+        cpu.COLUMN: max(0.0, cpu.busy_s() - machine - used) / span,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from heteropd.bench import results
+from heteropd.bench import cpu, results
 from heteropd.bench.children import Children
 from heteropd.bench.figures import median, spread
 from heteropd.bench.lab import Lab
@@ -23,11 +23,10 @@ COLUMNS = [
     "CPU load",
     "CPU way",
     "CPU engines",
-    "CPU others",
+    cpu.COLUMN,
 ]
 MEDIANS = [name for name in COLUMNS if name not in ("way", "clients", "spread")]
 SATURATED = 0.9  # of one core: the load generator has one thread
-DISTURBED = 0.2  # cores; the benchmark's own bookkeeping stays well below
 
 
 def measure(settings: RouterSettings, prompt: str, lab: Lab) -> Result:
@@ -106,9 +105,4 @@ def notes(rows: list[dict[str, Any]], rounds: list[Measurement], settings: Route
     else:
         most = max(row["CPU load"] for row in behind)
         said.append(f"CPU columns are cores in use; behind proxy and router the load took at most {most:.2f}")
-    others = max(row["CPU others"] for row in rows)
-    if others > DISTURBED:
-        said.append(
-            f"other programs used up to {others:.2f} cores meanwhile: measure again on an idle machine"
-        )
-    return said
+    return said + cpu.remark(rounds)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import psutil
 
 import heteropd
+from heteropd.bench import cpu
 from heteropd.bench.children import Child, Children, free_ports
 from heteropd.bench.lab import Lab
 from heteropd.bench.settings import RouterSettings
@@ -104,7 +104,7 @@ class Stage:
             "CPU load": loaded["cpu_s"] / wall,
             "CPU way": own / wall,
             "CPU engines": engines / wall,
-            "CPU others": max(0.0, machine - own - engines - loaded["process_cpu_s"]) / span,
+            cpu.COLUMN: max(0.0, machine - own - engines - loaded["process_cpu_s"]) / span,
         }
 
     def _load(self, way: Way, clients: int) -> dict[str, Any]:
@@ -127,19 +127,13 @@ class Stage:
     def _cpu(self, way: Way) -> tuple[float, float, float]:
         """CPU seconds so far: of what stands in between, of the engines, of the whole machine."""
         own = way.child.cpu_s() if way.child else 0.0
-        return own, sum(one.cpu_s() for one in self.engines), busy_s()
+        return own, sum(one.cpu_s() for one in self.engines), cpu.busy_s()
 
 
 def router_argv(root: Path, places: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     """The router as a plan starts it, over the two mock engines."""
     plan = make([CASE, *(f"{name}={port}" for name, port in ports.items() if name != "proxy")], root, probe())
     return child_argv(plan.router.argv, places)
-
-
-def busy_s() -> float:
-    """CPU seconds that this machine was not idle since its start, on all cores; stolen time counts."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
 def check(way: str, clients: int, loaded: dict[str, Any], served: Counts) -> None:
