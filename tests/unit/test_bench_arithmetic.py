@@ -169,6 +169,11 @@ def test_engines_are_compared_with_each_alone_and_with_one_on_all_cores() -> Non
     assert [one.met for one in targets] == [False, False]
 
 
+def test_an_engine_that_made_nothing_in_time_is_no_ratio() -> None:
+    rows = [{"engines": name, "tokens/s": 0.0} for name in ("a alone", engines.BOTH, engines.WHOLE)]
+    assert [one.met for one in engines.targets(rows, ["a"], 0.9)] == [None, None]
+
+
 def test_one_engine_gets_the_cores_of_all() -> None:
     plan = make(["case1"], ROOT, Machine(cores=[0, 1, 2, 3]))
     assert {core for role in plan.engines for core in role.cores} == {0, 1, 2, 3}

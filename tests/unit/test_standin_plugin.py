@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from heteropd import standin
-from heteropd.standin import progress, waiting
+from heteropd.standin import placement, progress, waiting
 
 
 def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
@@ -42,6 +42,7 @@ def test_register_replaces_every_cpu_attention(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(standin.ENABLE_VARIABLE, "1")
     monkeypatch.setattr(progress, "pace_progress_thread", lambda: True)
     monkeypatch.setattr(waiting, "rest_between_messages", lambda: None)
+    monkeypatch.setattr(placement, "stay_on_bound_cores", lambda: None)
     standin.register()
     assert registered["CPU_ATTN"] == "heteropd.standin.backend.StandinBackend"
     assert registered["CPU_MLA"] == registered["AMX_MLA"] == "heteropd.standin.backend.RefusedMLABackend"
@@ -119,3 +120,19 @@ def test_queues_sleep_instead_of_spinning_and_never_for_long(monkeypatch: pytest
     assert condition.busy_loop_s == 0.25
     assert condition.waits == [40, 40, 7]
     assert queues.SpinCondition(is_reader=False, busy_loop_s=0).busy_loop_s == 0
+
+
+class CpuPlatform:
+    """Like vLLM's: names the cores that its NIXL worker then moves to."""
+
+    @classmethod
+    def discover_numa_topology(cls) -> list[list[int]]:
+        return [[0, 1]]
+
+
+def test_an_engine_stays_on_the_cores_that_it_was_bound_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = types.ModuleType("vllm.platforms.cpu")
+    platform.CpuPlatform = CpuPlatform  # type: ignore[attr-defined]
+    monkeypatch.setattr(placement.importlib, "import_module", lambda _name: platform)
+    placement.stay_on_bound_cores()
+    assert CpuPlatform.discover_numa_topology() == []

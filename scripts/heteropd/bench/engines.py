@@ -82,7 +82,7 @@ def targets(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[re
         "side by side / one engine on all these cores": rate[WHOLE],
     }
     return [
-        results.Target(name=name, direction="at least", aim=aim, value=rate[BOTH] / base)
+        results.Target(name=name, direction="at least", aim=aim, value=rate[BOTH] / base if base else None)
         for name, base in compared.items()
     ]
 

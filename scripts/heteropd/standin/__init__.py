@@ -18,6 +18,7 @@ def register() -> None:
         return
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
+    from heteropd.standin.placement import stay_on_bound_cores
     from heteropd.standin.progress import pace_progress_thread
     from heteropd.standin.waiting import rest_between_messages
 
@@ -26,3 +27,4 @@ def register() -> None:
         register_backend(unsupported, f"{__name__}.backend.RefusedMLABackend")
     pace_progress_thread()
     rest_between_messages()
+    stay_on_bound_cores()
