@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sys
@@ -57,6 +58,13 @@ def ensure_model(pins: StandinPins, root: Path, runner: Runner, say: Say) -> Pat
         raise KitError(
             f"env/pins/standin.yaml: model.file: {model.file!r}: not in the package {model.package};"
             " name the file as the package has it"
+        )
+    with found.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != model.sha256:
+        raise KitError(
+            f"{found.name} of {model.package} is not the pinned file: its SHA-256 is {digest},"
+            f" env/pins/standin.yaml says {model.sha256}; remove .nox/{engine.name} and try again"
         )
     argv = [str(engine.python(root)), "-m", "heteropd.standin.convert", "--gguf", str(found)]
     argv += ["--dtype", DTYPE, "--out", str(folder)]

@@ -83,6 +83,10 @@ class Forked:
         if self.pid == 0:
             code = 70
             try:
+                # A test run under nohup, or in a shell's background, inherits ignored signals.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                for signum in (signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(signum, signal.SIG_DFL)
                 os.dup2(writer, 1)
                 os.dup2(writer, 2)
                 os.close(reader)
