@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from heteropd import validate, workplace
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
@@ -43,6 +45,14 @@ def listening(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def running(pid: int) -> bool:
+    """True while the process runs; one that has ended and waits for a lazy init to collect it does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def port_words() -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
-from e2e_kit import Kit, free_ports, kit, listening, port_words
+from e2e_kit import Kit, free_ports, kit, listening, port_words, running
 
 from heteropd.validate import load
 
@@ -37,8 +37,7 @@ def test_the_verdict_is_pass_on_the_cases_geometry(case: tuple[str, Kit, list[st
     assert {check["status"] for check in report["checks"]} == {"PASS"}
     assert len(report["probes"]) >= 24
     assert {probe["outcome"] for probe in report["probes"]} == {"equal"}, "float32 stand-ins agree exactly"
-    running = one.state_of_plan()
-    for role in running.engines:
+    for role in one.state_of_plan().engines:
         assert role.kv is not None
         kv = role.kv
         assert (kv.layout, kv.block_size, kv.wire_layout, kv.wire_block_size) == GEOMETRY[name][role.role]
@@ -87,7 +86,7 @@ def test_down_leaves_no_process_port_or_temporary_file(case: tuple[str, Kit, lis
     family = {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)}
     done = one.run("down")
     assert done.returncode == 0, done.stderr
-    assert not [pid for pid in {*pids, *family} if psutil.pid_exists(pid)]
+    assert not [pid for pid in {*pids, *family} if running(pid)]
     assert not [port for role in plan.roles for port in role.ports.all().values() if listening(port)]
     assert one.status()["state"] == "nothing"
     assert {file.name for file in one.state.iterdir()} <= {"logs", "reports", "lock"}
