@@ -12,11 +12,11 @@ MODEL = engine.model_folder(env.load(ROOT).standin)
 
 PROVEN = {
     "blocks of 32 and 64": ["case1", "prefill_block_size=32", "decode_block_size=64"],
-    "NHD on both sides": ["case1", "prefill_kv_layout=NHD", "decode_kv_layout=NHD"],
-    "equal blocks, a model folder": [
-        "case2", "prefill_block_size=32", "decode_block_size=32", f"model={MODEL}",
+    "NHD and equal blocks on both sides, a model folder": [
+        *("case1", "prefill_kv_layout=NHD", "decode_kv_layout=NHD"),
+        *("prefill_block_size=64", "decode_block_size=64", f"model={MODEL}"),
     ],
-}  # fmt: skip
+}
 
 REFUSED = {
     "larger blocks on the prefill": ["case1", "prefill_block_size=128", "decode_block_size=16"],
