@@ -8,6 +8,7 @@ collect_ignore = ["in_engine"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-faults", action="store_true", help="plant faults in case 2 as well as in case 1")
     parser.addoption("--clean-runs", type=int, default=1, help="validations of a sound topology, all to pass")
 
 
