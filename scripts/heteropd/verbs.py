@@ -184,6 +184,18 @@ def bench(words: list[str]) -> int:
     return room.main(what, root())
 
 
+def build(words: list[str]) -> int:
+    """Build images: cpu, router, cuda, gaudi."""
+    from rich.console import Console
+
+    from heteropd.images import command
+
+    console = Console()
+    for one in command.build(words, root(), console):
+        console.print(f"built {one.recipe.tag} in {one.seconds:.1f} s", soft_wrap=True)
+    return EXIT_OK
+
+
 def _prepare() -> Path:
     from heteropd import workplace
 
@@ -200,6 +212,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "down": down,
     "prepare": prepare,
     "bench": bench,
+    "build": build,
     "schema": schema,
     "clean": clean,
     "help": help_,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from heteropd.spec import yamlfile
 from heteropd.spec.cases import Case
 from heteropd.spec.defaults import Defaults, StandIns
 from heteropd.spec.hosts import Hosts
+from heteropd.spec.images import Images
 from heteropd.spec.pins import Pins, PinSet, StandinPins
 from heteropd.spec.platforms import Platform
 from heteropd.spec.problems import did_you_mean
@@ -17,6 +19,7 @@ from heteropd.spec.types import Data
 
 Model = TypeVar("Model", bound=Data)
 Item = TypeVar("Item")
+Key = TypeVar("Key", bound=str)
 
 
 class Env(Data):
@@ -24,6 +27,7 @@ class Env(Data):
 
     defaults: Defaults
     standins: StandIns
+    images: Images
     cases: dict[str, Case]
     platforms: dict[str, Platform]
     accelerator_pins: dict[str, PinSet]
@@ -45,6 +49,7 @@ def load(root: Path) -> Env:
     return Env(
         defaults=yamlfile.load(Defaults, folder / "defaults.yaml", root),
         standins=standins,
+        images=yamlfile.load(Images, folder / "images.yaml", root),
         cases=_folder(Case, folder / "cases", root),
         platforms=_folder(Platform, folder / "platforms", root),
         accelerator_pins=_folder(PinSet, folder / "pins", root, but=standin_pins),
@@ -57,11 +62,12 @@ def load_hosts(path: Path, root: Path) -> Hosts:
     return yamlfile.load(Hosts, path, root)
 
 
-def pick(kind: str, name: str, known: dict[str, Item], where: str = "command line") -> Item:
+def pick(kind: str, name: str, known: Mapping[Key, Item], where: str = "command line") -> Item:
     """``known[name]``. Raises BadInput with the nearest known name."""
-    if name not in known:
-        raise BadInput(where, kind, name, f"no such {kind}", did_you_mean(name, known))
-    return known[name]
+    found: dict[str, Item] = {str(key): item for key, item in known.items()}
+    if name not in found:
+        raise BadInput(where, kind, name, f"no such {kind}", did_you_mean(name, found))
+    return found[name]
 
 
 def _folder(model: type[Model], folder: Path, root: Path, but: Path | None = None) -> dict[str, Model]:

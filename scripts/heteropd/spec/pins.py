@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from heteropd.spec.images import ImageName
 from heteropd.spec.types import UNRESOLVED, Commit, Data, Digest, EngineRole, EnvName, Name, PlatformName
 
 BUNDLED = "bundled"
@@ -32,7 +33,7 @@ class _Resolvable(Data):
 
 
 class BaseImage(_Resolvable):
-    """The image that a platform's image is built from."""
+    """An image of somebody else's, by tag for people and by digest for builds."""
 
     ref: str = Field(min_length=1, description="Registry, repository and tag")
     digest: Digest
@@ -41,6 +42,24 @@ class BaseImage(_Resolvable):
     def _resolvable(self) -> Self:
         self._needs_command(self.digest)
         return self
+
+    @property
+    def pinned(self) -> str:
+        """What ``FROM`` takes: repository@digest, or the tag while the digest is unresolved."""
+        if self.digest == UNRESOLVED:
+            return self.ref
+        name, colon, tag = self.ref.rpartition(":")
+        return f"{name if colon and '/' not in tag else self.ref}@{self.digest}"
+
+
+class BuildBase(BaseImage):
+    """What an image is built on and, where that is another one (without compilers), what it ships on."""
+
+    ships_on: BaseImage | None = None
+
+    @property
+    def shipped(self) -> BaseImage:
+        return self.ships_on or self
 
 
 class Source(_Resolvable):
@@ -132,6 +151,7 @@ class Pins(Data):
     title: str
     platforms: list[PlatformName] = Field(min_length=1, description="Platforms that it holds pins for")
     vllm: str = Field(description="Version of vLLM, as the tree or package calls itself")
+    images: dict[ImageName, BuildBase] = Field(description="Base of each image")
     packages: dict[str, Package] = Field(default_factory=dict)
     nixl: dict[PlatformName, Nixl]
     variants: dict[Name, Variant] = Field(min_length=1, description="Ordered: the first that can is taken")
@@ -140,10 +160,12 @@ class Pins(Data):
     caveats: list[str] = Field(default_factory=list, description="What a user of this pin set should know")
 
     @model_validator(mode="after")
-    def _nixl_everywhere(self) -> Self:
+    def _complete(self) -> Self:
         for platform in self.platforms:
             if platform not in self.nixl:
                 raise ValueError(f"has no NIXL for {platform!r}; add 'nixl: {{{platform}: …}}'")
+            if platform not in self.images:
+                raise ValueError(f"has no base image for {platform!r}; add 'images: {{{platform}: …}}'")
         return self
 
     def added_env(self, platform: str, role: str) -> dict[str, str]:
@@ -158,7 +180,6 @@ class Pins(Data):
 class PinSet(Pins):
     """A pin set for accelerators: images are built from sources on base images."""
 
-    images: dict[PlatformName, BaseImage] = Field(description="Base image of each platform")
     sources: dict[str, Source]
 
     @model_validator(mode="after")

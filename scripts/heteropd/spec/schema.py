@@ -8,6 +8,7 @@ from pathlib import Path
 from heteropd.spec.cases import Case
 from heteropd.spec.defaults import Defaults, StandIns
 from heteropd.spec.hosts import Hosts
+from heteropd.spec.images import Images
 from heteropd.spec.parameters import Parameters
 from heteropd.spec.pins import PinSet, StandinPins
 from heteropd.spec.platforms import Platform
@@ -17,6 +18,7 @@ KINDS: dict[str, type[Data]] = {
     "case": Case,
     "defaults": Defaults,
     "hosts": Hosts,
+    "images": Images,
     "parameters": Parameters,
     "pins": PinSet,
     "platform": Platform,

@@ -1,0 +1,53 @@
+"""How this site reaches its registries, as files that a build sees and an image never holds."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+_PIP = {"index-url": "PIP_INDEX_URL", "extra-index-url": "PIP_EXTRA_INDEX_URL"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """``secrets``: files by BuildKit secret id; ``wheels``: a folder of wheels, where pip is told of one."""
+
+    secrets: dict[str, Path]
+    wheels: Path | None
+
+
+def variables(options: Mapping[str, list[str]]) -> dict[str, str]:
+    """What pip and uv inside a build are told. Folders of this machine are left out: a build has none of them."""
+    found = {}
+    for option, name in _PIP.items():
+        urls = [url for url in options.get(option, []) if urlsplit(url).scheme in ("http", "https")]
+        if urls:
+            found[name] = " ".join(urls)
+            found["UV_DEFAULT_INDEX" if option == "index-url" else "UV_INDEX"] = " ".join(urls)
+    return found
+
+
+@contextmanager
+def prepared(options: Mapping[str, list[str]], environ: Mapping[str, str] = os.environ) -> Iterator[Site]:
+    """The site's files, for as long as a build runs. They may hold a mirror's password: mode 0600, then gone."""
+    with TemporaryDirectory(prefix="heteropd-site-") as folder:
+        site = Path(folder) / "site"
+        site.touch(mode=0o600)
+        site.write_text(
+            "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables(options).items())
+        )
+        secrets = {"site": site}
+        authorities = Path(environ.get("SSL_CERT_FILE") or _AUTHORITIES)
+        if authorities.is_file():
+            secrets["ca"] = authorities
+        folders = [Path(one) for one in options.get("find-links", []) if Path(one).is_dir()]
+        given = environ.get("PIP_FIND_LINKS", "").split()
+        folders += [Path(one) for one in given if Path(one).is_dir()]
+        yield Site(secrets, folders[0] if folders else None)
