@@ -83,6 +83,12 @@ def bench(session: nox.Session) -> None:
     _kit("bench", *session.posargs)
 
 
+@verb
+def build(session: nox.Session) -> None:
+    """Build images side by side: `-- cpu router [pins=SET] [variant=NAME] [unlocked=1]`; docs/images.md."""
+    _kit("build", *session.posargs)
+
+
 @check
 def lint(session: nox.Session) -> None:
     """Check style and formatting of the whole tree with ruff; `-- --fix` mends what it can."""

@@ -13,6 +13,7 @@ from heteropd.cli import Words, root
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 
 if TYPE_CHECKING:
+    from heteropd.images.workshop import Workshop
     from heteropd.plan.model import Plan
     from heteropd.topology import Context, Topology
 
@@ -186,14 +187,21 @@ def bench(words: list[str]) -> int:
 
 def build(words: list[str]) -> int:
     """Build images: cpu, router, cuda, gaudi."""
-    from rich.console import Console
-
     from heteropd.images import command
 
-    console = Console()
-    for one in command.build(words, root(), console):
-        console.print(f"built {one.recipe.tag} in {one.seconds:.1f} s", soft_wrap=True)
+    shop = _workshop()
+    for one in command.build(words, shop):
+        shop.say(f"built {one.recipe.tag} in {one.seconds:.1f} s")
     return EXIT_OK
+
+
+def _workshop() -> Workshop:
+    from rich.console import Console
+
+    from heteropd.images.workshop import Workshop
+    from heteropd.spec import env
+
+    return Workshop(root(), env.load(root()), Console())
 
 
 def _prepare() -> Path:

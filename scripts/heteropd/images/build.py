@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _STEP = re.compile(r"^#\d+ (\[[^\]]*\] .*|exporting .*)")
 
 @dataclass(frozen=True)
 class Options:
-    """``cache``: a registry reference that layers are taken from and put to; ``offline``: no network at all."""
+    """``cache``: where in a registry layers are kept for other machines; ``offline``: no network at all."""
 
     unlocked: bool = False
     no_cache: bool = False
@@ -85,7 +85,7 @@ class Builds:
         self._seconds: dict[str, float] = {}
 
     def run(
-        self, commands: dict[str, list[str]], environ: dict[str, str], progress: Progress
+        self, commands: Mapping[str, list[str]], environ: Mapping[str, str], progress: Progress
     ) -> dict[str, float]:
         """Run every command, by image; the seconds that each took. Raises KitError for one that fails."""
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -125,11 +125,10 @@ class Builds:
         said = [line for line in lines if re.search(r"ERROR|error:|No space left|HASH|hash", line)]
         for line in lines[-_TAIL_LINES:]:
             print(f"  | {line[:300]}")
-        return engine.explained(
-            f"build of {name} (log: {self.log(name)})", "\n".join(said) or f"status {status}"
-        )
+        what = "\n".join(said) or f"exit status {status}"
+        return engine.explained(f"build of {name} (log: {self.log(name)})", what)
 
-    def _rows(self, commands: dict[str, list[str]]) -> list[Row]:
+    def _rows(self, commands: Mapping[str, list[str]]) -> list[Row]:
         rows = []
         for name in commands:
             running = self._running.get(name)

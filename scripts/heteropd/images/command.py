@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
-
-from rich.console import Console
 
 from heteropd.cli import Words
 from heteropd.errors import BadInput
 from heteropd.images import build as building
 from heteropd.images import engine, recipe, site, sources
 from heteropd.images.recipe import Choice, Recipe
+from heteropd.images.workshop import Workshop
 from heteropd.prepare import pip_settings
-from heteropd.seams import LocalRunner, Runner, SystemClock
-from heteropd.spec import env as spec
 from heteropd.spec.env import Env
 from heteropd.spec.images import IMAGE_NAMES, ImageName
 from heteropd.spec.pins import StandinPins
@@ -32,57 +27,52 @@ def chosen(names: list[str], options: dict[str, str], env: Env) -> list[Choice]:
     if not given:
         known = ", ".join(env.images.images)
         raise BadInput("command line", "image", None, "missing", f"name one or more of: {known}")
-    unknown = [name for name in given if "=" in name]
-    if unknown:
-        raise BadInput(
-            "command line", unknown[0], "", "is not understood here", f"known: {', '.join(_OPTIONS)}"
-        )
+    for name in given:
+        if "=" in name:
+            mend = f"known: {', '.join([*_OPTIONS, *_FLAGS])}"
+            raise BadInput("command line", name.partition("=")[0], None, "unknown parameter", mend)
     pins, variant = options.get("pins"), options.get("variant")
     return [recipe.choose(_image(name), pins, variant, env) for name in dict.fromkeys(given)]
 
 
-def build(words: list[str], root: Path, console: Console) -> list[building.Built]:
-    """Build images side by side, then read what is in each and compare it with its lock.
+def build(words: list[str], shop: Workshop) -> list[building.Built]:
+    """Build images side by side.
 
     Raises BadInput, MissingPrerequisite and KitError; nothing is left running after any of them.
     """
-    parsed = Words(
-        [word.replace("-", "_") if word.startswith("--no-") else word for word in words], _FLAGS, _OPTIONS
-    )
-    env = spec.load(root)
-    choices = chosen(parsed.rest, parsed.options, env)
-    options = building.Options(
-        **{flag: flag in parsed.flags for flag in _FLAGS}, cache=parsed.options.get("cache")
-    )
-    runner = LocalRunner()
-    engine.connect(env.images.engine).close()
-    engine.require_buildx(runner, env.images.engine)
+    parsed = Words([word.replace("no-cache", "no_cache") for word in words], _FLAGS, _OPTIONS)
+    choices = chosen(parsed.rest, parsed.options, shop.env)
     base = parsed.options.get("base")
-    drafts = [recipe.render(choice, env, root, {}, base=base) for choice in choices]
-    building.require_locked([one for one in drafts if base is None], options)
-    recipes = [_recipe(choice, env, root, runner, console, base=base) for choice in choices]
-    return _run(recipes, env, root, runner, console, options)
+    options = building.Options(
+        unlocked="unlocked" in parsed.flags,
+        no_cache="no_cache" in parsed.flags,
+        offline="offline" in parsed.flags,
+        cache=parsed.options.get("cache"),
+    )
+    if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
+        building.require_locked([recipe.render(one, shop.env, shop.root, {}) for one in choices], options)
+    engine.connect(shop.env.images.engine).close()
+    engine.require_buildx(shop.runner, shop.env.images.engine)
+    return run([_prepared(choice, base, shop) for choice in choices], shop, options)
 
 
-def _recipe(
-    choice: Choice, env: Env, root: Path, runner: Runner, console: Console, *, base: str | None
-) -> Recipe:
-    prepared = sources.prepare(choice, runner, lambda text: console.print(text, soft_wrap=True))
-    made = recipe.render(choice, env, root, prepared, base=base)
+def run(recipes: list[Recipe], shop: Workshop, options: building.Options) -> list[building.Built]:
+    """Build what the recipes say, side by side, with progress."""
+    builds = building.Builds(shop.root, shop.logs, shop.runner, shop.clock)
+    with (
+        site.prepared(pip_settings.read(shop.runner)) as here,
+        Progress(shop.console, HEARTBEAT_S) as progress,
+    ):
+        commands = {str(one.image): building.argv(one, shop.env.images, here, options) for one in recipes}
+        seconds = builds.run(commands, shop.environ, progress)
+    return [building.Built(one, seconds[one.image]) for one in recipes]
+
+
+def _prepared(choice: Choice, base: str | None, shop: Workshop) -> Recipe:
+    made = recipe.render(choice, shop.env, shop.root, sources.prepare(choice, shop), base=base)
     if isinstance(choice.pins, StandinPins):
         made = replace(made, build_args={**made.build_args, "TORCH_INDEX": choice.pins.torch.index})
     return made
-
-
-def _run(
-    recipes: list[Recipe], env: Env, root: Path, runner: Runner, console: Console, options: building.Options
-) -> list[building.Built]:
-    clock = SystemClock()
-    builds = building.Builds(root, root / ".heteropd" / "logs", runner, clock)
-    with site.prepared(pip_settings.read(runner)) as here, Progress(console, HEARTBEAT_S) as progress:
-        commands = {str(one.image): building.argv(one, env.images, here, options) for one in recipes}
-        seconds = builds.run(commands, dict(os.environ), progress)
-    return [building.Built(one, seconds[one.image]) for one in recipes]
 
 
 def _image(name: str) -> ImageName:

@@ -65,7 +65,7 @@ def require_at_least(what: str, version: str, oldest: str) -> None:
 
 @contextmanager
 def reported(where: str) -> Iterator[None]:
-    """Turns what docker-py raises into one line: a full disk, a registry that refuses, an engine that is gone."""
+    """Turns what docker-py raises into one line: a full disk, a registry that refuses, a lost engine."""
     from docker.errors import DockerException  # noqa: PLC0415
     from requests.exceptions import RequestException  # noqa: PLC0415
 
@@ -106,7 +106,7 @@ _TROUBLES = (
         "check the name and the digest; a tag may have been removed upstream (nox -s lock -- check)",
     ),
     (
-        r"connection refused|no such host|i/o timeout|TLS handshake timeout|dial tcp|temporary failure in name",
+        r"connection refused|no such host|i/o timeout|TLS handshake timeout|dial tcp|failure in name",
         "cannot be reached",
         "check the network, or name a mirror (docs/images.md)",
     ),

@@ -24,7 +24,7 @@ class Site:
 
 
 def variables(options: Mapping[str, list[str]]) -> dict[str, str]:
-    """What pip and uv inside a build are told. Folders of this machine are left out: a build has none of them."""
+    """What pip and uv inside a build are told; not folders of this machine, for a build has none of them."""
     found = {}
     for option, name in _PIP.items():
         urls = [url for url in options.get(option, []) if urlsplit(url).scheme in ("http", "https")]
@@ -36,13 +36,12 @@ def variables(options: Mapping[str, list[str]]) -> dict[str, str]:
 
 @contextmanager
 def prepared(options: Mapping[str, list[str]], environ: Mapping[str, str] = os.environ) -> Iterator[Site]:
-    """The site's files, for as long as a build runs. They may hold a mirror's password: mode 0600, then gone."""
+    """The site's files, while a build runs. They may hold a mirror's password: mode 0600, then gone."""
     with TemporaryDirectory(prefix="heteropd-site-") as folder:
         site = Path(folder) / "site"
         site.touch(mode=0o600)
-        site.write_text(
-            "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables(options).items())
-        )
+        said = variables(options).items()
+        site.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in said))
         secrets = {"site": site}
         authorities = Path(environ.get("SSL_CERT_FILE") or _AUTHORITIES)
         if authorities.is_file():

@@ -1,19 +1,16 @@
-"""Source trees for builds: the pinned commit, then the variant's commits, checked, as a folder without history."""
+"""Source trees for builds: the pinned commit and the variant's commits, checked, without history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from heteropd.images.recipe import Choice
-from heteropd.seams import Runner
-
-Say = Callable[[str], None]
+from heteropd.images.workshop import Workshop
 
 
-def prepare(choice: Choice, runner: Runner, say: Say) -> dict[str, Path]:
+def prepare(choice: Choice, shop: Workshop) -> dict[str, Path]:
     """A folder for each of ``choice.sources``, made once per content and kept in the user's cache."""
-    del runner, say
+    del shop
     if choice.sources:
         raise NotImplementedError
     return {}
