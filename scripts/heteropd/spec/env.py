@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from heteropd.errors import BadInput
-from heteropd.spec import yamlfile
+from heteropd.spec import lock, yamlfile
 from heteropd.spec.cases import Case
 from heteropd.spec.defaults import Defaults, StandIns
 from heteropd.spec.hosts import Hosts
@@ -18,6 +18,7 @@ from heteropd.spec.problems import did_you_mean
 from heteropd.spec.types import Data
 
 Model = TypeVar("Model", bound=Data)
+AnyPins = TypeVar("AnyPins", bound=Pins)
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=str)
 
@@ -39,21 +40,29 @@ class Env(Data):
         return {**self.accelerator_pins, self.standins.defaults.pins: self.standin}
 
 
-def load(root: Path) -> Env:
-    """Load ``root/env``. Raises BadInput for the first file that is wrong or missing."""
+def load(root: Path, *, locked: bool = True) -> Env:
+    """Load ``root/env``. Raises BadInput for the first file that is wrong or missing.
+
+    What pin sets leave open is taken from their locks, unless ``locked`` is false.
+    """
     folder = root / "env"
     if not folder.is_dir():
         raise BadInput(str(folder), None, None, "no such folder", "run this inside the kit's repository")
     standins = yamlfile.load(StandIns, folder / "standins.yaml", root)
     standin_pins = folder / "pins" / f"{standins.defaults.pins}.yaml"
+    accelerators = _folder(PinSet, folder / "pins", root, but=standin_pins)
+    standin = yamlfile.load(StandinPins, standin_pins, root)
+    if locked:
+        accelerators = {name: _locked(pins, name, root) for name, pins in accelerators.items()}
+        standin = _locked(standin, standins.defaults.pins, root)
     return Env(
         defaults=yamlfile.load(Defaults, folder / "defaults.yaml", root),
         standins=standins,
         images=yamlfile.load(Images, folder / "images.yaml", root),
         cases=_folder(Case, folder / "cases", root),
         platforms=_folder(Platform, folder / "platforms", root),
-        accelerator_pins=_folder(PinSet, folder / "pins", root, but=standin_pins),
-        standin=yamlfile.load(StandinPins, standin_pins, root),
+        accelerator_pins=accelerators,
+        standin=standin,
     )
 
 
@@ -68,6 +77,10 @@ def pick(kind: str, name: str, known: Mapping[Key, Item], where: str = "command 
     if name not in found:
         raise BadInput(where, kind, name, f"no such {kind}", did_you_mean(name, found))
     return found[name]
+
+
+def _locked(pins: AnyPins, name: str, root: Path) -> AnyPins:
+    return lock.apply(pins, lock.load(root, name), yamlfile.shown(lock.path(root, name), root))
 
 
 def _folder(model: type[Model], folder: Path, root: Path, but: Path | None = None) -> dict[str, Model]:

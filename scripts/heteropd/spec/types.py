@@ -56,6 +56,12 @@ Digest = Annotated[
         "give sha256:… with 64 hex digits, or 'unresolved' with the command that resolves it",
     ),
 ]
+GitRef = Annotated[
+    str,
+    _matching(
+        r"refs/[A-Za-z0-9][^\s~^:?*\[\\]*", "is not a full git ref", "write refs/heads/… or refs/tags/…"
+    ),
+]
 EnvName = Annotated[
     str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
 ]

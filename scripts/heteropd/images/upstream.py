@@ -1,0 +1,104 @@
+"""Asks registries and repositories what a tag, a ref or a package is now; changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from heteropd.errors import BadInput, KitError
+from heteropd.images import engine
+from heteropd.images.workshop import Workshop
+from heteropd.prepare import environments, pip_settings
+from heteropd.spec import mirrors
+from heteropd.spec.lock import Question
+
+_AT_ONCE = 8
+_GIT_TIMEOUT_S = 60.0
+_PACKAGE_TIMEOUT_S = 120.0
+# What the accelerators' images have: packages are wheels for them.
+_FOR = ("--python-version", "3.12", "--python-platform", "x86_64-manylinux_2_28")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer to a question, or why there is none."""
+
+    value: str | None
+    problem: KitError | None = None
+
+
+def ask(questions: Iterable[Question], shop: Workshop) -> dict[Question, Found]:
+    """Every question's answer; each is asked once, several at a time. Raises nothing for one without."""
+    each = sorted(set(questions))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(each, pool.map(lambda one: _found(one, shop), each), strict=True))
+
+
+def _found(question: Question, shop: Workshop) -> Found:
+    ways = {"image": _digest, "git": _commit, "package": _version}
+    try:
+        return Found(ways[question.kind](question, shop))
+    except KitError as problem:
+        return Found(None, problem)
+
+
+def _digest(question: Question, shop: Workshop) -> str:
+    """Through the engine: it has the user's credentials, mirrors and authorities."""
+    image = mirrors.load(shop.root, shop.environ).image(question.where)
+    client = engine.connect(shop.env.images.engine)
+    try:
+        with engine.reported(image):
+            return str(client.images.get_registry_data(image).id)
+    finally:
+        client.close()
+
+
+def _commit(question: Question, shop: Workshop) -> str:
+    remote = mirrors.load(shop.root, shop.environ).git(question.where)
+    # A tag object is not a commit; git lists what it points to as REF^{}.
+    refs = [question.what, f"{question.what}^{{}}"]
+    environ = {**shop.environ, "GIT_TERMINAL_PROMPT": "0"}
+    asked = shop.runner.run(["git", "ls-remote", remote, *refs], env=environ, timeout_s=_GIT_TIMEOUT_S)
+    if asked.code != 0:
+        said = " ".join(asked.err.split())[-200:] or f"exit status {asked.code}"
+        mend = "check the network, or name a mirror in env/mirrors.yaml"
+        raise BadInput(remote, "ref", question.what, f"cannot be asked for ({said})", mend)
+    lines = [line.split("\t", 1) for line in asked.out.splitlines() if "\t" in line]
+    found = {ref: commit for commit, ref in lines}
+    for ref in reversed(refs):
+        if ref in found:
+            return found[ref]
+    raise BadInput(remote, "ref", question.what, "no such ref", "correct 'ref:' or 'follows:' in the pin set")
+
+
+def _version(question: Question, shop: Workshop) -> str:
+    """The newest version that the range allows, where this machine's pip looks."""
+    wanted = f"{question.where}{question.what}"
+    # The version is for another Python than this machine's: uv must not fetch that one to find it.
+    environ = {"UV_PYTHON_DOWNLOADS": "never", **shop.environ}
+    environ |= pip_settings.variables(pip_settings.read(shop.runner), shop.environ)
+    with TemporaryDirectory(prefix="heteropd-lock-") as folder:
+        file = Path(folder) / "wanted.in"
+        file.write_text(wanted + "\n")
+        words = [
+            environments.find_uv(),
+            "pip",
+            "compile",
+            "--quiet",
+            "--no-config",
+            "--no-deps",
+            "--no-header",
+        ]
+        words += ["--no-annotate", *_FOR, str(file)]
+        asked = shop.runner.run(words, env=environ, timeout_s=_PACKAGE_TIMEOUT_S)
+    name = re.escape(question.where)
+    found = re.search(rf"^{name}==(\S+)", asked.out, re.MULTILINE | re.IGNORECASE)
+    if asked.code != 0 or found is None:
+        said = " ".join(asked.err.split())[-200:] or f"exit status {asked.code}"
+        mend = "check the name and 'range:' in the pin set, and the network"
+        raise BadInput(wanted, None, None, f"no registry has it ({said})", mend)
+    return found[1]
