@@ -1,16 +1,146 @@
-"""Source trees for builds: the pinned commit and the variant's commits, checked, without history."""
+"""Source trees for builds: the pinned commit and the variant's commits on it, checked, without history.
+
+A tree is made once per content and kept in the user's cache; nothing of git is left in it, so that a build sees
+the same bytes everywhere.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from heteropd.errors import BadInput
 from heteropd.images.recipe import Choice
+from heteropd.images.repository import Repository
 from heteropd.images.workshop import Workshop
+from heteropd.spec import mirrors
+from heteropd.spec.pins import Pick, PinSet, Source
+from heteropd.spec.types import UNRESOLVED
 
 
-def prepare(choice: Choice, shop: Workshop) -> dict[str, Path]:
-    """A folder for each of ``choice.sources``, made once per content and kept in the user's cache."""
-    del shop
-    if choice.sources:
-        raise NotImplementedError
-    return {}
+@dataclass(frozen=True)
+class Tree:
+    """One source of one variant: what it is made of, and the hash that git must give to the result."""
+
+    name: str
+    where: str
+    source: Source
+    picks: tuple[Pick, ...]
+    expected: str | None
+
+    @property
+    def key(self) -> str:
+        """Names the content: the expected tree where one is pinned, else the commits that make it."""
+        picks = [(one.commit, one.action, one.prefer) for one in self.picks]
+        made_of = json.dumps([self.source.commit, picks, self.expected])
+        return hashlib.sha256(made_of.encode()).hexdigest()[:16]
+
+
+def prepare(
+    choice: Choice, shop: Workshop, given: Mapping[str, Path] | None = None, *, unlocked: bool = False
+) -> dict[str, Path]:
+    """A folder for each of ``choice.sources``. ``given``: folders by hand, taken as they are.
+
+    With ``unlocked``, picks without a commit are left out. Raises BadInput for a commit that is not pinned, a
+    remote that cannot be reached or lacks it, commits that conflict, and a tree that is not the expected one.
+    """
+    given = given or {}
+    unknown = sorted(set(given) - set(choice.sources))
+    if unknown:
+        known = ", ".join(choice.sources) or "none"
+        raise BadInput(
+            "command line", f"source.{unknown[0]}", str(given[unknown[0]]), "no such source", known
+        )
+    site = mirrors.load(shop.root, shop.environ)
+    made = {}
+    for name in choice.sources:
+        if name in given:
+            made[name] = _folder(name, given[name])
+        else:
+            made[name] = _made(tree(choice, name, unlocked=unlocked), site, shop)
+    return made
+
+
+def tree(choice: Choice, name: str, *, unlocked: bool = False) -> Tree:
+    """What a source of the choice is made of. Raises BadInput where a commit is not pinned."""
+    if not isinstance(choice.pins, PinSet):
+        raise BadInput(f"env/pins/{choice.pins_name}.yaml", "sources", name, "is not there", "add it")
+    where = f"env/pins/{choice.pins_name}.yaml"
+    source = choice.pins.sources[name]
+    picks = [one for one in choice.variant.picks if one.source == name]
+    if unlocked:
+        picks = [one for one in picks if one.commit != UNRESOLVED]
+    for one in (source, *picks):
+        if one.commit == UNRESOLVED:
+            mend = f"resolve it (nox -s lock; by hand: {one.resolve})"
+            raise BadInput(where, f"sources.{name}", one.commit, "is not pinned", mend)
+    expected = choice.variant.trees.get(name) or (source.tree if not picks else None)
+    return Tree(name, where, source, tuple(picks), expected)
+
+
+def cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where trees and the repositories that they come from are kept."""
+    home = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".cache")
+    return Path(home) / "heteropd"
+
+
+def _made(wanted: Tree, site: mirrors.Mirrors, shop: Workshop) -> Path:
+    folder = cache(shop.environ) / "sources" / f"{wanted.name}-{wanted.key}"
+    if folder.is_dir():
+        return folder
+    remote = site.git(wanted.source.remote)
+    shop.say(f"source {wanted.name}: {wanted.source.commit[:12]} of {remote}")
+    bare = cache(shop.environ) / "git" / hashlib.sha256(remote.encode()).hexdigest()[:16]
+    repository = Repository(bare, remote, wanted.where, shop.runner, shop.environ, shop.env.images.epoch)
+    with repository.held():
+        commit = _picked(wanted, repository)
+        _require_tree(wanted, repository.tree_of(commit))
+        _exported(repository, commit, folder)
+    return folder
+
+
+def _require_tree(wanted: Tree, got: str) -> None:
+    if wanted.expected not in (None, got):
+        problem = f"is not the expected tree: expected {wanted.expected}, got {got}"
+        mend = "find out which commit changed; do not build from it"
+        raise BadInput(wanted.where, f"sources.{wanted.name}", wanted.source.commit, problem, mend)
+
+
+def _picked(wanted: Tree, repository: Repository) -> str:
+    """The commit at the end: the pinned one, with the picks on top of it."""
+    head = repository.fetch(wanted.source.commit, parents=0)
+    for one in wanted.picks:
+        if one.action == "checkout":
+            head = repository.fetch(one.commit, parents=0)
+        else:
+            repository.fetch(one.commit, parents=1)
+            head = repository.pick(head, one)
+    return head
+
+
+def _exported(repository: Repository, commit: str, folder: Path) -> None:
+    """Write the tree beside its place and move it there: a folder in the cache is always whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".making-", dir=folder.parent) as making:
+        whole = Path(making) / "tree"
+        repository.export(commit, whole)
+        try:
+            whole.rename(folder)
+        except OSError:  # another build was faster
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(whole, ignore_errors=True)
+
+
+def _folder(name: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise BadInput(
+            "command line", f"source.{name}", str(folder), "is not a folder", "name the folder of a tree"
+        )
+    return folder.resolve()

@@ -1,0 +1,137 @@
+"""A bare git repository in the cache: commits of one remote, fetched alone, picked and written out as files."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
+from heteropd.seams import Completed, Runner
+from heteropd.spec.pins import Pick
+
+_FETCH_S = 3600.0
+_LOCAL_S = 600.0
+# Nothing of a user's git may decide what a tree becomes: no hooks, filters, signatures or line endings of theirs.
+_OURS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_DATE": "", "LC_ALL": "C"}
+_WHO = ("-c", "user.name=heteropd", "-c", "user.email=heteropd@localhost", "-c", "core.hooksPath=/dev/null")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """``where``: the file that asks for its commits, for messages; ``epoch``: time of everything made here."""
+
+    bare: Path
+    remote: str
+    where: str
+    runner: Runner
+    environ: Mapping[str, str]
+    epoch: int
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Made if need be, and nobody else's while this lasts: git refuses two fetches at a time."""
+        self.bare.mkdir(parents=True, exist_ok=True)
+        with (self.bare / "heteropd.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (self.bare / "HEAD").exists():
+                self._ours("init", "--quiet", "--bare", str(self.bare))
+            yield
+
+    def fetch(self, commit: str, *, parents: int) -> str:
+        """The commit, with so many generations of parents and no more where the remote allows that.
+
+        Raises BadInput when the remote cannot be reached, or has no such commit.
+        """
+        if self._has(commit, parents):
+            return commit
+        asked = self._remotely("--depth", str(parents + 1), self.remote, commit)
+        if re.search(r"unadvertised object|find remote ref|not allow", asked.err):
+            asked = self._remotely(self.remote, "+refs/*:refs/remote/*")  # an old server: everything it has
+        if asked.code != 0 and "not our ref" not in asked.err:
+            mend = "check the network, or name a mirror in env/mirrors.yaml"
+            raise BadInput(
+                self.where, "remote", self.remote, f"cannot be fetched from ({_last(asked)})", mend
+            )
+        if not self._has(commit, parents):
+            mend = "correct the commit, or the mirror that lacks it (env/mirrors.yaml)"
+            raise BadInput(self.where, "commit", commit, f"is not in {self.remote}", mend)
+        return commit
+
+    def pick(self, onto: str, one: Pick) -> str:
+        """The commit that ``one`` becomes on top of ``onto``. Raises BadInput where they conflict."""
+        options = [f"-X{one.prefer}"] if one.prefer else []
+        when = f"{self.epoch} +0000"
+        with TemporaryDirectory(prefix="heteropd-pick-") as scratch:
+            work = str(Path(scratch) / "work")
+            try:
+                self._ours("worktree", "add", "--quiet", "--force", "--detach", work, onto)
+                words = ["git", "-C", work, *_WHO, "cherry-pick", "--allow-empty", *options, one.commit]
+                picked = self._run(words, {**_OURS, "GIT_COMMITTER_DATE": when})
+                if picked.code != 0:
+                    self._refuse(onto, one, work, picked)
+                return self._ours("-C", work, "rev-parse", "HEAD")
+            finally:
+                self._ours("worktree", "remove", "--force", work, check=False)
+
+    def tree_of(self, commit: str) -> str:
+        """The hash of the commit's tree: the same wherever, whenever and by whomever it was made."""
+        return self._ours("rev-parse", f"{commit}^{{tree}}")
+
+    def export(self, commit: str, folder: Path) -> None:
+        """Write the commit's files into a new ``folder``, all of one time. Submodules stay empty folders."""
+        folder.mkdir(parents=True)
+        with TemporaryDirectory(prefix="heteropd-index-") as scratch:
+            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+            self._ours("read-tree", commit, extra=index)
+            self._ours(f"--work-tree={folder}", "checkout-index", "--all", "--force", extra=index)
+        for one in [*folder.rglob("*"), folder]:
+            os.utime(one, (self.epoch, self.epoch), follow_symlinks=False)
+
+    def _has(self, commit: str, parents: int) -> bool:
+        generations = [f"{commit}{'^' * back}" for back in range(parents + 1)]
+        return all(
+            self._run(self._git("cat-file", "-e", f"{one}^{{tree}}"), _OURS).code == 0 for one in generations
+        )
+
+    def _refuse(self, onto: str, one: Pick, work: str, picked: Completed) -> None:
+        files = self._ours("-C", work, "diff", "--name-only", "--diff-filter=U", check=False).split()
+        what = f"conflicts with {onto[:12]} in {', '.join(files)}" if files else _last(picked)
+        mend = "add the commits that it builds on before it, or 'prefer: theirs'"
+        raise BadInput(self.where, f"pick of {one.change}", one.commit, what, mend)
+
+    def _remotely(self, *words: str) -> Completed:
+        """Fetch, with the user's own git settings: they know proxies and credentials."""
+        argv = self._git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *words)
+        return self._run(argv, {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}, _FETCH_S)
+
+    def _ours(self, *words: str, check: bool = True, extra: Mapping[str, str] | None = None) -> str:
+        argv = ["git", *words] if words[0] in ("-C", "init") else self._git(*words)
+        done = self._run(argv, {**_OURS, **(extra or {})})
+        if check and done.code != 0:
+            raise KitError(f"{self.bare}: git {words[0]}: {_last(done)}; remove that folder and try again")
+        return done.out.strip()
+
+    def _git(self, *words: str) -> list[str]:
+        return ["git", f"--git-dir={self.bare}", *words]
+
+    def _run(self, argv: list[str], extra: Mapping[str, str], timeout_s: float = _LOCAL_S) -> Completed:
+        kept = {name: value for name, value in self.environ.items() if not name.startswith("GIT_")}
+        # What reaches a remote is the user's: GIT_SSH_COMMAND, GIT_SSL_CAINFO, GIT_PROXY_COMMAND.
+        kept |= {
+            name: value for name, value in self.environ.items() if re.match("GIT_(SSH|SSL|PROXY|HTTP)", name)
+        }
+        done = self.runner.run(argv, env={**kept, **extra}, timeout_s=timeout_s)
+        if done.code == 127:
+            raise MissingPrerequisite("git is missing", "install it (Debian, Ubuntu: apt install git)")
+        return done
+
+
+def _last(done: Completed) -> str:
+    lines = [line.strip() for line in done.err.splitlines() if line.strip()]
+    return lines[-1][-200:] if lines else f"exit status {done.code}"
