@@ -1,0 +1,101 @@
+"""What env/ says must be in an image: its pin set, variant, locks and env/images.yaml in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heteropd.images import manifest_locks as locks
+from heteropd.images.recipe import LABEL, Choice, tag
+from heteropd.spec.env import Env
+from heteropd.spec.images import Images
+from heteropd.spec.pins import BUNDLED, Nixl, PinSet
+from heteropd.spec.types import UNRESOLVED
+
+# What a build installs beside its locks: the kit's own package, and what venv and uv put there themselves.
+_BESIDE_LOCKS = {"heteropd", "pip", "setuptools", "wheel"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Facts for one image of one pin set. None: the pin set does not say."""
+
+    tag: str
+    choice: Choice
+    images: Images
+    root: Path
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def nixl(self) -> Nixl | None:
+        """The NIXL of an engine's platform; the router has none."""
+        return None if self.choice.image == "router" else self.choice.pins.nixl.get(self.choice.image)
+
+    @property
+    def nixl_version(self) -> str | None:
+        return _known(self.nixl.version) if self.nixl else None
+
+    @property
+    def ucx_version(self) -> str | None:
+        """None for a UCX that a package brings along: its version is that package's own business."""
+        if self.nixl is None or self.nixl.ucx == BUNDLED or not isinstance(self.choice.pins, PinSet):
+            return None
+        return self.choice.pins.sources[self.nixl.ucx].version
+
+    @property
+    def ucx_flags(self) -> list[str]:
+        return self.nixl.build_flags if self.nixl else []
+
+    @property
+    def vllm(self) -> str | None:
+        return None if self.choice.image == "router" else _known(self.choice.pins.vllm)
+
+    @property
+    def vllm_gaudi(self) -> str | None:
+        """The plugin's version, where the pin set says what its tree calls itself."""
+        if self.choice.image != "gaudi" or not isinstance(self.choice.pins, PinSet):
+            return None
+        return self.choice.pins.sources["vllm-gaudi"].version
+
+    def commit(self, source: str) -> str | None:
+        """The commit that a source is built from: None with commits on top of it, whose hash is nobody's."""
+        pins = self.choice.pins
+        if not isinstance(pins, PinSet) or source not in self.choice.sources:
+            return None
+        picked = any(one.source == source for one in self.choice.variant.picks)
+        return None if picked else _known(pins.sources[source].commit)
+
+    def locked(self, python: Mapping[str, Any]) -> dict[str, str]:
+        """``{package: version}`` of its locks on that Python (an inventory's ``python``). Raises BadInput."""
+        asked = locks.environment(str(python["version"]), str(python["machine"]))
+        found: dict[str, str] = {}
+        for name in self.choice.locks():
+            if name != self.images.tools:
+                found |= locks.versions(self.root / name, name, asked)
+        return found
+
+    def built(self) -> set[str]:
+        """Packages that are not in a lock because the image is where they are built."""
+        packages = {self.nixl.package} if self.nixl and self.nixl.package else set()
+        names = {*self.choice.sources, *packages, *(["nixl", "nixl-cu12"] if self.nixl else [])}
+        return {locks.canonical(name) for name in names} | _BESIDE_LOCKS
+
+
+def expected(choice: Choice, env: Env, root: Path) -> Expected:
+    """What the image must be. Nothing is read before it is asked for."""
+    labels = {
+        f"{LABEL}.image": choice.image,
+        f"{LABEL}.pins": choice.pins_name,
+        f"{LABEL}.variant": choice.variant_name,
+        f"{LABEL}.vllm": choice.pins.vllm,
+    }
+    if isinstance(choice.pins, PinSet):
+        for name in choice.sources:
+            labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
+    return Expected(tag(choice, env), choice, env.images, root, labels)
+
+
+def _known(value: str) -> str | None:
+    return None if value == UNRESOLVED else value

@@ -1,0 +1,25 @@
+"""The Python environment. Numbers in docstrings: rows of the failure table in docs/images.md."""
+
+from heteropd.images import manifest_compare as compare
+
+
+def test_packages_are_the_locked_ones(inventory, expected, agree):
+    """A NIXL or vLLM that drifted breaks the pair, not the image (2, 27): every version is the lock's."""
+    agree(compare.packages(inventory, expected))
+
+
+def test_torch_is_the_one_it_should_be(inventory, expected, agree):
+    """pip likes to replace Gaudi's torch by a CUDA one (36); elsewhere torch is locked like the rest."""
+    agree(compare.torch(inventory, expected))
+
+
+def test_vllm_is_the_pinned_one(inventory, expected, agree):
+    """vllm-gaudi follows one commit of vLLM; another one fails with AttributeErrors at run time (27)."""
+    agree(compare.vllm(inventory, expected))
+
+
+def test_python_is_the_engines(host, expected):
+    """What `nox -s plan` prints starts programs of this folder."""
+    assert host.file(expected.choice.spec.python).exists
+    found = host.check_output("command -v python3")
+    assert found.startswith(expected.choice.spec.bin), f"python3 is {found}"

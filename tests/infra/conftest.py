@@ -1,0 +1,93 @@
+"""What every suite stands on: a host of testinfra's (any backend), and what env/ says must be there."""
+
+import json
+
+import pytest
+
+from heteropd.images import manifest, recipe
+from heteropd.images.manifest_expected import expected as make_expected
+from heteropd.spec import env as room
+from heteropd.spec.env import pick
+
+_INVENTORIES = pytest.StashKey[dict]()
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("heteropd")
+    group.addoption("--image", help="the image of env/images.yaml that the host is, or runs")
+    group.addoption("--pins", help="its pin set, if not the image's usual one")
+    group.addoption("--variant", help="its variant, if not the pin set's first")
+    group.addoption("--strict-facts", action="store_true", help="a fact that cannot be had is a failure")
+
+
+def pytest_configure(config):
+    config.stash[_INVENTORIES] = {}
+
+
+@pytest.fixture(scope="session")
+def env(request):
+    """Everything that env/ says."""
+    return room.load(request.config.rootpath)
+
+
+@pytest.fixture(scope="session")
+def expected(request, env):
+    """What the image must be."""
+    option = request.config.getoption
+    if not option("--image"):
+        pytest.fail("--image is missing: run `nox -s infra -- --image NAME`")
+    pick("image", option("--image"), env.images.images)
+    choice = recipe.choose(option("--image"), option("--pins"), option("--variant"), env)
+    return make_expected(choice, env, request.config.rootpath)
+
+
+@pytest.fixture
+def inventory(request, host):
+    """What heteropd-inventory says on the host; asked once, for it starts an agent."""
+    known, name = request.config.stash[_INVENTORIES], host.backend.get_pytest_id()
+    if name not in known:
+        done = host.run("heteropd-inventory")
+        known[name] = manifest.parse(name, done.rc, done.stdout, done.stderr)
+    return known[name]
+
+
+@pytest.fixture
+def image_config(host, unknown):
+    """What the engine says about the image; a host that is no container has none."""
+    if host.backend.NAME != "docker":
+        unknown(f"the image's settings: {host.backend.NAME} reaches a machine, not an image")
+    said = json.loads(host.backend.run_local("docker inspect --type container %s", host.backend.name).stdout)
+    said = json.loads(host.backend.run_local("docker image inspect %s", said[0]["Image"]).stdout)
+    return manifest.config(said[0]["Config"])
+
+
+@pytest.fixture
+def unknown(request):
+    """Call it with a fact that cannot be had here: skipped, or a failure with --strict."""
+
+    def say(fact):
+        (pytest.fail if request.config.getoption("--strict-facts") else pytest.skip)(f"cannot be had: {fact}")
+
+    return say
+
+
+@pytest.fixture
+def device(host):
+    """Call it with a device and its file: skips, naming them, where it is absent; --strict or not."""
+
+    def need(what, path):
+        if not host.file(path).exists:
+            pytest.skip(f"needs {what}: there is no {path} here")
+
+    return need
+
+
+@pytest.fixture
+def agree():
+    """Fails with every difference on a line of its own."""
+
+    def judge(differences):
+        found = list(differences)
+        assert not found, "\n".join(["", *found])
+
+    return judge

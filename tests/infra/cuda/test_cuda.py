@@ -1,0 +1,15 @@
+"""The CUDA image: what only its device can show. Numbers: rows of the failure table in docs/images.md."""
+
+DEVICE = ("an NVIDIA GPU", "/dev/nvidiactl")
+
+
+def test_ucx_sees_the_device(inventory, device):
+    """Device memory that UCX does not see is registered as host memory and fails later (6, 7)."""
+    device(*DEVICE)
+    assert "cuda" in " ".join(inventory["ucx"]["memory_domains"] or [])
+
+
+def test_ucx_offers_the_devices_transport(inventory, env, device):
+    """The transport that the plan puts into UCX_TLS must exist (7)."""
+    device(*DEVICE)
+    assert env.platforms["cuda"].transports.device in inventory["ucx"]["transports"]
