@@ -48,4 +48,7 @@ class Images(Data):
     epoch: int = Field(gt=0, description="SOURCE_DATE_EPOCH: every timestamp in a layer, in Unix seconds")
     compression: Literal["gzip", "zstd", "uncompressed"]
     engine: EngineVersions
+    tools: str = Field(description="Lock of the programs that install the others; never in an image")
+    healthcheck: list[str] = Field(description="Of every image, as the engine shows it")
+    stop_signal: str = Field(pattern=r"^SIG[A-Z]+$", description="Ends every image's program")
     images: dict[ImageName, Image]
