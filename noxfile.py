@@ -89,6 +89,12 @@ def build(session: nox.Session) -> None:
     _kit("build", *session.posargs)
 
 
+@verb
+def infra(session: nox.Session) -> None:
+    """Test what is in an image, in a container of it: `-- --image cpu [pins=..] [variant=..] [--strict]`."""
+    _dev("heteropd", "infra", *session.posargs)
+
+
 @check
 def lint(session: nox.Session) -> None:
     """Check style and formatting of the whole tree with ruff; `-- --fix` mends what it can."""

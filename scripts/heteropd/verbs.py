@@ -187,12 +187,20 @@ def bench(words: list[str]) -> int:
 
 def build(words: list[str]) -> int:
     """Build images: cpu, router, cuda, gaudi."""
-    from heteropd.images import command
+    from heteropd.images import command, manifest
 
     shop = _workshop()
-    for one in command.build(words, shop):
+    built = command.build(words, shop)
+    for one in built:
         shop.say(f"built {one.recipe.tag} in {one.seconds:.1f} s")
-    return EXIT_OK
+    return EXIT_OK if manifest.judge([one.recipe for one in built], shop) else EXIT_FAILED
+
+
+def infra(words: list[str]) -> int:
+    """Test an image: what must be in it, and what must not."""
+    from heteropd.images import infra as room
+
+    return room.run(words, _workshop())
 
 
 def _workshop() -> Workshop:
@@ -221,6 +229,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "prepare": prepare,
     "bench": bench,
     "build": build,
+    "infra": infra,
     "schema": schema,
     "clean": clean,
     "help": help_,
