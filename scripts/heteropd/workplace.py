@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from heteropd.images.engine import connect
+from heteropd.plan.model import Plan
 from heteropd.prepare import engine
 from heteropd.seams import LocalRunner
 from heteropd.spec import env
@@ -24,6 +26,20 @@ def prepare(root: Path) -> Path:
     return engine.ensure_model(pins, root, runner, _say)
 
 
+def prepare_for_containers(root: Path, plan: Plan) -> Path | None:
+    """The default model for a plan whose engines are containers: converted by their image on first use.
+
+    None where the plan loads another model. Raises BadInput without the image, MissingPrerequisite without
+    an engine.
+    """
+    known = env.load(root)
+    connect(known.images.engine).close()
+    if not plan.model_source.startswith("package:"):
+        return None
+    image = next(role.container.image for role in plan.engines if role.container)
+    return engine.ensure_model_with_image(known.standin, image, _say)
+
+
 def context(root: Path, model: Path | None = None) -> Context:
     """What topologies of this checkout run with; ``model`` stands for ``package:…`` in a plan."""
     known = env.load(root)
@@ -32,6 +48,7 @@ def context(root: Path, model: Path | None = None) -> Context:
         console=Console(),
         engine_python=engine.environment(known.standin).python(root),
         model_dir=lambda source: model if model and source.startswith("package:") else source,
+        images={str(name): image for name, image in known.images.images.items()},
         timeouts=Timeouts(**known.defaults.timeouts.model_dump()),
         state_dir=Path(os.environ.get(STATE_VARIABLE, root / ".heteropd")),
     )

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
@@ -22,6 +23,12 @@ _TIMEOUT_S = 120
 def address() -> str:
     """Where the engine listens: DOCKER_HOST, or the usual socket."""
     return os.environ.get("DOCKER_HOST") or _SOCKET
+
+
+def present() -> bool:
+    """True where an engine may answer; cheap, and without a connection."""
+    where = address()
+    return not where.startswith("unix://") or Path(where.removeprefix("unix://")).exists()
 
 
 def connect(needs: EngineVersions | None = None, url: str | None = None) -> DockerClient:

@@ -7,10 +7,11 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heteropd.errors import KitError, MissingPrerequisite
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import environments
 from heteropd.prepare.environments import Environment, Say
 from heteropd.seams import Runner
@@ -72,6 +73,46 @@ def ensure_model(pins: StandinPins, root: Path, runner: Runner, say: Say) -> Pat
     if done.code != 0:
         last = (done.err.strip() or done.out.strip() or "no output").splitlines()[-1]
         raise KitError(f"converting {found.name} failed with exit status {done.code}: {last}")
+    return folder
+
+
+def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
+    """As `ensure_model`, with the package and the libraries that the stand-in's image carries.
+
+    Raises BadInput when the engine does not have the image, `KitError` when the conversion fails.
+    """
+    from docker.errors import ContainerError, ImageNotFound  # noqa: PLC0415 - half a second
+
+    from heteropd.images import engine  # noqa: PLC0415
+
+    folder = model_folder(pins)
+    if (folder / "config.json").exists():
+        return folder
+    say(f"Converting {pins.model.served_name} ({pins.model.format}) to {folder} (once per user) …")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    package = pins.model.file.partition("/")[0]
+    command = ["python", "-m", "heteropd.standin.convert", "--package", package, "--dtype", DTYPE]
+    with engine.reported(image), closing(engine.connect()) as client:
+        try:
+            client.containers.run(
+                image,
+                [*command, "--out", f"/models/{folder.name}"],
+                user=f"{os.getuid()}:{os.getgid()}",
+                volumes=[f"{folder.parent}:/models"],
+                network_mode="none",
+                labels={"io.heteropd.task": "convert"},
+                remove=True,
+            )
+        except ImageNotFound:
+            mend = "build it: nox -s build -- cpu"
+            raise BadInput(
+                "plan", "image", image, f"is not on the engine at {engine.address()}", mend
+            ) from None
+        except ContainerError as failed:
+            said = failed.stderr or "no output"
+            text = said.decode(errors="replace") if isinstance(said, bytes) else said
+            last = text.strip().splitlines()[-1]
+            raise KitError(f"converting {pins.model.file} in {image} failed: {last}") from None
     return folder
 
 

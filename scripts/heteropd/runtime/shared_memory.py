@@ -42,8 +42,9 @@ def remove_unused(paths: Iterable[str]) -> list[str]:
 
 
 def _own(path: str) -> bool:
+    """Ours to remove: made by this user, or, for root, by a container's."""
     try:
-        return Path(path).lstat().st_uid == os.getuid()
+        return os.getuid() in (0, Path(path).lstat().st_uid)
     except OSError:
         return False
 

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from heteropd.runtime import ending, shared_memory
+from heteropd.runtime import container, ending, shared_memory
 from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import marked
 from heteropd.seams import Clock
@@ -19,16 +19,21 @@ ENDING_FILE = "ending"
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What a topology owns beside its processes: folders for temporary files, and shared memory segments."""
+    """What a topology owns beside its processes: folders for temporary files, shared memory segments, and
+    containers of an engine."""
 
     folders: tuple[Path, ...] = ()
     segments: tuple[str, ...] = ()
+    engine: str | None = None
 
 
 def sweep(state_dir: Path, topology_id: str | None, clock: Clock, leftovers: Leftovers) -> Ending:
-    """Kill every process of the topology (of any topology of ``state_dir`` for None), then clean up."""
+    """Kill every process and remove every container of the topology (of any topology of ``state_dir`` for
+    None), then clean up."""
     before = shared_memory.segments(one.pid for one in marked(state_dir, topology_id))
     ended = ending.kill(lambda: marked(state_dir, topology_id), clock)
+    if leftovers.engine is not None:
+        container.sweep(leftovers.engine, state_dir, topology_id)
     clean(leftovers, before)
     return ended
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from heteropd.errors import BadInput, MissingPrerequisite
+from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
-from heteropd.runtime import process, shared_memory
-from heteropd.runtime.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, places_used
-from heteropd.runtime.family import mark, marked
+from heteropd.runtime import shared_memory
+from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
-from heteropd.runtime.process import Launch, Surroundings
 from heteropd.runtime.sweep import forget, sweep
 from heteropd.topology.checks import require_startable
 from heteropd.topology.context import Context
@@ -22,6 +19,7 @@ from heteropd.topology.lock import locked
 from heteropd.topology.probe import Probe
 from heteropd.topology.progress import Progress
 from heteropd.topology.reuse import settle
+from heteropd.topology.starters import starter
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, save
 from heteropd.topology.waiting import Waiting
 
@@ -48,7 +46,7 @@ class _BringUp:
         self._plan, self._context, self._hold = plan, context, hold
         topology_id = uuid.uuid4().hex[:12]
         tmp = context.tmp_root
-        self._launches = self._prepare(topology_id, tmp)
+        self._starter = starter(plan, context, topology_id)
         self._topology = Topology(
             id=topology_id,
             phase="starting",
@@ -57,14 +55,15 @@ class _BringUp:
             created=context.clock.wall(),
             plan=plan,
             roles=[RoleState(name=role.name, log=context.log(role.name)) for role in plan.roles],
+            engine=self._starter.engine,
             folders=[tmp],
         )
 
     def run(self) -> Topology:
         context, topology_id = self._context, self._topology.id
         self._announce()
-        for launch in self._launches.values():
-            _keep_previous(launch.log)
+        for role in self._topology.roles:
+            _keep_previous(role.log)
         try:
             # The intention first: from here on `down` knows what to look for, whatever happens to us.
             save(self._topology, context.state_dir)
@@ -90,16 +89,17 @@ class _BringUp:
                 waiting.until_healthy(plan.engines, progress)
             self._start(plan.router.name, waiting)
             seconds = waiting.until_answering(progress)
-        segments = shared_memory.segments(one.pid for one in marked(context.state_dir, self._topology.id))
+        pids = {one.pid for one in marked(context.state_dir, self._topology.id)}
+        segments = shared_memory.segments(pids.union(*(role.pids() for role in self._topology.roles)))
         update = {"phase": "up", "ready_after_s": round(seconds, 3), "segments": sorted(segments)}
         self._record(waiting.topology.model_copy(update=update))
         context.console.print(f"{plan.case} is up at {self._topology.url} after {seconds:.1f} s")
 
     def _start(self, name: str, waiting: Waiting) -> None:
         context = self._context
-        identity = process.start(self._launches[name], context.runner, context.root)
+        started = self._starter.start(name)
         role = waiting.topology.role(name)
-        role = role.model_copy(update={"process": identity, "started": context.clock.wall()})
+        role = role.model_copy(update={**started, "started": context.clock.wall()})
         self._record(waiting.topology.with_role(role))
         waiting.started(self._topology, name)
 
@@ -107,39 +107,8 @@ class _BringUp:
         self._topology = topology
         save(topology, self._context.state_dir)
 
-    def _prepare(self, topology_id: str, tmp: Path) -> dict[str, Launch]:
-        context = self._context
-        around = Surroundings(
-            self._places(),
-            context.environ,
-            mark(topology_id, context.state_dir),
-            [role.host.address for role in self._plan.roles],
-        )
-        return {
-            role.name: process.prepare(role, around, context.log(role.name), tmp / role.name)
-            for role in self._plan.roles
-        }
-
-    def _places(self) -> Mapping[str, str]:
-        """Only what the plan mentions: finding a model may take a while, and a plan may need no engine."""
-        context, plan = self._context, self._plan
-        used = set().union(*(places_used(role.argv, role.env) for role in plan.roles))
-        places: dict[str, str] = {}
-        if used & {ENGINE_PYTHON, ENGINE_BIN}:
-            if context.engine_python is None or not context.engine_python.exists():
-                raise MissingPrerequisite(
-                    f"the engines' Python ({context.engine_python}) is missing", "run `make setup`"
-                )
-            places[ENGINE_PYTHON] = str(context.engine_python)
-            places[ENGINE_BIN] = str(context.engine_python.parent)
-        if MODEL_DIR in used:
-            if context.model_dir is None:
-                raise MissingPrerequisite(f"the model {plan.model_source} is missing", "run `make setup`")
-            places[MODEL_DIR] = str(context.model_dir(plan.model_source))
-        return places
-
     def _announce(self) -> None:
-        dropped = sorted({name for launch in self._launches.values() for name in launch.env.dropped})
+        dropped = self._starter.dropped()
         say = self._context.console.print
         if self._plan.standin:
             say(STANDIN_NOTICE, style="yellow")

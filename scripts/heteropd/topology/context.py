@@ -12,6 +12,7 @@ from rich.console import Console
 
 from heteropd.runtime.sweep import Leftovers
 from heteropd.seams import Clock, LocalRunner, Runner, SystemClock
+from heteropd.spec.images import Image
 
 # A Unix socket's path ends at 107 bytes; engines make sockets such as TMP_ROOT/prefill-0/<36 characters>.
 _LONGEST_TMP_ROOT = 45
@@ -38,6 +39,7 @@ class Context:
     ``engine_python`` and ``model_dir`` (from a plan's ``model_source`` to a folder or hub id) are needed by
     `up` alone. ``memory_gib`` is what one engine on this machine takes, ``disk_gib`` what logs and
     temporary files may take. ``router_waits``: start the router only when the engines are healthy.
+    ``images`` says where things are in the kit's images, by what a role runs on.
     """
 
     root: Path
@@ -51,6 +53,7 @@ class Context:
     memory_gib: float = 3.0
     disk_gib: float = 1.0
     router_waits: bool = False
+    images: Mapping[str, Image] = field(default_factory=dict)
     state_dir: Path = field(default=Path())
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.text import Text
@@ -50,6 +50,8 @@ def logs(context: Context, role: str | None = None, follow: bool = False, tail: 
     Raises BadInput for a role that has no log.
     """
     files = _files(context)
+    refresh = _refresher(context)
+    refresh()
     if role is not None:
         if role not in files:
             known = ", ".join(files) or "none: nothing was started yet"
@@ -68,6 +70,7 @@ def logs(context: Context, role: str | None = None, follow: bool = False, tail: 
             show(name, line)
     try:
         while follow:
+            refresh()
             for name, line in _added(files, offsets):
                 show(name, line)
             context.clock.sleep(_FOLLOW_S)
@@ -84,6 +87,21 @@ def _files(context: Context) -> dict[str, Path]:
         return {one.name: one.log for one in topology.roles}
     found = sorted((context.state_dir / "logs").glob("*.log"))
     return {path.stem: path for path in found if not path.stem.endswith(".previous")}
+
+
+def _refresher(context: Context) -> Callable[[], None]:
+    """What brings the files up to date: containers' logs are with their engine."""
+    try:
+        topology = load(context.state_dir)
+    except BadInput:
+        topology = None
+    roles = topology.roles if topology is not None else []
+
+    def refresh() -> None:
+        for one in roles:
+            one.refresh_log()
+
+    return refresh
 
 
 def _added(files: Mapping[str, Path], offsets: dict[str, int]) -> Iterator[tuple[str, str]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from heteropd.errors import BadInput
+from heteropd.images import engine
 from heteropd.plan.model import Plan
-from heteropd.runtime import guard
+from heteropd.runtime import container, guard
 from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
 from heteropd.runtime.sweep import clean, forget, sweep
 from heteropd.topology.compare import differences
 from heteropd.topology.context import Context
 from heteropd.topology.probe import Probe
-from heteropd.topology.state import Topology, load
+from heteropd.topology.state import RoleState, Topology, load, save
 
 
 def settle(plan: Plan, context: Context) -> Topology | None:
@@ -24,6 +25,8 @@ def settle(plan: Plan, context: Context) -> Topology | None:
     except BadInput as unreadable:
         _clear(context, None, str(unreadable))
         return None
+    if found is None and plan.runtime == "docker":
+        found = adopted(plan, context)
     if found is None:
         lost = len(marked(context.state_dir))
         if lost:
@@ -59,6 +62,40 @@ def _trouble(found: Topology) -> str | None:
         return "a bring-up that did not finish"
     if dead:
         return f"a broken topology: {', '.join(dead)} {'is' if len(dead) == 1 else 'are'} dead"
+    return None
+
+
+def adopted(plan: Plan, context: Context) -> Topology | None:
+    """The topology of containers that run this very plan although its state is lost; others are removed.
+
+    Raises MissingPrerequisite when no engine answers.
+    """
+    url = engine.address()
+    engine.connect(url=url).close()
+    refs = container.find(url, context.state_dir)
+    labels = {ref.id: container.labels_of(ref) for ref in refs}
+    roles = {labels[ref.id].get(container.ROLE, ""): ref for ref in refs if container.alive(ref)}
+    ours = {labels[ref.id].get(container.FINGERPRINT) for ref in refs} == {plan.fingerprint()}
+    if refs and ours and set(roles) == {role.name for role in plan.roles} and len(refs) == len(roles):
+        topology = Topology(
+            id=labels[refs[0].id][container.TOPOLOGY],
+            phase="up",
+            boot_id=boot_id(),
+            fingerprint=plan.fingerprint(),
+            created=context.clock.wall(),
+            plan=plan,
+            roles=[
+                RoleState(name=name, log=context.log(name), container=ref, healthy_after_s=0.0)
+                for name, ref in roles.items()
+            ],
+            engine=url,
+            folders=[context.tmp_root],
+        )
+        save(topology, context.state_dir)
+        context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
+        return topology
+    if refs:
+        context.console.print(f"cleared: {container.sweep(url, context.state_dir, None)} lost containers")
     return None
 
 

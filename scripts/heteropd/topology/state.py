@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan, RolePlan
+from heteropd.runtime import container as containers
+from heteropd.runtime import process as processes
+from heteropd.runtime.container import ContainerRef
 from heteropd.runtime.identity import Identity, alive
 from heteropd.runtime.sweep import NEW_STATE_FILE, STATE_FILE, Leftovers
 
@@ -18,19 +21,42 @@ STANDIN_NOTICE = "STAND-IN (CPU): proves the software path, not the hardware"
 
 
 class RoleState(BaseModel):
-    """One role of a topology. ``process`` is None from the intention to start it until it is known."""
+    """One role of a topology: a process or a container, None from the intention to start it until known."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     log: Path
     process: Identity | None = None
+    container: ContainerRef | None = None
     started: datetime | None = None
     healthy_after_s: float | None = Field(None, description="Seconds from its start until it was healthy")
 
     @property
     def alive(self) -> bool:
+        if self.container is not None:
+            return containers.alive(self.container)
         return self.process is not None and alive(self.process)
+
+    @property
+    def known(self) -> bool:
+        """True once it was started."""
+        return self.process is not None or self.container is not None
+
+    def exit_status(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs or when nobody knows."""
+        if self.container is not None:
+            return containers.exit_status(self.container)
+        return processes.exit_status(self.process) if self.process else None
+
+    def refresh_log(self) -> None:
+        """Bring the log file up to date: a process writes it itself, a container's engine is asked."""
+        if self.container is not None:
+            containers.copy_log(self.container, self.log)
+
+    def pids(self) -> set[int]:
+        """Processes of a container on this machine; a process's own are found by its mark."""
+        return containers.pids(self.container) if self.container else set()
 
 
 class Topology(BaseModel):
@@ -47,6 +73,7 @@ class Topology(BaseModel):
     ready_after_s: float | None = Field(None, description="Seconds from the first start to a completion")
     plan: Plan
     roles: list[RoleState]
+    engine: str | None = Field(None, description="Address of the container engine, for the docker runtime")
     folders: list[Path] = Field(default_factory=list)
     segments: list[str] = Field(default_factory=list)
 
@@ -57,7 +84,7 @@ class Topology(BaseModel):
 
     @property
     def leftovers(self) -> Leftovers:
-        return Leftovers(tuple(self.folders), tuple(self.segments))
+        return Leftovers(tuple(self.folders), tuple(self.segments), self.engine)
 
     def role(self, name: str) -> RoleState:
         return next(one for one in self.roles if one.name == name)

@@ -30,6 +30,7 @@ class RoleStatus(BaseModel):
     standin: bool
     state: Literal["running", "dead", "not started"]
     pid: int | None
+    container: str | None = None
     since: datetime | None
     url: str
     health: str
@@ -57,14 +58,23 @@ class StatusReport(BaseModel):
         if self.state == "nothing":
             return Text("nothing is running")
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column in ("role", "platform", "state", "pid", "since", "url", "health", "log"):
+        for column in (
+            "role",
+            "platform",
+            "state",
+            "pid" if any(role.pid for role in self.roles) else "container",
+            "since",
+            "url",
+            "health",
+            "log",
+        ):
             table.add_column(column, overflow="fold")
         for role in self.roles:
             where = f"{role.platform}: stand-in ({role.runs_on})" if role.standin else role.platform
             since = role.since.astimezone().strftime("%Y-%m-%d %H:%M:%S") if role.since else ""
             state = Text(role.state, style=_STYLES[role.state])
-            pid = str(role.pid or "")
-            table.add_row(role.name, where, state, pid, since, role.url, role.health, str(role.log))
+            named = role.container or str(role.pid or "")
+            table.add_row(role.name, where, state, named, since, role.url, role.health, str(role.log))
         head: list[RenderableType] = [Text(f"{self.case}: {self.state}, requests go to {self.url}")]
         if self.notice:
             head.append(Text(self.notice, style="yellow"))
@@ -110,8 +120,9 @@ def _role(context: Context, topology: Topology, role: RoleState, probe: Probe) -
         platform=planned.platform,
         runs_on=planned.runs_on,
         standin=planned.standin,
-        state="running" if role.alive else "dead" if role.process else "not started",
+        state="running" if role.alive else "dead" if role.known else "not started",
         pid=role.process.pid if role.process else None,
+        container=role.container.name if role.container else None,
         since=role.started,
         url=planned.url,
         health=health,

@@ -10,8 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from heteropd.errors import BadInput
-from heteropd.runtime import ending, guard, shared_memory
+from heteropd.errors import BadInput, KitError
+from heteropd.images import engine
+from heteropd.runtime import container, ending, guard, shared_memory
 from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import family, marked
 from heteropd.runtime.identity import Identity
@@ -30,17 +31,20 @@ class EndedRole(BaseModel):
 
     name: str
     pid: int | None
+    container: str | None = None
     outcome: Literal["stopped", "killed", "was not running", "still running"]
 
 
 class DownReport(BaseModel):
-    """What `down` found, ended and removed. ``processes`` counts all of them, workers of engines included."""
+    """What `down` found, ended and removed. ``processes`` counts all of them, workers of engines included;
+    ``containers`` counts those that were removed."""
 
     model_config = ConfigDict(frozen=True)
 
     was_running: bool
     roles: list[EndedRole] = Field(default_factory=list)
     processes: int = 0
+    containers: int = 0
     ports_in_use: list[str] = Field(default_factory=list)
     segments_removed: list[str] = Field(default_factory=list)
     seconds: float = 0.0
@@ -62,11 +66,17 @@ class DownReport(BaseModel):
             return Group(*lines, Text("nothing is running"))
         table = Table.grid(padding=(0, 2))
         for role in self.roles:
-            table.add_row(role.name, f"pid {role.pid}" if role.pid else "", role.outcome)
+            who = role.container or (f"pid {role.pid}" if role.pid else "")
+            table.add_row(role.name, who, role.outcome)
         lines.append(table)
         lines += [Text(f"still in use: {port}", style="yellow") for port in self.ports_in_use]
         free = "" if self.ports_in_use else ", ports free"
-        lines.append(Text(f"down after {self.seconds:.1f} s: {self.processes} processes ended{free}"))
+        what = (
+            f"{self.containers} containers removed"
+            if self.containers
+            else f"{self.processes} processes ended"
+        )
+        lines.append(Text(f"down after {self.seconds:.1f} s: {what}{free}"))
         return Group(*lines)
 
 
@@ -82,19 +92,23 @@ def down(context: Context) -> DownReport:
             topology = load(context.state_dir)
         except BadInput as unreadable:
             topology, notes = None, [f"ending by the marks of processes instead: {unreadable}"]
-        if topology is None and not marked(context.state_dir):
+        lost = _containers_without_a_state(context, topology)
+        if topology is None and not lost and not marked(context.state_dir):
             clean(context.leftovers)
             forget(context.state_dir, None)
             return DownReport(was_running=False, notes=notes)
         if topology is not None:
             hold.adopt(topology.id, topology.leftovers)  # ctrl-C here means: at once
-        return _down(context, topology, notes)
+        if lost:
+            notes.append(f"removed {lost} containers of a lost topology")
+        return _down(context, topology, notes, lost)
 
 
-def _down(context: Context, topology: Topology | None, notes: list[str]) -> DownReport:
+def _down(context: Context, topology: Topology | None, notes: list[str], lost: int) -> DownReport:
     clock, state_dir, grace = context.clock, context.state_dir, context.timeouts.stop
     began = clock.now()
-    segments = shared_memory.segments(one.pid for one in marked(state_dir))
+    inside = [role.pids() for role in _roles(topology)]
+    segments = shared_memory.segments({one.pid for one in marked(state_dir)}.union(*inside))
     routers = [one for one in _roles(topology) if topology and topology.planned(one.name).role == "router"]
     engines = [one for one in _roles(topology) if one not in routers]
     steps = [
@@ -103,15 +117,18 @@ def _down(context: Context, topology: Topology | None, notes: list[str]) -> Down
         ending.end(lambda: marked(state_dir), clock, grace),
     ]
     total = _sum(steps)
+    stopped = _stop_containers(context, topology, [routers, engines])
     removed = clean(topology.leftovers if topology else context.leftovers, segments)
     forget(state_dir, None)
     busy = ports.used(topology.plan.roles) if topology else []
-    if not total.found:
-        notes.append("cleared a stale state: none of its processes was running")
+    was_running = bool(total.found or lost or set(stopped.values()) - {"was not running"})
+    if not was_running:
+        notes.append("cleared a stale state: nothing of it was running")
     return DownReport(
-        was_running=bool(total.found),
-        roles=[_ended(role, total) for role in _roles(topology)],
+        was_running=was_running,
+        roles=[_ended(role, total, stopped) for role in _roles(topology)],
         processes=len(total.found),
+        containers=len(stopped) + lost,
         ports_in_use=[f"{one.name}'s {kind} port {port} by {ports.holder(port)}" for one, kind, port in busy],
         segments_removed=removed,
         seconds=round(clock.now() - began, 3),
@@ -139,7 +156,35 @@ def _sum(steps: list[Ending]) -> Ending:
     )
 
 
-def _ended(role: RoleState, total: Ending) -> EndedRole:
+def _containers_without_a_state(context: Context, topology: Topology | None) -> int:
+    """Remove containers that carry this state folder's label although no state knows them; how many."""
+    if topology is not None or not engine.present():
+        return 0
+    try:
+        return container.sweep(engine.address(), context.state_dir, None)
+    except KitError:
+        return 0
+
+
+def _stop_containers(
+    context: Context, topology: Topology | None, steps: list[list[RoleState]]
+) -> dict[str, container.Outcome]:
+    """Stop step after step, keep what was said, then remove all containers of the topology."""
+    if topology is None or topology.engine is None:
+        return {}
+    stopped: dict[str, container.Outcome] = {}
+    for roles in steps:
+        stopped |= container.stop([one.container for one in roles if one.container], context.timeouts.stop)
+    for role in topology.roles:
+        role.refresh_log()
+    container.sweep(topology.engine, context.state_dir, None)
+    return stopped
+
+
+def _ended(role: RoleState, total: Ending, stopped: dict[str, container.Outcome]) -> EndedRole:
+    if role.container is not None:
+        outcome = stopped.get(role.container.id, "was not running")
+        return EndedRole(name=role.name, pid=None, container=role.container.name, outcome=outcome)
     process = role.process
     if process is None or process not in total.found:
         return EndedRole(name=role.name, pid=process.pid if process else None, outcome="was not running")

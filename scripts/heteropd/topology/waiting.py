@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from heteropd.errors import TopologyFailed
 from heteropd.plan.model import RolePlan
-from heteropd.runtime.process import exit_status
 from heteropd.topology import hints
 from heteropd.topology.context import Context
 from heteropd.topology.logs import last_lines, last_word
@@ -98,7 +97,8 @@ class Waiting:
                 raise self._died(role)
 
     def _died(self, role: RoleState) -> TopologyFailed:
-        status = exit_status(role.process) if role.process else None
+        role.refresh_log()
+        status = role.exit_status()
         lines = last_lines(role.log, _SEARCHED_LINES)
         after = self._context.clock.now() - self._starts[role.name]
         message = f"{role.name} died after {after:.0f} s, {hints.ended_with(status)}"
@@ -114,6 +114,7 @@ class Waiting:
         what = f"{name} was not healthy" if role.healthy_after_s is None else "no completion came through"
         if role.healthy_after_s is not None:
             what += f" (last answer: {self._last_answer.text})"
+        role.refresh_log()
         lines = last_lines(role.log, _SEARCHED_LINES)
         message = f"not ready after {limit_s:g} s: {what} (log: {self._context.shown(role.log)})"
         return TopologyFailed(message, lines[-_TAIL_LINES:], hints.hint(lines))
@@ -136,6 +137,8 @@ class Waiting:
             return Row(role.name, where, state or "healthy", role.healthy_after_s, "" if state else word)
         if role.name not in self._starts:
             return Row(role.name, where, "waiting", 0.0)
+        if role.name == slowest:
+            role.refresh_log()
         word = last_word(role.log) if role.name == slowest else ""
         return Row(role.name, where, "starting", now - self._starts[role.name], word)
 

@@ -125,9 +125,13 @@ def test_too_small_a_machine_is_said_before_anything_starts(kit, change, what):
     kit.assert_nothing_left()
 
 
-def test_plans_of_other_runtimes_and_hosts_are_refused(kit):
-    with pytest.raises(BadInput, match="runtime: 'docker'"):
+def test_a_plan_for_containers_needs_an_engine(kit, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{kit.state_dir}/nowhere.sock")
+    with pytest.raises(MissingPrerequisite, match=r"no container engine answers at unix://.*nowhere.sock"):
         up(kit.plan(runtime="docker"), kit.context)
+
+
+def test_plans_for_other_hosts_are_refused(kit):
     plan = kit.plan()
     far = plan.roles[0].host.model_copy(update={"ssh": "root@far"})
     roles = [plan.roles[0].model_copy(update={"host": far}), *plan.roles[1:]]

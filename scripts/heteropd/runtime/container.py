@@ -1,0 +1,234 @@
+"""The docker runtime: a role of the plan as a container, found again by its labels and ended by its id."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from heteropd.errors import KitError
+from heteropd.images import engine
+from heteropd.runtime import container_args
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+Outcome = Literal["stopped", "killed", "was not running", "still running"]
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
+_KILLED = 137  # 128 + SIGKILL
+STATE, TOPOLOGY, ROLE, FINGERPRINT = (
+    f"io.heteropd.{name}" for name in ("state", "topology", "role", "fingerprint")
+)
+
+
+class ContainerRef(BaseModel):
+    """Who a container is: its id, for the engine; its name, for people; the engine that has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    engine: str
+
+
+@dataclass(frozen=True)
+class ContainerLaunch:
+    """A container, ready to be made. ``options`` are docker-py's; ``argv`` and ``env`` are rendered."""
+
+    name: str
+    image: str
+    argv: list[str]
+    env: dict[str, str]
+    labels: dict[str, str]
+    options: container_args.Options
+    log: Path
+
+
+@lru_cache
+def client(url: str) -> DockerClient:
+    """The engine's client, kept: topologies are looked at several times a second."""
+    return engine.connect(url=url)
+
+
+def labels(state_dir: Path, topology_id: str, role: str, fingerprint: str) -> dict[str, str]:
+    """What a container of a topology is found by."""
+    return {STATE: str(state_dir), TOPOLOGY: topology_id, ROLE: role, FINGERPRINT: fingerprint}
+
+
+def start(launch: ContainerLaunch, url: str) -> ContainerRef:
+    """Make the container and start it. Raises KitError; a container that did not start is gone then."""
+    launch.log.parent.mkdir(parents=True, exist_ok=True)
+    launch.log.unlink(missing_ok=True)
+    options = dict(launch.options)
+    environment = {**options.pop("environment", {}), **launch.env}
+    with engine.reported(launch.name):
+        made = client(url).containers.create(
+            launch.image,
+            command=launch.argv,
+            name=launch.name,
+            labels=launch.labels,
+            environment=environment,
+            **options,
+        )
+        try:
+            made.start()
+        except BaseException:
+            made.remove(force=True, v=True)
+            raise
+    return ContainerRef(id=str(made.id), name=launch.name, engine=url)
+
+
+def alive(ref: ContainerRef) -> bool:
+    """True while the container runs; False when it has ended, is gone, or its engine does not answer."""
+    return bool(_state(ref).get("Running"))
+
+
+def exit_status(ref: ContainerRef) -> int | None:
+    """As a process's: negative for a signal. None while it runs or when nobody knows."""
+    state = _state(ref)
+    if not state or state.get("Running"):
+        return None
+    code = int(state.get("ExitCode", 0))
+    return 128 - code if code > 128 else code
+
+
+def pids(ref: ContainerRef) -> set[int]:
+    """Processes of the container, as this machine numbers them; empty for an engine elsewhere."""
+    with suppress(Exception):
+        top = client(ref.engine).api.top(ref.id)
+        column = top["Titles"].index("PID")
+        return {int(row[column]) for row in top["Processes"]}
+    return set()
+
+
+def copy_log(ref: ContainerRef, log: Path) -> None:
+    """Bring the role's log file up to date with what the container has said. Never fails: logs are a help."""
+    with suppress(Exception):
+        beside = log.with_suffix(".log.since")
+        since = beside.read_text() if log.exists() and beside.exists() else ""
+        said = client(ref.engine).api.logs(
+            ref.id, stdout=True, stderr=True, timestamps=True, since=_seconds(since)
+        )
+        last, fresh = since, []
+        for line in said.split(b"\n"):  # not splitlines: progress bars hold carriage returns
+            stamp, _, text = line.decode(errors="replace").partition(" ")
+            if _STAMP.fullmatch(stamp) and stamp > since:
+                fresh.append(text + "\n")
+                last = stamp
+        if fresh:
+            with log.open("a") as stream:
+                stream.write("".join(fresh))
+            beside.write_text(last)
+
+
+def find(url: str, state_dir: Path, topology_id: str | None = None) -> list[ContainerRef]:
+    """Containers, running or not, of any topology of the state folder, or of one. Raises KitError."""
+    filters = [f"{STATE}={state_dir}"]
+    filters += [f"{TOPOLOGY}={topology_id}"] if topology_id else []
+    with engine.reported("containers"):
+        rows = client(url).api.containers(all=True, filters={"label": filters})
+    return [ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), engine=url) for row in rows]
+
+
+def labels_of(ref: ContainerRef) -> Mapping[str, str]:
+    """The container's labels."""
+    with engine.reported(ref.name):
+        known: Mapping[str, str] = client(ref.engine).api.inspect_container(ref.id)["Config"]["Labels"]
+    return known
+
+
+def stop(refs: Iterable[ContainerRef], grace_s: float) -> dict[str, Outcome]:
+    """Stop containers side by side: SIGTERM, and SIGKILL after ``grace_s`` seconds; what each took, by id."""
+    found = list(refs)
+    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
+        outcomes = pool.map(lambda ref: _stop(ref, grace_s), found)
+        return {ref.id: outcome for ref, outcome in zip(found, outcomes, strict=True)}
+
+
+def sweep(url: str, state_dir: Path, topology_id: str | None) -> int:
+    """Remove containers of a topology (of all of the state folder for None) at once; how many there were.
+
+    Safe in a signal handler, in a guard, and twice at a time: it uses a connection of its own.
+    """
+    with suppress(KitError), _own_client(url) as own:
+        filters = [f"{STATE}={state_dir}", *([f"{TOPOLOGY}={topology_id}"] if topology_id else [])]
+        rows = own.api.containers(all=True, filters={"label": filters})
+        with ThreadPoolExecutor(max_workers=max(len(rows), 1)) as pool:
+            list(pool.map(lambda row: _remove(own, row["Id"]), rows))
+        return len(rows)
+    return 0
+
+
+def _stop(ref: ContainerRef, grace_s: float) -> Outcome:
+    from docker.errors import NotFound  # noqa: PLC0415
+
+    with engine.reported(ref.name):
+        one = client(ref.engine)
+        try:
+            if not one.api.inspect_container(ref.id)["State"]["Running"]:
+                return "was not running"
+            one.api.stop(ref.id, timeout=int(grace_s))
+            state = one.api.inspect_container(ref.id)["State"]
+        except NotFound:
+            return "was not running"
+    if state["Running"]:
+        return "still running"
+    return "killed" if state["ExitCode"] == _KILLED else "stopped"
+
+
+def _remove(one: DockerClient, container_id: str) -> None:
+    from docker.errors import APIError, NotFound  # noqa: PLC0415
+
+    for attempt in range(20):
+        try:
+            one.api.remove_container(container_id, force=True, v=True)
+            return
+        except NotFound:
+            return
+        except APIError as busy:
+            # Somebody else removes it at this very moment.
+            if busy.status_code != 409 or attempt == 19:
+                raise
+            time.sleep(0.1)
+
+
+@contextmanager
+def _own_client(url: str) -> Iterator[DockerClient]:
+    own = engine.connect(url=url)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def _state(ref: ContainerRef) -> dict[str, Any]:
+    from docker.errors import DockerException  # noqa: PLC0415
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    try:
+        state: dict[str, Any] = client(ref.engine).api.inspect_container(ref.id)["State"]
+    except (DockerException, RequestException, KitError):
+        return {}
+    return state
+
+
+def _seconds(stamp: str) -> int | None:
+    """The engine's time stamp (2025-12-01T00:00:00.000000000Z) in whole Unix seconds, for ``since``."""
+    from datetime import datetime  # noqa: PLC0415
+
+    return int(datetime.fromisoformat(stamp[:19] + "+00:00").timestamp()) if stamp else None
+
+
+def default_user() -> str | None:
+    """Whose files a container on this machine may read and leave: the caller's, unless that is root."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else None

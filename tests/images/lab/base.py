@@ -1,0 +1,75 @@
+"""A base image without a registry: Debian 12 with its Python, made by mmdebstrap, the same bytes every time."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from lab.daemon import packages
+
+TAG = "heteropd-base:standin"
+_INCLUDE = "python3,python3-venv,ca-certificates,binutils"
+_EPOCH = "1764547200"
+_CREATED = "2025-12-01T00:00:00Z"
+_EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+
+
+def archive(folder: Path) -> Path:
+    """A docker archive of the base in ``folder``; made once. Needs root."""
+    made = folder / "base.tar"
+    if made.exists():
+        return made
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / "root.tar"
+    packages("mmdebstrap")
+    words = ["mmdebstrap", "--variant=minbase", f"--include={_INCLUDE}", "--dpkgopt=force-unsafe-io"]
+    words += [f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED]
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as fast:
+        done = subprocess.run(
+            [*words, "bookworm", str(root), "http://deb.debian.org/debian"],
+            env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH, "TMPDIR": fast},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    _wrap(root, made)
+    root.unlink()
+    return made
+
+
+def _wrap(root: Path, made: Path) -> None:
+    """A root file system as a docker archive whose id follows from its content alone."""
+    with root.open("rb") as stream:
+        layer = hashlib.file_digest(stream, "sha256").hexdigest()
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": _CREATED,
+        "config": {
+            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "Cmd": ["bash"],
+        },
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
+        "history": [{"created": _CREATED, "created_by": "mmdebstrap"}],
+    }
+    text = json.dumps(config, sort_keys=True).encode()
+    name = f"{hashlib.sha256(text).hexdigest()}.json"
+    manifest = [{"Config": name, "RepoTags": [TAG], "Layers": [f"{layer}/layer.tar"]}]
+    unfinished = made.with_suffix(".part")
+    with tarfile.open(unfinished, "w") as out:
+        for member, content in ((name, text), ("manifest.json", json.dumps(manifest).encode())):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            out.addfile(info, io.BytesIO(content))
+        info = out.gettarinfo(str(root), f"{layer}/layer.tar")
+        info.mtime = 0
+        with root.open("rb") as stream:
+            out.addfile(info, stream)
+    unfinished.rename(made)

@@ -1,0 +1,251 @@
+"""The docker runtime on a real engine, with stub servers in the containers: seconds instead of minutes."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+from docker.errors import ImageNotFound
+from rich.console import Console
+
+from heteropd.errors import BadInput, KitError, TopologyFailed
+from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
+from heteropd.runtime import container
+from heteropd.spec import env
+from heteropd.topology import Context, Timeouts, down, load, logs, status, up
+
+ROOT = Path(__file__).parents[2]
+STUB = ROOT / "tests" / "unit" / "topology" / "stub.py"
+IMAGE = "heteropd-stub:test"
+# The kernel gives process 1 no default reaction to SIGTERM; engines bring their own.
+_FIRST_PROCESS = """
+import runpy, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+runpy.run_path("/stub.py", run_name="__main__")
+"""
+HOST = HostPlan(name="here", address="127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def image(engine: str, bases: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("stub")
+    (folder / "stub.py").write_bytes(STUB.read_bytes())
+    (folder / "main.py").write_text(_FIRST_PROCESS)
+    (folder / "Dockerfile").write_text(f"FROM {bases[1]}\nCOPY stub.py main.py /\nENV BAKED=in\n")
+    subprocess.run(
+        ["docker", "buildx", "build", "--quiet", "--load", "--tag", IMAGE, folder],
+        check=True,
+        capture_output=True,
+    )
+    yield IMAGE
+    client = docker.DockerClient(base_url=engine)
+    try:
+        client.images.remove(IMAGE, force=True)
+    except ImageNotFound:
+        pass
+    client.close()
+
+
+@dataclass
+class Lab:
+    """A context with a state folder of its own, and the engine it uses."""
+
+    context: Context
+    url: str
+    ports: list[int]
+
+    def plan(self, **flags: list[str]) -> Plan:
+        roles = [
+            _role(name, port, flags.get(name.removesuffix("-0"), []))
+            for name, port in zip(("prefill-0", "decode-0", "router"), self.ports, strict=True)
+        ]
+        return Plan(
+            case="case1", pins="stub", variant="base", runtime="docker", model="stub-model",
+            model_source=str(STUB.parent), parameters={}, agreed_block_size=None, roles=roles,
+        )  # fmt: skip
+
+    def containers(self) -> list[container.ContainerRef]:
+        return container.find(self.url, self.context.state_dir)
+
+    def said(self) -> str:
+        assert isinstance(self.context.console.file, io.StringIO)
+        return self.context.console.file.getvalue()
+
+
+@pytest.fixture
+def lab(engine: str, image: str) -> Iterator[Lab]:
+    del image
+    with tempfile.TemporaryDirectory(prefix="hpd-") as folder:
+        context = Context(
+            root=ROOT,
+            console=Console(file=io.StringIO(), width=200),
+            timeouts=Timeouts(ready=90, stop=3),
+            state_dir=Path(folder),
+            memory_gib=0.01,
+            disk_gib=0.01,
+            images={str(name): one for name, one in env.load(ROOT).images.images.items()},
+        )
+        one = Lab(context, engine, _free_ports(3))
+        try:
+            yield one
+        finally:
+            down(context)
+            container.sweep(engine, context.state_dir, None)
+
+
+def test_up_status_logs_and_down_leave_nothing(lab: Lab) -> None:
+    topology = up(lab.plan(), lab.context)
+    assert topology.phase == "up"
+    report = status(lab.context)
+    assert report.state == "up"
+    assert {role.health for role in report.roles} == {"ok"}
+    assert all(role.container and role.container.startswith("heteropd-") for role in report.roles)
+    logs(lab.context, "router")
+    assert "router │ " in lab.said()
+    ended = down(lab.context)
+    assert ended.ok
+    assert {role.outcome for role in ended.roles} == {"stopped"}
+    assert (ended.containers, lab.containers()) == (3, [])
+    assert ended.ports_in_use == []
+    assert (lab.context.log("router")).read_text(), "what a container said is kept when it is removed"
+
+
+def test_the_same_plan_is_taken_up_and_a_lost_state_adopted(lab: Lab) -> None:
+    first = {role.container for role in up(lab.plan(), lab.context).roles}
+    assert {role.container for role in up(lab.plan(), lab.context).roles} == first
+    (lab.context.state_dir / "state.json").unlink()
+    assert {role.container for role in up(lab.plan(), lab.context).roles} == first
+    assert "adopted" in lab.said()
+    with pytest.raises(BadInput, match="differs from what is asked"):
+        up(lab.plan(decode=["--healthy-after", "0.1"]), lab.context)
+
+
+def test_containers_of_a_lost_topology_are_ended_by_down(lab: Lab) -> None:
+    up(lab.plan(), lab.context)
+    (lab.context.state_dir / "state.json").unlink()
+    report = down(lab.context)
+    assert (report.was_running, report.containers, lab.containers()) == (True, 3, [])
+
+
+def test_a_role_that_dies_fails_the_bring_up_with_its_last_words_and_leaves_nothing(lab: Lab) -> None:
+    with pytest.raises(TopologyFailed, match="decode-0 died after") as failed:
+        up(lab.plan(decode=["--no-such-flag"]), lab.context)
+    assert any("--no-such-flag" in line for line in failed.value.log_tail)
+    assert failed.value.hint
+    assert lab.containers() == []
+
+
+def test_a_dead_container_makes_a_broken_topology_that_is_started_anew(lab: Lab) -> None:
+    first = up(lab.plan(), lab.context)
+    ref = first.role("decode-0").container
+    assert ref is not None
+    container.client(lab.url).api.kill(ref.id)
+    assert status(lab.context).state == "broken"
+    second = up(lab.plan(), lab.context)
+    assert not second.dead()
+    assert {role.container for role in second.roles}.isdisjoint({role.container for role in first.roles})
+    assert len(lab.containers()) == 3
+
+
+def test_an_image_that_is_not_there_is_refused_with_the_command_that_builds_it(lab: Lab) -> None:
+    plan = lab.plan()
+    gone = ContainerPlan(image="heteropd/cpu:nowhere-base", args=["--net=host"])
+    roles = [plan.roles[0].model_copy(update={"container": gone}), *plan.roles[1:]]
+    with pytest.raises(BadInput, match="nox -s build -- cpu pins=stub"):
+        up(plan.model_copy(update={"roles": roles}), lab.context)
+    assert lab.containers() == []
+    assert load(lab.context) is None
+
+
+def test_a_container_that_cannot_start_leaves_none_behind(lab: Lab) -> None:
+    plan = lab.plan()
+    broken = ContainerPlan(image=IMAGE, args=["--net=host", "--device=/dev/no-such-device"])
+    roles = [*plan.roles[:1], plan.roles[1].model_copy(update={"container": broken}), *plan.roles[2:]]
+    with pytest.raises(KitError, match="no-such-device"):
+        up(plan.model_copy(update={"roles": roles}), lab.context)
+    assert lab.containers() == []
+
+
+_COMMAND = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from test_runtime import *
+context = Context(root=ROOT, console=Console(width=200), timeouts=Timeouts(ready=90, stop=3), memory_gib=0.01,
+    disk_gib=0.01, state_dir=Path({state!r}), images={{str(k): v for k, v in env.load(ROOT).images.images.items()}})
+try:
+    up(Plan.model_validate_json({plan!r}), context)
+except KitError as stop:
+    sys.exit(stop.exit_code)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+def test_whatever_ends_a_bring_up_ends_its_containers(lab: Lab, signum: signal.Signals) -> None:
+    plan = lab.plan(decode=["--healthy-after", "3600"])
+    code = textwrap.dedent(_COMMAND).format(
+        tests=str(Path(__file__).parent), state=str(lab.context.state_dir), plan=plan.model_dump_json()
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=_default_signals,
+    ) as command:
+        assert command.stdout is not None
+        for line in command.stdout:
+            if "router (router): healthy" in line:
+                break
+        assert len(lab.containers()) == 3
+        command.send_signal(signum)
+        command.stdout.read()
+        command.wait(60)
+    _eventually(lambda: not lab.containers() and load(lab.context) is None)
+    if signum != signal.SIGKILL:
+        assert command.returncode == 130
+
+
+def _default_signals() -> None:
+    """A test run in the background ignores SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def _eventually(true: object, limit_s: float = 60.0) -> None:
+    assert callable(true)
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _role(name: str, port: int, flags: list[str]) -> RolePlan:
+    return RolePlan(
+        name=name, role=name.removesuffix("-0"), platform="router" if name == "router" else "cuda",  # type: ignore[arg-type]
+        runs_on="router" if name == "router" else "cpu", host=HOST, env={"SEEN": "${BAKED} and out"},
+        argv=["python3", "/main.py", "--port", str(port), *flags], ports=Ports(api=port),
+        container=ContainerPlan(image=IMAGE, args=["--net=host"]),
+    )  # fmt: skip
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
