@@ -1,4 +1,4 @@
-"""A bare git repository in the cache: commits of one remote, fetched alone, picked and written out as files."""
+"""A bare git repository in the cache: commits of one remote, fetched alone, picked, written out as files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from heteropd.spec.pins import Pick
 
 _FETCH_S = 3600.0
 _LOCAL_S = 600.0
-# Nothing of a user's git may decide what a tree becomes: no hooks, filters, signatures or line endings of theirs.
-_OURS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_DATE": "", "LC_ALL": "C"}
+# Nothing of a user's git may decide what a tree becomes: no hooks, filters, signatures or line endings.
+_OURS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
 _WHO = ("-c", "user.name=heteropd", "-c", "user.email=heteropd@localhost", "-c", "core.hooksPath=/dev/null")
 
 
 @dataclass(frozen=True)
 class Repository:
-    """``where``: the file that asks for its commits, for messages; ``epoch``: time of everything made here."""
+    """``where``: the file that asks for its commits, for messages; ``epoch``: time of all that is made."""
 
     bare: Path
     remote: str

@@ -1,7 +1,7 @@
 """Source trees for builds: the pinned commit and the variant's commits on it, checked, without history.
 
-A tree is made once per content and kept in the user's cache; nothing of git is left in it, so that a build sees
-the same bytes everywhere.
+A tree is made once per content and kept in the user's cache; nothing of git is left in it, so that a build
+sees the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,12 +51,10 @@ def prepare(
     remote that cannot be reached or lacks it, commits that conflict, and a tree that is not the expected one.
     """
     given = given or {}
-    unknown = sorted(set(given) - set(choice.sources))
-    if unknown:
+    for name in sorted(set(given) - set(choice.sources)):
         known = ", ".join(choice.sources) or "none"
-        raise BadInput(
-            "command line", f"source.{unknown[0]}", str(given[unknown[0]]), "no such source", known
-        )
+        mend = f"sources of {choice.image}: {known}"
+        raise BadInput("command line", f"source.{name}", str(given[name]), "no such source", mend)
     site = mirrors.load(shop.root, shop.environ)
     made = {}
     for name in choice.sources:
@@ -74,14 +72,19 @@ def tree(choice: Choice, name: str, *, unlocked: bool = False) -> Tree:
     where = f"env/pins/{choice.pins_name}.yaml"
     source = choice.pins.sources[name]
     picks = [one for one in choice.variant.picks if one.source == name]
-    if unlocked:
-        picks = [one for one in picks if one.commit != UNRESOLVED]
-    for one in (source, *picks):
-        if one.commit == UNRESOLVED:
-            mend = f"resolve it (nox -s lock; by hand: {one.resolve})"
-            raise BadInput(where, f"sources.{name}", one.commit, "is not pinned", mend)
-    expected = choice.variant.trees.get(name) or (source.tree if not picks else None)
-    return Tree(name, where, source, tuple(picks), expected)
+    left_out = [one for one in picks if one.commit == UNRESOLVED] if unlocked else []
+    picks = [one for one in picks if one not in left_out]
+    for commit, resolve in ((one.commit, one.resolve) for one in _pinned(source, picks)):
+        if commit == UNRESOLVED:
+            mend = f"resolve it (nox -s lock; by hand: {resolve})"
+            raise BadInput(where, f"sources.{name}", commit, "is not pinned", mend)
+    expected = source.tree if not picks else choice.variant.trees.get(name)
+    return Tree(name, where, source, tuple(picks), None if left_out else expected)
+
+
+def _pinned(source: Source, picks: list[Pick]) -> Iterator[Source | Pick]:
+    yield source
+    yield from picks
 
 
 def cache(environ: Mapping[str, str] = os.environ) -> Path:

@@ -20,7 +20,7 @@ VARIABLE = "HETEROPD_MIRRORS"
 
 
 class Mirrors(Data):
-    """What stands at the front of an address, and what to put there instead. The longest that fits is taken."""
+    """What stands at the front of an address, and what to put there instead. The longest is taken."""
 
     repositories: dict[str, str] = Field(
         default_factory=dict, alias="git", description="'https://github.com/': 'ssh://git@here/'"
@@ -43,7 +43,7 @@ class Mirrors(Data):
 
 
 def load(root: Path, environ: Mapping[str, str] = os.environ) -> Mirrors:
-    """The site's mirrors: of the file that HETEROPD_MIRRORS names, or of env/mirrors.yaml; none without either.
+    """The site's mirrors: of the file that HETEROPD_MIRRORS names, or of env/mirrors.yaml; else none.
 
     Raises BadInput for a file that is wrong, and for a named one that is missing.
     """
