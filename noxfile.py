@@ -95,6 +95,24 @@ def infra(session: nox.Session) -> None:
     _dev("heteropd", "infra", *session.posargs)
 
 
+@verb
+def publish(session: nox.Session) -> None:
+    """Push images under tags that never change: `-- cpu router registry=HOST/NAMESPACE [dry_run=1]`."""
+    _kit("publish", *session.posargs)
+
+
+@verb
+def bundle(session: nox.Session) -> None:
+    """Collect every input of images into a folder, to build without a network: `-- cpu router [to=FOLDER]`."""
+    _kit("bundle", *session.posargs)
+
+
+@verb
+def lock(session: nox.Session) -> None:
+    """Resolve what pin sets leave open into env/locks: `-- [pins=SET] [update=1] [check=1 [--json]]`."""
+    _kit("lock", *session.posargs)
+
+
 @check
 def lint(session: nox.Session) -> None:
     """Check style and formatting of the whole tree with ruff; `-- --fix` mends what it can."""

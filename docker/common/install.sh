@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Usage: [INDEX=URL] install.sh LOCK - hashed requirements into /opt/heteropd, which is made if need be.
 # INDEX names the only registry of a lock whose packages are not in the common one; /wheels is looked into first.
+# OFFLINE (set for a build from a bundle): /wheels is all there is.
 set -euo pipefail
 source "$(dirname "$0")/site.sh"
 uv=/opt/tools/bin/uv
 export UV_LINK_MODE=copy UV_INDEX_STRATEGY=unsafe-best-match
 [ -d /opt/heteropd ] || "$uv" venv --quiet --python "$(command -v python3)" /opt/heteropd
 into=("$uv" pip install --quiet --python /opt/heteropd --no-deps --require-hashes --find-links /wheels -r "$1")
-if [ -n "${INDEX:-}" ]; then
+if [ -n "${OFFLINE:-}" ]; then
+    "${into[@]}" --no-index
+elif [ -n "${INDEX:-}" ]; then
     "${into[@]}" --no-index 2>/dev/null || env -u UV_INDEX -u UV_DEFAULT_INDEX "${into[@]}" --default-index "$INDEX"
 else
     "${into[@]}"

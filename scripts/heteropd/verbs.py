@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heteropd.cli import Words, root
-from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+from heteropd.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, BadInput
 
 if TYPE_CHECKING:
     from heteropd.images.workshop import Workshop
@@ -145,8 +145,12 @@ def _plan(words: list[str]) -> Plan:
 
 
 def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
+    from heteropd import workplace
+
     plan = _plan(Words(words).rest)
     _refuse_what_cannot_run_yet(plan)
+    if plan.runtime == "docker":
+        return plan, _context(workplace.prepare_for_containers(root(), plan))
     return plan, _context(_prepare())
 
 
@@ -161,11 +165,11 @@ def _prove(running: Topology, context: Context) -> int:
 
 
 def _refuse_what_cannot_run_yet(plan: Plan) -> None:
-    """The process runtime on this machine is what exists; everything else can be planned and printed."""
-    if plan.runtime != "process" or not plan.standin:
+    """Stand-ins on this machine are what runs; everything else can be planned and printed."""
+    if not plan.standin or any(role.host.ssh for role in plan.roles):
         raise BadInput(
-            "command line", "runtime", plan.runtime,
-            "hosts and containers can be planned but not started by this version",
+            "command line", "hosts", ", ".join(sorted({role.host.name for role in plan.roles})),
+            "other hosts can be planned but not started by this version",
             f"print scripts to run there: nox -s plan -- {plan.case} --format bash …, or leave out hosts=",
         )  # fmt: skip
 
@@ -203,6 +207,34 @@ def infra(words: list[str]) -> int:
     return room.run(words, _workshop())
 
 
+def publish(words: list[str]) -> int:
+    """Push images to a registry, with what is in them."""
+    from heteropd.images import publish as room
+
+    room.run(words, _workshop())
+    return EXIT_OK
+
+
+def bundle(words: list[str]) -> int:
+    """Collect every input of images, to build them without a network."""
+    from heteropd.images import bundle as room
+
+    shop = _workshop()
+    folder = room.run(words, shop)
+    shop.say(f"collected {folder}; build from it: nox -s build -- IMAGE bundle={folder}")
+    return EXIT_OK
+
+
+def lock(words: list[str]) -> int:
+    """Resolve what pin sets leave open; `check=1` says what has moved upstream."""
+    from heteropd.images import lock as room
+
+    problems = room.run(words, _workshop())
+    for one in problems:
+        sys.stderr.write(f"heteropd: {one}\n")
+    return EXIT_BAD_INPUT if problems else EXIT_OK
+
+
 def _workshop() -> Workshop:
     from rich.console import Console
 
@@ -230,6 +262,9 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "bench": bench,
     "build": build,
     "infra": infra,
+    "lock": lock,
+    "bundle": bundle,
+    "publish": publish,
     "schema": schema,
     "clean": clean,
     "help": help_,

@@ -56,7 +56,9 @@ def argv(recipe: Recipe, images: Images, site: Site, options: Options) -> list[s
     """The command that builds the image, as a list."""
     words = ["docker", "buildx", "build", "--progress=plain", "--provenance=false"]
     words += ["--file", recipe.dockerfile, "--target", "image"]
-    words += ["--output", f"type=image,name={recipe.tag},compression={images.compression}"]
+    # OCI's media types: Docker's own have no zstd, and an engine could not pull what was pushed.
+    output = f"type=image,name={recipe.tag},compression={images.compression},oci-mediatypes=true"
+    words += ["--output", output]
     contexts = {"wheels": site.wheels, **recipe.contexts} if site.wheels else recipe.contexts
     for name, folder in sorted(contexts.items()):
         words += ["--build-context", f"{name}={folder}"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from heteropd.cli import Words
 from heteropd.errors import BadInput
 from heteropd.images import build as building
-from heteropd.images import engine, recipe, site, sources
+from heteropd.images import bundle_folder, bundle_use, byhand, engine, recipe, site, sources
 from heteropd.images.recipe import Choice, Recipe
 from heteropd.images.workshop import Workshop
 from heteropd.prepare import pip_settings
@@ -18,7 +19,7 @@ from heteropd.topology.progress import Progress
 
 HEARTBEAT_S = 20.0
 _FLAGS = ("unlocked", "no_cache", "offline")
-_OPTIONS = ("pins", "variant", "base", "cache", "images")
+_OPTIONS = ("pins", "variant", "base", "cache", "images", "bundle")
 
 
 def chosen(names: list[str], options: dict[str, str], env: Env) -> list[Choice]:
@@ -40,8 +41,10 @@ def build(words: list[str], shop: Workshop) -> list[building.Built]:
 
     Raises BadInput, MissingPrerequisite and KitError; nothing is left running after any of them.
     """
+    given, words = byhand.taken(words, shop.root)
     parsed = Words([word.replace("no-cache", "no_cache") for word in words], _FLAGS, _OPTIONS)
     choices = chosen(parsed.rest, parsed.options, shop.env)
+    byhand.require_used(given, choices)
     base = parsed.options.get("base")
     options = building.Options(
         unlocked="unlocked" in parsed.flags,
@@ -49,18 +52,27 @@ def build(words: list[str], shop: Workshop) -> list[building.Built]:
         offline="offline" in parsed.flags,
         cache=parsed.options.get("cache"),
     )
+    if "bundle" in parsed.options:
+        byhand.require_none(given)
+        return _from_bundle(Path(parsed.options["bundle"]).absolute(), choices, base, options, shop)
     if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
         building.require_locked([recipe.render(one, shop.env, shop.root, {}) for one in choices], options)
     engine.connect(shop.env.images.engine).close()
     engine.require_buildx(shop.runner, shop.env.images.engine)
-    return run([_prepared(choice, base, shop) for choice in choices], shop, options)
+    folders = {
+        one.image: sources.prepare(one, shop, given.of(one), unlocked=options.unlocked) for one in choices
+    }
+    recipes = [_prepared(one, base, folders[one.image], shop) for one in choices]
+    return run([byhand.applied(one, given) for one in recipes], shop, options)
 
 
-def run(recipes: list[Recipe], shop: Workshop, options: building.Options) -> list[building.Built]:
-    """Build what the recipes say, side by side, with progress."""
+def run(
+    recipes: list[Recipe], shop: Workshop, options: building.Options, wheels: Path | None = None
+) -> list[building.Built]:
+    """Build what the recipes say, side by side, with progress. ``wheels``: a bundle's, and nothing else."""
     builds = building.Builds(shop.root, shop.logs, shop.runner, shop.clock)
     with (
-        site.prepared(pip_settings.read(shop.runner)) as here,
+        site.bundled(wheels) if wheels else site.prepared(pip_settings.read(shop.runner)) as here,
         Progress(shop.console, HEARTBEAT_S) as progress,
     ):
         commands = {str(one.image): building.argv(one, shop.env.images, here, options) for one in recipes}
@@ -68,8 +80,18 @@ def run(recipes: list[Recipe], shop: Workshop, options: building.Options) -> lis
     return [building.Built(one, seconds[one.image]) for one in recipes]
 
 
-def _prepared(choice: Choice, base: str | None, shop: Workshop) -> Recipe:
-    made = recipe.render(choice, shop.env, shop.root, sources.prepare(choice, shop), base=base)
+def _from_bundle(
+    folder: Path, choices: list[Choice], base: str | None, options: building.Options, shop: Workshop
+) -> list[building.Built]:
+    if base is not None:
+        raise BadInput("command line", "base", base, "a bundle brings its own base", "leave base= out")
+    engine.require_buildx(shop.runner, shop.env.images.engine)
+    recipes = bundle_use.recipes_from(folder, choices, shop)
+    return run(recipes, shop, replace(options, offline=True), folder / bundle_folder.WHEELS)
+
+
+def _prepared(choice: Choice, base: str | None, folders: dict[str, Path], shop: Workshop) -> Recipe:
+    made = recipe.render(choice, shop.env, shop.root, folders, base=base)
     if isinstance(choice.pins, StandinPins):
         made = replace(made, build_args={**made.build_args, "TORCH_INDEX": choice.pins.torch.index})
     return made

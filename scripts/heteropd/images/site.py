@@ -34,6 +34,25 @@ def variables(options: Mapping[str, list[str]]) -> dict[str, str]:
     return found
 
 
+# No registry, and no cache either: what the bundle lacks must not come from elsewhere.
+_OFFLINE = {
+    "OFFLINE": "1",
+    "PIP_NO_INDEX": "1",
+    "PIP_NO_CACHE_DIR": "1",
+    "UV_OFFLINE": "1",
+    "UV_NO_CACHE": "1",
+}
+
+
+@contextmanager
+def bundled(wheels: Path) -> Iterator[Site]:
+    """The site of a build from a bundle: its folder of wheels, and nothing else."""
+    with TemporaryDirectory(prefix="heteropd-site-") as folder:
+        site = Path(folder) / "site"
+        site.write_text("".join(f"{name}={value}\n" for name, value in _OFFLINE.items()))
+        yield Site({"site": site}, wheels)
+
+
 @contextmanager
 def prepared(options: Mapping[str, list[str]], environ: Mapping[str, str] = os.environ) -> Iterator[Site]:
     """The site's files, while a build runs. They may hold a mirror's password: mode 0600, then gone."""

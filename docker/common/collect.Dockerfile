@@ -1,0 +1,20 @@
+# The packages of an image's locks as files, for `nox -s bundle`. It runs on the image's own base, so that they are
+# those of its Python and platform, and its result is a folder, not an image.
+ARG BASE
+
+FROM scratch AS wheels
+
+FROM ${BASE} AS collect
+ARG LOCKS
+ARG SPECIAL_LOCK
+ARG INDEX
+COPY env/locks env/locks
+RUN --mount=type=bind,source=docker/common,target=/common \
+    --mount=type=bind,from=wheels,target=/wheels \
+    --mount=type=secret,id=site,target=/run/site \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=cache,target=/root/.cache \
+    LOCKS="${LOCKS}" SPECIAL_LOCK="${SPECIAL_LOCK}" INDEX="${INDEX}" bash /common/collect.sh /out
+
+FROM scratch AS image
+COPY --from=collect /out/ /

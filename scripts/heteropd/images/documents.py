@@ -1,0 +1,74 @@
+"""The documents of an image that is published: its bill of materials and its provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from heteropd.errors import KitError
+from heteropd.images import bundle_folder, engine, manifest, recipe, sbom
+from heteropd.images.recipe import LABEL, Choice
+from heteropd.images.registry import Document
+from heteropd.images.sbom import Subject
+from heteropd.images.workshop import Workshop
+from heteropd.spec.pins import PinSet
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.images import Image
+
+_RELEASE = ["sh", "-c", '. /etc/os-release && echo "$ID-$VERSION_ID"']
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found in an image: its inventory, its Debian packages, and its distribution's name."""
+
+    inventory: dict[str, Any]
+    debs: str
+    release: str
+
+
+def look(image: Image, client: DockerClient) -> Seen:
+    """Look into the image. Raises KitError for one that cannot say what is in it."""
+    ref = str(image.id)
+    inventory = manifest.inventory(client, ref)
+    if not inventory.get("packages"):
+        raise KitError(f"{ref}: its inventory names no packages; build it anew (nox -s build)")
+    return Seen(inventory, _asked(client, ref, sbom.DEBS), _asked(client, ref, _RELEASE).strip())
+
+
+def make(choice: Choice, subject: Subject, seen: Seen, shop: Workshop) -> list[Document]:
+    """SBOM and provenance of a published image."""
+    return [
+        sbom.cyclonedx(subject, seen.inventory, seen.debs, seen.release),
+        sbom.provenance(subject, _remotes(choice), _locks(choice, subject, shop)),
+    ]
+
+
+def _asked(client: DockerClient, image: str, words: list[str]) -> str:
+    """What a program of the image prints, without a network; nothing where the image has no such program."""
+    from docker.errors import APIError, ContainerError  # noqa: PLC0415 - as slow to import as the client
+
+    with engine.reported(image):
+        try:
+            said = client.containers.run(
+                image, words, entrypoint="", remove=True, network_mode="none", labels={LABEL: "documents"}
+            )
+        except (APIError, ContainerError):
+            return ""
+    return bytes(said).decode()
+
+
+def _remotes(choice: Choice) -> dict[str, str]:
+    if not isinstance(choice.pins, PinSet):
+        return {}
+    return {name: choice.pins.sources[name].remote for name in choice.sources}
+
+
+def _locks(choice: Choice, subject: Subject, shop: Workshop) -> dict[str, str] | None:
+    """The locks of this checkout, if the image was built from what this checkout holds."""
+    now = recipe.render(choice, shop.env, shop.root, {}).labels[f"{LABEL}.inputs"]
+    if subject.labels.get(f"{LABEL}.inputs") != now:
+        return None
+    return {lock: bundle_folder.sha256(shop.root / lock) for lock in choice.locks()}
