@@ -11,11 +11,11 @@ from heteropd.cli import Words
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.images import command, documents, engine, published, recipe
 from heteropd.images.destination import Destination, destination
-from heteropd.images.published import Published, PublishedImage
 from heteropd.images.recipe import LABEL, Choice
 from heteropd.images.registry import Registry
 from heteropd.images.sbom import Subject
 from heteropd.images.workshop import Workshop
+from heteropd.spec.published import Published, PublishedImage
 from heteropd.topology.progress import Progress, Row
 
 if TYPE_CHECKING:

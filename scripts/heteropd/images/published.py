@@ -5,30 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import Field
 
 from heteropd.spec import yamlfile
-from heteropd.spec.types import Data
+from heteropd.spec.published import Published
 
 _HEADER = """\
 # Written by `nox -s publish`: what was published. A reference with a digest is the same image for ever.
 """
-
-
-class PublishedImage(Data):
-    """``ref`` is what to run; ``inputs`` is the SHA-256 over what the image was made from."""
-
-    ref: str
-    tag: str
-    inputs: str
-
-
-class Published(Data):
-    """The images of one pin set and variant."""
-
-    pins: str
-    variant: str
-    images: dict[str, PublishedImage] = Field(default_factory=dict)
 
 
 def folder(root: Path, tag: str) -> Path:
