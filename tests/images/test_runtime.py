@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +52,8 @@ def image(engine: str, bases: tuple[str, str], tmp_path_factory: pytest.TempPath
     )
     yield IMAGE
     client = docker.DockerClient(base_url=engine)
-    try:
+    with suppress(ImageNotFound):
         client.images.remove(IMAGE, force=True)
-    except ImageNotFound:
-        pass
     client.close()
 
 
@@ -183,7 +182,10 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from test_runtime import *
 context = Context(root=ROOT, console=Console(width=200), timeouts=Timeouts(ready=90, stop=3), memory_gib=0.01,
-    disk_gib=0.01, state_dir=Path({state!r}), images={{str(k): v for k, v in env.load(ROOT).images.images.items()}})
+    disk_gib=0.01, state_dir=Path({state!r}), images=dict(env.load(ROOT).images.images))
+# A test run in the background ignores SIGINT, and what it starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 try:
     up(Plan.model_validate_json({plan!r}), context)
 except KitError as stop:
@@ -203,7 +205,6 @@ def test_whatever_ends_a_bring_up_ends_its_containers(lab: Lab, signum: signal.S
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        preexec_fn=_default_signals,
     ) as command:
         assert command.stdout is not None
         for line in command.stdout:
@@ -216,12 +217,6 @@ def test_whatever_ends_a_bring_up_ends_its_containers(lab: Lab, signum: signal.S
     _eventually(lambda: not lab.containers() and load(lab.context) is None)
     if signum != signal.SIGKILL:
         assert command.returncode == 130
-
-
-def _default_signals() -> None:
-    """A test run in the background ignores SIGINT, and its children inherit that."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _eventually(true: object, limit_s: float = 60.0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heteropd.errors import BadInput
 from heteropd.plan.model import ContainerPlan
 from heteropd.plan.template import fill
 from heteropd.spec.env import Env
@@ -30,5 +31,29 @@ def router_container(variant: str, request: Request, env: Env) -> ContainerPlan 
 
 
 def _image(platform: str, variant: str, request: Request, env: Env) -> str:
+    if request.images is not None:
+        return _published(platform, variant, request)
     fields = {"platform": platform, "pins": request.parameters.pins, "variant": variant}
     return fill(env.defaults.containers.image, fields, "env/defaults.yaml")
+
+
+def _published(platform: str, variant: str, request: Request) -> str:
+    """The image by digest. Raises BadInput for a file that is for other pins, or lacks the image."""
+    given, where = request.images, request.images_file or "images"
+    assert given is not None, "asked for only then"
+    for field, value, wanted in (
+        ("pins", given.pins, request.parameters.pins),
+        ("variant", given.variant, variant),
+    ):
+        if value != wanted:
+            raise BadInput(
+                where,
+                field,
+                value,
+                f"the plan is for {wanted!r}",
+                f"publish that: nox -s publish -- {platform}",
+            )
+    if platform not in given.images:
+        problem = f"has no image for {platform!r}"
+        raise BadInput(where, "images", ", ".join(given.images), problem, f"nox -s publish -- {platform}")
+    return given.images[platform].ref

@@ -20,6 +20,7 @@ from heteropd.spec import yamlfile
 from heteropd.spec.env import Env, load_hosts, pick
 from heteropd.spec.hosts import Hosts
 from heteropd.spec.problems import did_you_mean, validate
+from heteropd.spec.published import Published
 from heteropd.spec.types import BlockSize, Data, Port, RouterName, RuntimeName, SecurityName
 
 COMMAND_LINE = "command line"
@@ -61,7 +62,7 @@ class Parameters(Data):
 
 
 DOCUMENT_NAMES = tuple(Parameters.model_fields)[:8]
-FILE_NAMES = ("hosts", "params")
+FILE_NAMES = ("hosts", "params", "images")
 
 
 class Request(Data):
@@ -73,6 +74,10 @@ class Request(Data):
     layers: dict[str, str] = Field(description="For each parameter the layer, one of PRECEDENCE")
     hosts: Hosts | None
     hosts_file: str | None
+    images: Published | None = Field(
+        default=None, description="Images by digest, instead of this engine's own"
+    )
+    images_file: str | None = None
 
     @property
     def standin(self) -> bool:
@@ -83,12 +88,12 @@ class Request(Data):
 def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
     """Turn words (a case, then ``name=value``) into a request.
 
-    ``hosts=FILE`` and ``params=FILE`` are relative to ``root``. Raises BadInput for anything unknown, given
-    twice, malformed or out of range, naming the place it stood in.
+    ``hosts=FILE``, ``params=FILE`` and ``images=FILE`` are relative to ``root``. Raises BadInput for anything
+    unknown, given twice, malformed or out of range, naming the place it stood in.
     """
     case_name, given = _split(words, env)
     case = pick("case", case_name, env.cases)
-    hosts_file, params_file = (_path(given.pop(name, None), name, root) for name in FILE_NAMES)
+    hosts_file, params_file, images_file = (_path(given.pop(name, None), name, root) for name in FILE_NAMES)
     hosts = load_hosts(hosts_file, root) if hosts_file else None
     choices = env.standins.defaults if hosts is None or hosts.standin else env.defaults.hardware
     layers = [
@@ -103,6 +108,10 @@ def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
     layers.append(_Layer(COMMAND_LINE, COMMAND_LINE, given))
     parameters, source = _merge(layers)
     parameters = _with_model_checked(parameters, source["model"].where, root, remote=_remote(hosts))
+    if images_file is not None and parameters.runtime != "docker":
+        where = source["runtime"].where
+        problem = "images= is for containers"
+        raise BadInput(where, "runtime", parameters.runtime, problem, "add runtime=docker")
     return Request(
         case=case_name,
         parameters=parameters,
@@ -110,6 +119,8 @@ def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
         layers={name: layer.name for name, layer in source.items()},
         hosts=hosts,
         hosts_file=yamlfile.shown(hosts_file, root) if hosts_file else None,
+        images=yamlfile.load(Published, images_file, root) if images_file else None,
+        images_file=yamlfile.shown(images_file, root) if images_file else None,
     )
 
 

@@ -191,10 +191,14 @@ class ContainerStarter:
 
         assert self.engine is not None, "set when it was made"
         with engine.reported(name):
+            one = container.client(self.engine)
             try:
-                found: dict[str, Any] | None = container.client(self.engine).images.get(name).attrs
+                found: dict[str, Any] | None = one.images.get(name).attrs
             except ImageNotFound:
                 found = None
+                if "@sha256:" in name:
+                    self._context.console.print(f"pulling {name} (once per engine) …", soft_wrap=True)
+                    found = one.images.pull(name).attrs
         if found is None:
             short = name.rpartition("/")[2].partition(":")[0]
             plan = self._plan

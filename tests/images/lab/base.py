@@ -1,4 +1,4 @@
-"""A base image without a registry: Debian 12 with its Python, made by mmdebstrap, the same bytes every time."""
+"""A base image without a registry: Debian 12 with its Python, made by mmdebstrap, always the same bytes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""An OCI runtime for the tests' own engine: takes out of a container what this machine cannot grant, then runc.
+"""An OCI runtime for the tests' own engine: takes out of a container what this machine cannot grant.
 
-A machine without CAP_SYS_RESOURCE refuses `--ulimit memlock=-1`; the plan's arguments must pass there unchanged.
+A machine without CAP_SYS_RESOURCE refuses `--ulimit memlock=-1`; the plan's arguments must pass there.
 Registered as runtime "habana" as well: vendor runtimes add devices, which a machine without them has not.
 """
 
