@@ -5,11 +5,13 @@ import json
 import pytest
 
 from heteropd.images import manifest, recipe
+from heteropd.images.manifest_expected import by_hand
 from heteropd.images.manifest_expected import expected as make_expected
 from heteropd.spec import env as room
 from heteropd.spec.env import pick
 
 _INVENTORIES = pytest.StashKey[dict]()
+_SETTINGS = pytest.StashKey[dict]()
 
 
 def pytest_addoption(parser):
@@ -22,6 +24,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[_INVENTORIES] = {}
+    config.stash[_SETTINGS] = {}
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +33,26 @@ def env(request):
     return room.load(request.config.rootpath)
 
 
-@pytest.fixture(scope="session")
-def expected(request, env):
-    """What the image must be."""
+@pytest.fixture
+def expected(request, env, settings):
+    """What the image must be, but for what its labels say was given by hand."""
     option = request.config.getoption
     if not option("--image"):
         pytest.fail("--image is missing: run `nox -s infra -- --image NAME`")
     pick("image", option("--image"), env.images.images)
     choice = recipe.choose(option("--image"), option("--pins"), option("--variant"), env)
-    return make_expected(choice, env, request.config.rootpath)
+    return make_expected(choice, env, request.config.rootpath, by_hand((settings or {}).get("labels", {})))
+
+
+@pytest.fixture
+def pinned(expected):
+    """Call it with inputs: skips, naming it, where one was given by hand and no pin says what to expect."""
+
+    def need(*inputs):
+        for name in sorted(expected.by_hand & set(inputs)):
+            pytest.skip(f"nothing to compare with: the image was built with {name}= by hand")
+
+    return need
 
 
 @pytest.fixture
@@ -52,13 +66,23 @@ def inventory(request, host):
 
 
 @pytest.fixture
-def image_config(host, unknown):
-    """What the engine says about the image; a host that is no container has none."""
-    if host.backend.NAME != "docker":
+def settings(request, host):
+    """What the engine says about the image, asked once; None for a host that is no container."""
+    known, name = request.config.stash[_SETTINGS], host.backend.get_pytest_id()
+    if name not in known and host.backend.NAME == "docker":
+        ask = host.backend.run_local
+        container = json.loads(ask("docker inspect --type container %s", host.backend.name).stdout)[0]
+        image = json.loads(ask("docker image inspect %s", container["Image"]).stdout)[0]
+        known[name] = manifest.config(image["Config"])
+    return known.get(name)
+
+
+@pytest.fixture
+def image_config(host, settings, unknown):
+    """The settings, where there must be some."""
+    if settings is None:
         unknown(f"the image's settings: {host.backend.NAME} reaches a machine, not an image")
-    said = json.loads(host.backend.run_local("docker inspect --type container %s", host.backend.name).stdout)
-    said = json.loads(host.backend.run_local("docker image inspect %s", said[0]["Image"]).stdout)
-    return manifest.config(said[0]["Config"])
+    return settings
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from heteropd.errors import BadInput, KitError
 from heteropd.images import manifest, recipe
 from heteropd.images import manifest_compare as compare
 from heteropd.images import manifest_locks as locks
+from heteropd.images.manifest_expected import by_hand
 from heteropd.images.manifest_expected import expected as make_expected
 from heteropd.spec import env as room
 from heteropd.spec.images import Image
@@ -191,11 +192,27 @@ def test_what_a_base_brings_is_not_counted_as_stray(gaudi):
     assert compare.differences(changed(made, ("inventory", "python", "environment"), None), gaudi) == []
 
 
-def test_a_base_by_hand_is_not_judged_by_its_size(cpu):
+def test_a_base_by_hand_is_not_judged_by_its_size(cpu, env):
     made = changed(found(cpu), ("total_mb",), 5000.0)
-    made["config"]["labels"]["io.heteropd.base"] = "mine:1"
-    assert compare.differences(made, cpu) == []
-    assert compare.differences({**made, "added_mb": 2201.0}, cpu)[0].startswith("size: 2201 MB")
+    given = make_expected(cpu.choice, env, ROOT, by_hand({"io.heteropd.unlocked": "command line: base"}))
+    assert compare.differences(made, given) == []
+    assert compare.differences({**made, "added_mb": 2201.0}, given)[0].startswith("size: 2201 MB")
+
+
+def test_what_was_given_by_hand_is_not_judged_but_the_rest_is(gaudi):
+    said = {"io.heteropd.unlocked": "env/pins/x.yaml: y, command line: lock, command line: source.nixl"}
+    given = replace(gaudi, by_hand=by_hand(said))
+    assert given.by_hand == {"lock", "source.nixl"}
+    made = changed(found(gaudi), ("inventory", "packages", "stray"), "1")
+    made = changed(made, ("inventory", "nixl", "plugins"), None)
+    assert len(compare.differences(made, gaudi)) == 2
+    assert compare.differences(made, given) == []
+    made = changed(made, ("inventory", "ucx", "copies"), [])
+    assert compare.differences(made, given) == ["ucx: 0 in the image, 1 expected: "]
+    hand = replace(gaudi, by_hand=frozenset({"source.ucx", "source.vllm", "source.vllm-gaudi"}))
+    assert (hand.ucx_version, hand.ucx_flags, hand.vllm, hand.vllm_gaudi) == (None, [], None, None)
+    assert hand.commit("vllm") is None
+    assert gaudi.commit("vllm") is not None
 
 
 def test_a_router_has_neither_ucx_nor_nixl(env):

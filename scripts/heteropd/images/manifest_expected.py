@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,18 @@ _BESIDE_LOCKS = {"heteropd", "pip", "setuptools", "wheel"}
 
 @dataclass(frozen=True)
 class Expected:
-    """Facts for one image of one pin set. None: the pin set does not say."""
+    """Facts for one image of one pin set. None: the pin set does not say.
+
+    ``by_hand``: inputs that a user gave instead of the pinned ones, as `by_hand` reads them from the labels:
+    what follows from those is nobody's expectation.
+    """
 
     tag: str
     choice: Choice
     images: Images
     root: Path
     labels: dict[str, str] = field(default_factory=dict)
+    by_hand: frozenset[str] = frozenset()
 
     @property
     def nixl(self) -> Nixl | None:
@@ -35,27 +41,34 @@ class Expected:
 
     @property
     def nixl_version(self) -> str | None:
-        return _known(self.nixl.version) if self.nixl else None
+        return _known(self.nixl.version) if self.nixl and "source.nixl" not in self.by_hand else None
 
     @property
     def ucx_version(self) -> str | None:
         """None for a UCX that a package brings along: its version is that package's own business."""
         if self.nixl is None or self.nixl.ucx == BUNDLED or not isinstance(self.choice.pins, PinSet):
             return None
+        if f"source.{self.nixl.ucx}" in self.by_hand:
+            return None
         return self.choice.pins.sources[self.nixl.ucx].version
 
     @property
     def ucx_flags(self) -> list[str]:
-        return self.nixl.build_flags if self.nixl else []
+        by_hand = self.nixl is not None and f"source.{self.nixl.ucx}" in self.by_hand
+        return self.nixl.build_flags if self.nixl and not by_hand else []
 
     @property
     def vllm(self) -> str | None:
-        return None if self.choice.image == "router" else _known(self.choice.pins.vllm)
+        if self.choice.image == "router" or "source.vllm" in self.by_hand:
+            return None
+        return _known(self.choice.pins.vllm)
 
     @property
     def vllm_gaudi(self) -> str | None:
         """The plugin's version, where the pin set says what its tree calls itself."""
         if self.choice.image != "gaudi" or not isinstance(self.choice.pins, PinSet):
+            return None
+        if "source.vllm-gaudi" in self.by_hand:
             return None
         return self.choice.pins.sources["vllm-gaudi"].version
 
@@ -63,6 +76,8 @@ class Expected:
         """The commit that a source is built from: None with commits on top of it, whose hash is nobody's."""
         pins = self.choice.pins
         if not isinstance(pins, PinSet) or source not in self.choice.sources:
+            return None
+        if f"source.{source}" in self.by_hand:
             return None
         picked = any(one.source == source for one in self.choice.variant.picks)
         return None if picked else _known(pins.sources[source].commit)
@@ -83,8 +98,13 @@ class Expected:
         return {locks.canonical(name) for name in names} | _BESIDE_LOCKS
 
 
-def expected(choice: Choice, env: Env, root: Path) -> Expected:
-    """What the image must be. Nothing is read before it is asked for."""
+def by_hand(labels: Mapping[str, str]) -> frozenset[str]:
+    """Inputs that an image's labels say were given on the command line: base, lock, source.NAME."""
+    return frozenset(re.findall(r"command line: ([^,\s]+)", labels.get(f"{LABEL}.unlocked", "")))
+
+
+def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = frozenset()) -> Expected:
+    """What the image must be, but for what was ``given`` by hand. No lock is read before it is asked for."""
     labels = {
         f"{LABEL}.image": choice.image,
         f"{LABEL}.pins": choice.pins_name,
@@ -92,9 +112,9 @@ def expected(choice: Choice, env: Env, root: Path) -> Expected:
         f"{LABEL}.vllm": choice.pins.vllm,
     }
     if isinstance(choice.pins, PinSet):
-        for name in choice.sources:
+        for name in (one for one in choice.sources if f"source.{one}" not in given):
             labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
-    return Expected(tag(choice, env), choice, env.images, root, labels)
+    return Expected(tag(choice, env), choice, env.images, root, labels, given)
 
 
 def _known(value: str) -> str | None:

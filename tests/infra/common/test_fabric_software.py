@@ -16,12 +16,13 @@ def test_ucx_modules_are_there(inventory, expected, agree):
     agree(compare.libraries(inventory, expected))
 
 
-def test_ucx_info_runs(host, inventory, expected):
+def test_ucx_info_runs(host, inventory, expected, pinned):
     """`ucx_info` is how transports are looked at on a node (1, 7); a wheel's UCX comes without it."""
     if expected.nixl is None:
         pytest.skip("this image has no UCX")
     if expected.nixl.ucx == BUNDLED:
         pytest.skip("the UCX of the NIXL wheel comes without ucx_info")
+    pinned(f"source.{expected.nixl.ucx}")
     program = inventory["ucx"]["info"]
     assert program, "no ucx_info beside the UCX that was built"
     assert "Configured with" in host.check_output(f"{program} -v")
@@ -33,8 +34,9 @@ def test_exactly_one_nixl(inventory, expected, agree):
     agree(compare.one_nixl(inventory, expected))
 
 
-def test_nixl_starts_an_agent_over_ucx(inventory, expected, agree):
+def test_nixl_starts_an_agent_over_ucx(inventory, expected, agree, pinned):
     """A NIXL without its UCX backend shows only when the first request needs it (5): start one now."""
     if expected.nixl is None:
         pytest.skip("this image has no NIXL")
+    pinned("source.nixl")
     agree(compare.agent(inventory, expected))
