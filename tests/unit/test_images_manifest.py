@@ -343,17 +343,41 @@ def test_an_earlier_manifest_that_cannot_be_read_is_none(tmp_path, text):
     assert manifest.kept(file) == {}
 
 
+SEARCH_HERE = """
+import os, runpy, sys
+walk = os.walk
+os.walk = lambda _: walk(os.getcwd())
+runpy.run_path(sys.argv[1])
+"""
+
+
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """The inventory of this machine's own Python: nothing of the kit's images needs to be in it."""
-    environ = {**os.environ, "HETEROPD_INVENTORY_AGAIN": "1", "HF_TOKEN": "abc", "UCX_TLS": "tcp"}
-    command = [sys.executable, str(INVENTORY)]
+    """The inventory of this Python and of a folder with two broken UCX, instead of the whole disk."""
     folder = tmp_path_factory.mktemp("here")
+    for name in ("a/libucp-0123abcd.so.0.0.0", "b/libucp.so.0", "b/ucx/libuct_ib_mlx5.so.0", "b/libucpx.so"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "b/libucp.so").symlink_to("libucp.so.0")
+    environ = {**os.environ, "HETEROPD_INVENTORY_AGAIN": "1", "HF_TOKEN": "abc", "UCX_TLS": "tcp"}
+    command = [sys.executable, "-c", SEARCH_HERE, str(INVENTORY)]
     done = subprocess.run(
         command, env=environ, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_the_inventory_finds_every_ucx_once(here):
+    names = [Path(path).name for path in here["ucx"]["copies"]]
+    assert names == ["libucp-0123abcd.so.0.0.0", "libucp.so.0"]
+    assert list(here["ucx"]["modules"]) == ["uct_ib_mlx5"]
+
+
+def test_what_the_inventory_cannot_have_is_null_with_a_reason(here):
+    assert here["ucx"]["version"] is None
+    assert "libucp" in here["problems"]["ucx.version"]
+    assert here["nixl"] is None
 
 
 def test_the_inventory_runs_anywhere(here):
