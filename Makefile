@@ -5,7 +5,7 @@
 NOX := .venv/bin/nox
 WORDS := $(subst $$,$$$$,$(MAKEOVERRIDES))
 
-SESSIONS := case1 case2 plan validate status logs down test lint types unit e2e bench
+SESSIONS := case1 case2 plan validate status logs down test test-images lint types unit e2e bench build infra lock publish bundle
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clean $(SESSIONS)
@@ -27,11 +27,17 @@ status: ## what is running, and where
 logs: ## last lines of every role; role=prefill-0, follow=1
 down: ## end the topology; leaves no process, port or temporary file
 test: ## everything that runs without hardware: lint, types, unit, both cases on real engines
+test-images: ## build the images, run both cases in containers, publish, bundle; root where no Docker answers
 lint: ## ruff over the whole tree
 types: ## mypy, strict, over the package
 unit: ## unit tests: no network, no vLLM, seconds
 e2e: ## both cases on real engines, with planted faults
 bench: ## what=bringup|router|engines: measure, print a table, write JSON
+build: ## images="cpu router": build images; also cuda, gaudi, pins=SET, variant=NAME
+infra: ## image=cpu: look into a built image: libraries, versions, environment, user
+lock: ## resolve what pin sets leave open; check=1: what has moved upstream
+publish: ## images="cpu router" registry=HOST/NAME: push, with digests, SBOM and provenance
+bundle: ## images="cpu router" to=FOLDER: every input of a build, for a site without a network
 
 $(SESSIONS): $(NOX)
 	@$(NOX) -s $@ -- $(WORDS)

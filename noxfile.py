@@ -146,6 +146,12 @@ def test(session: nox.Session) -> None:
         session.notify(name)
 
 
+@nox.session(name="test-images", venv_backend="none", default=False)
+def test_images(session: nox.Session) -> None:
+    """Build the images, run both cases in containers, publish, bundle; root where no Docker answers."""
+    _dev("pytest", "-x", *(session.posargs or ["tests/images"]))
+
+
 @verb
 def schema(session: nox.Session) -> None:
     """Write the JSON Schemas of env/ for editors, and docs pages made from the catalogue of rules."""

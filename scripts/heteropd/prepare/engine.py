@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -33,6 +34,7 @@ def ensure(pins: StandinPins, root: Path, runner: Runner, say: Say) -> Environme
     if not environments.is_current(wanted, root):
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         refuse_unsuitable(pins, version, sys.platform, platform.machine())
+        require_libnuma()
         environments.ensure(wanted, root, runner, say)
     return wanted
 
@@ -114,6 +116,15 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
             last = text.strip().splitlines()[-1]
             raise KitError(f"converting {pins.model.file} in {image} failed: {last}") from None
     return folder
+
+
+def require_libnuma() -> None:
+    """Raise `MissingPrerequisite` where vLLM's native code would not load: its wheel does not bring libnuma."""
+    try:
+        ctypes.CDLL("libnuma.so.1")
+    except OSError:
+        mend = "install it (Debian, Ubuntu: apt install libnuma1), or use runtime=docker"
+        raise MissingPrerequisite("libnuma.so.1 is missing, which vLLM needs", mend) from None
 
 
 def refuse_unsuitable(pins: StandinPins, version: str, system: str, machine: str) -> None:
