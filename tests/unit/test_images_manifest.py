@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -352,20 +353,40 @@ runpy.run_path(sys.argv[1])
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    """The inventory of this Python and of a folder with two broken UCX, instead of the whole disk."""
+def folder(tmp_path_factory):
+    """A folder with two broken UCX."""
     folder = tmp_path_factory.mktemp("here")
     for name in ("a/libucp-0123abcd.so.0.0.0", "b/libucp.so.0", "b/ucx/libuct_ib_mlx5.so.0", "b/libucpx.so"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     (folder / "b/libucp.so").symlink_to("libucp.so.0")
+    return folder
+
+
+def look(folder, *words):
     environ = {**os.environ, "HETEROPD_INVENTORY_AGAIN": "1", "HF_TOKEN": "abc", "UCX_TLS": "tcp"}
-    command = [sys.executable, "-c", SEARCH_HERE, str(INVENTORY)]
+    command = [sys.executable, "-c", SEARCH_HERE, str(INVENTORY), *words]
     done = subprocess.run(
         command, env=environ, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def here(folder):
+    """The inventory of this Python and of that folder, instead of the whole disk."""
+    return json.loads(look(folder))
+
+
+def test_the_inventory_for_people(folder):
+    said = look(folder, "--brief").splitlines()
+    assert said[0].split()[:2] == ["python", platform.python_version()]
+    assert [line.split()[-1] for line in said if line.startswith("ucx copy")] == [
+        str(folder / "a/libucp-0123abcd.so.0.0.0"),
+        str(folder / "b/libucp.so.0"),
+    ]
+    assert any(line.startswith("unknown     ucx.version: ") for line in said)
 
 
 def test_the_inventory_finds_every_ucx_once(here):

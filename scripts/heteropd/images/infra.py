@@ -77,8 +77,8 @@ def container(client: DockerClient, ref: str, build: str) -> Iterator[str]:
 
 def _choice(parsed: Words, shop: Workshop) -> Choice:
     options = dict(parsed.options)
-    if "image" not in options and len(parsed.rest) == 1 and "=" not in parsed.rest[0]:
-        options["image"] = parsed.rest.pop()
+    if "image" not in options and parsed.rest and "=" not in parsed.rest[0]:
+        options["image"] = parsed.rest.pop(0)
     parsed.none_left("infra")
     if "image" not in options:
         known = ", ".join(shop.env.images.images)
