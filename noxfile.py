@@ -103,7 +103,7 @@ def publish(session: nox.Session) -> None:
 
 @verb
 def bundle(session: nox.Session) -> None:
-    """Collect every input of images into a folder, to build without a network: `-- cpu router [to=FOLDER]`."""
+    """Collect every input of images, to build without a network: `-- cpu router [to=FOLDER]`."""
     _kit("bundle", *session.posargs)
 
 

@@ -119,7 +119,7 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
 
 
 def require_libnuma() -> None:
-    """Raise `MissingPrerequisite` where vLLM's native code would not load: its wheel does not bring libnuma."""
+    """Raise `MissingPrerequisite` where vLLM's native code, which does not bring libnuma, would not load."""
     try:
         ctypes.CDLL("libnuma.so.1")
     except OSError:
