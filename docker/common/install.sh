@@ -15,3 +15,6 @@ elif [ -n "${INDEX:-}" ]; then
 else
     "${into[@]}"
 fi
+# uv notes when it saw a wheel that came from a folder, so the same package would differ by where it came from.
+find /opt/heteropd -path '*.dist-info/uv_cache.json' -delete
+find /opt/heteropd -path '*.dist-info/RECORD' -exec sed -i '/\.dist-info\/uv_cache\.json,/d' {} +

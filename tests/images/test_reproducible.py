@@ -1,4 +1,4 @@
-"""The CPU image twice from one lock, nothing cached: one digest. Minutes; not part of the quick image tests."""
+"""The CPU image twice from one lock, nothing cached: one digest. Minutes, so it is marked slow."""
 
 from __future__ import annotations
 

@@ -175,19 +175,35 @@ def test_a_build_from_a_bundle_is_told_of_no_registry(tmp_path: Path) -> None:
     assert set(here.secrets) == {"site"}
 
 
-@pytest.mark.parametrize(("offline", "words"), [("1", ["--no-index"]), ("", [])])
-def test_the_installer_looks_nowhere_else_when_offline(
-    tmp_path: Path, offline: str, words: list[str]
-) -> None:
-    """The script as it is, with a uv that writes down what it is told."""
+@pytest.fixture
+def installer(tmp_path: Path) -> Path:
+    """docker/common/install.sh as it is, outside of /opt, with a uv that notes what it is told."""
     uv = tmp_path / "uv"
     uv.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
     uv.chmod(0o755)
     for name in ("install.sh", "site.sh"):
-        text = (ROOT / "docker" / "common" / name).read_text()
-        (tmp_path / name).write_text(text.replace("/opt/tools/bin/uv", str(uv)))
+        text = (ROOT / "docker" / "common" / name).read_text().replace("/opt/tools/bin/uv", str(uv))
+        (tmp_path / name).write_text(text.replace("/opt/heteropd", str(tmp_path / "venv")))
+    (tmp_path / "venv" / "a-1.dist-info").mkdir(parents=True)
+    return tmp_path / "install.sh"
+
+
+@pytest.mark.parametrize(("offline", "words"), [("1", ["--no-index"]), ("", [])])
+def test_the_installer_looks_nowhere_else_when_offline(
+    installer: Path, offline: str, words: list[str]
+) -> None:
     environ = {"PATH": os.environ["PATH"], "OFFLINE": offline}
-    subprocess.run(["bash", tmp_path / "install.sh", "lock.txt"], env=environ, check=True)
-    told = (tmp_path / "told").read_text().splitlines()[-1].split()
+    subprocess.run(["bash", installer, "lock.txt"], env=environ, check=True)
+    told = (installer.parent / "told").read_text().splitlines()[-1].split()
     assert "--require-hashes" in told
     assert [word for word in told if word == "--no-index"] == words
+
+
+def test_a_package_does_not_say_where_it_came_from(installer: Path) -> None:
+    info = installer.parent / "venv" / "a-1.dist-info"
+    (info / "uv_cache.json").write_text('{"timestamp": 1}')
+    kept = "a.py,sha256=x,1\na-1.dist-info/RECORD,,\n"
+    (info / "RECORD").write_text(kept + "a-1.dist-info/uv_cache.json,sha256=y,16\n")
+    subprocess.run(["bash", installer, "lock.txt"], env={"PATH": os.environ["PATH"]}, check=True)
+    assert (info / "RECORD").read_text() == kept
+    assert not (info / "uv_cache.json").exists()
