@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 from lab import base, daemon
+from lab.kit import heteropd
 from lab.registry import registry as _registry
 
-ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heteropd" / "lab"
 
 
@@ -77,17 +75,3 @@ def registry(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     del engine
     with _registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
-
-
-def heteropd(*words: str, timeout_s: float = 900, code: int = 0) -> str:
-    """Run a verb of the kit; returns what it said. Fails unless it exits with ``code``."""
-    done = subprocess.run(
-        [sys.executable, "-m", "heteropd", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
-    return done.stdout + done.stderr
