@@ -213,6 +213,10 @@ def test_what_was_given_by_hand_is_not_judged_but_the_rest_is(gaudi):
     hand = replace(gaudi, by_hand=frozenset({"source.ucx", "source.vllm", "source.vllm-gaudi"}))
     assert (hand.ucx_version, hand.ucx_flags, hand.vllm, hand.vllm_gaudi) == (None, [], None, None)
     assert hand.commit("vllm") is None
+    parts = replace(gaudi, by_hand=frozenset({"part.nixl", "part.ucx", "part.vllm"}))
+    assert (parts.ucx_version, parts.nixl_version, parts.vllm, parts.vllm_gaudi) == (None, None, None, None)
+    made = changed(found(gaudi), ("inventory", "vllm_gaudi"), None)
+    assert compare.differences(made, parts) == []
     assert gaudi.commit("vllm") is not None
 
 

@@ -15,6 +15,7 @@ from heteropd.images.manifest_expected import Expected
 Facts = Mapping[str, Any]
 Check = Callable[[Facts, Expected], Iterator[str]]
 
+_RECORD = "/usr/local/share/heteropd/base-torch.json"  # {"version": …, "path": …}
 TORCH = re.compile(r"^(torch|torchvision|torchaudio)$")
 
 
@@ -59,7 +60,7 @@ def torch(inventory: Facts, expected: Expected) -> Iterator[str]:
             if found[key] != base[key]:
                 yield f"torch.{key}: {found[key]} in the image, {base[key]} in its base"
     elif expected.choice.image == "gaudi":
-        yield "torch: the build left no record of the base image's torch (base-torch.json)"
+        yield "torch: the build left no record of the base image's torch ({_RECORD})"
 
 
 def vllm(inventory: Facts, expected: Expected) -> Iterator[str]:
@@ -72,7 +73,8 @@ def vllm(inventory: Facts, expected: Expected) -> Iterator[str]:
         commit = expected.commit(source)
         if commit and found["commit"] and not commit.startswith(found["commit"]):
             yield f"{key}.commit: {found['commit']} in the image, {commit} in {_pins(expected)}"
-    if expected.choice.image == "gaudi" and inventory["vllm_gaudi"] is None:
+    plugin_due = expected.choice.image == "gaudi" and not expected.given("vllm", "vllm-gaudi")
+    if plugin_due and expected.vllm_gaudi is None and inventory["vllm_gaudi"] is None:
         yield "vllm_gaudi: not in the image"
 
 
@@ -114,7 +116,7 @@ def one_nixl(inventory: Facts, expected: Expected) -> Iterator[str]:
         return
     if len(found["copies"]) != 1:
         yield f"nixl: {len(found['copies'])} in the image, 1 expected: {', '.join(found['copies'])}"
-    if "source.nixl" in expected.by_hand:
+    if expected.given("nixl"):
         return
     versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items()) or "no package"
     wanted = expected.nixl_version
@@ -125,7 +127,7 @@ def one_nixl(inventory: Facts, expected: Expected) -> Iterator[str]:
 def agent(inventory: Facts, expected: Expected) -> Iterator[str]:
     """NIXL lists its UCX plugin, starts an agent with it, and loads one UCX."""
     found = inventory["nixl"]
-    if expected.nixl is None or found is None or "source.nixl" in expected.by_hand:
+    if expected.nixl is None or found is None or expected.given("nixl"):
         return
     why = inventory["problems"].get("nixl.agent", "no reason given")
     if "UCX" not in (found["plugins"] or []):

@@ -34,6 +34,10 @@ class Expected:
     labels: dict[str, str] = field(default_factory=dict)
     by_hand: frozenset[str] = frozenset()
 
+    def given(self, *names: str) -> bool:
+        """Whether one of these was given by hand, as a source or as an installed part."""
+        return any(f"{kind}.{name}" in self.by_hand for kind in ("source", "part") for name in names)
+
     @property
     def nixl(self) -> Nixl | None:
         """The NIXL of an engine's platform; the router has none."""
@@ -41,25 +45,25 @@ class Expected:
 
     @property
     def nixl_version(self) -> str | None:
-        return _known(self.nixl.version) if self.nixl and "source.nixl" not in self.by_hand else None
+        return _known(self.nixl.version) if self.nixl and not self.given("nixl") else None
 
     @property
     def ucx_version(self) -> str | None:
         """None for a UCX that a package brings along: its version is that package's own business."""
         if self.nixl is None or self.nixl.ucx == BUNDLED or not isinstance(self.choice.pins, PinSet):
             return None
-        if f"source.{self.nixl.ucx}" in self.by_hand:
+        if self.given(self.nixl.ucx):
             return None
         return self.choice.pins.sources[self.nixl.ucx].version
 
     @property
     def ucx_flags(self) -> list[str]:
-        by_hand = self.nixl is not None and f"source.{self.nixl.ucx}" in self.by_hand
+        by_hand = self.nixl is not None and self.given(self.nixl.ucx)
         return self.nixl.build_flags if self.nixl and not by_hand else []
 
     @property
     def vllm(self) -> str | None:
-        if self.choice.image == "router" or "source.vllm" in self.by_hand:
+        if self.choice.image == "router" or self.given("vllm"):
             return None
         return _known(self.choice.pins.vllm)
 
@@ -68,7 +72,7 @@ class Expected:
         """The plugin's version, where the pin set says what its tree calls itself."""
         if self.choice.image != "gaudi" or not isinstance(self.choice.pins, PinSet):
             return None
-        if "source.vllm-gaudi" in self.by_hand:
+        if self.given("vllm-gaudi", "vllm"):
             return None
         return self.choice.pins.sources["vllm-gaudi"].version
 
@@ -77,7 +81,7 @@ class Expected:
         pins = self.choice.pins
         if not isinstance(pins, PinSet) or source not in self.choice.sources:
             return None
-        if f"source.{source}" in self.by_hand:
+        if self.given(source):
             return None
         picked = any(one.source == source for one in self.choice.variant.picks)
         return None if picked else _known(pins.sources[source].commit)
@@ -99,7 +103,7 @@ class Expected:
 
 
 def by_hand(labels: Mapping[str, str]) -> frozenset[str]:
-    """Inputs that an image's labels say were given on the command line: base, lock, source.NAME."""
+    """Inputs that the labels say were given on the command line: base, lock, source.NAME, part.NAME."""
     return frozenset(re.findall(r"command line: ([^,\s]+)", labels.get(f"{LABEL}.unlocked", "")))
 
 

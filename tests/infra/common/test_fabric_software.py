@@ -22,7 +22,7 @@ def test_ucx_info_runs(host, inventory, expected, pinned):
         pytest.skip("this image has no UCX")
     if expected.nixl.ucx == BUNDLED:
         pytest.skip("the UCX of the NIXL wheel comes without ucx_info")
-    pinned(f"source.{expected.nixl.ucx}")
+    pinned(f"source.{expected.nixl.ucx}", f"part.{expected.nixl.ucx}")
     program = inventory["ucx"]["info"]
     assert program, "no ucx_info beside the UCX that was built"
     assert "Configured with" in host.check_output(f"{program} -v")
@@ -38,5 +38,5 @@ def test_nixl_starts_an_agent_over_ucx(inventory, expected, agree, pinned):
     """A NIXL without its UCX backend shows only when the first request needs it (5): start one now."""
     if expected.nixl is None:
         pytest.skip("this image has no NIXL")
-    pinned("source.nixl")
+    pinned("source.nixl", "part.nixl")
     agree(compare.agent(inventory, expected))

@@ -18,7 +18,7 @@ def test_torch_is_the_one_it_should_be(inventory, expected, agree, pinned):
 
 def test_vllm_is_the_pinned_one(inventory, expected, agree, pinned):
     """vllm-gaudi follows one commit of vLLM; another one fails with AttributeErrors at run time (27)."""
-    pinned("source.vllm", "source.vllm-gaudi")
+    pinned("source.vllm", "source.vllm-gaudi", "part.vllm")
     agree(compare.vllm(inventory, expected))
 
 
