@@ -15,6 +15,13 @@ from lab.registry import registry as _registry
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heteropd" / "lab"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Builds and real engines, on a machine that may be busy."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(2400))
+
+
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The engine that answers, or one of our own; DOCKER_HOST names it for everything that is started."""
