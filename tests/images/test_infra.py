@@ -89,7 +89,15 @@ def planted(sound):
         tag = f"heteropd-infra-test:{names[0]}"
         changes = [FAULTS[name][1] for name in names]
         lines = [f"USER root\n{one}\nUSER heteropd" if one.startswith("RUN") else one for one in changes]
-        docker("build", "--quiet", "--tag", tag, "-", given="\n".join([f"FROM {sound}", *lines, ""]))
+        docker(
+            "build",
+            "--quiet",
+            "--network=none",
+            "--tag",
+            tag,
+            "-",
+            given="\n".join([f"FROM {sound}", *lines, ""]),
+        )
         made.append(tag)
         return tag
 
