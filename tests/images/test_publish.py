@@ -132,14 +132,6 @@ def test_others_run_it_by_its_digest(ref: str, client: docker.DockerClient) -> N
     client.images.remove(ref, noprune=True)
 
 
-def test_a_second_engine_runs_it_too(ref: str, second_engine: str) -> None:
-    other = docker.DockerClient(base_url=second_engine, timeout=600)
-    other.images.pull(ref)
-    said = other.containers.run(ref, ["heteropd-inventory"], remove=True, network_mode="none")
-    assert "vllm-router" in json.loads(said)["packages"]
-    other.close()
-
-
 def test_other_content_under_a_published_tag_is_refused(
     built: Checkout, ref: str, registry: str, client: docker.DockerClient, tmp_path: Path
 ) -> None:
