@@ -399,6 +399,20 @@ def test_the_inventory_finds_every_ucx_once(here):
     assert list(here["ucx"]["modules"]) == ["uct_ib_mlx5"]
 
 
+def test_a_package_without_a_list_of_its_files_is_found(folder, monkeypatch):
+    """Bases install torch in ways of their own."""
+    site = folder / "site"
+    (site / "torch").mkdir(parents=True)
+    (site / "torch/__init__.py").touch()
+    (site / "torch-2.11.0.dist-info").mkdir()
+    (site / "torch-2.11.0.dist-info/METADATA").write_text("Name: torch\nVersion: 2.11.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    found = json.loads(look(folder))
+    wanted = {"version": "2.11.0", "package_version": "2.11.0", "path": str(site / "torch")}
+    assert found["torch"] == wanted
+    assert found["inherited"]["torch"] == "2.11.0"
+
+
 def test_what_the_inventory_cannot_have_is_null_with_a_reason(here):
     assert here["ucx"]["version"] is None
     assert "libucp" in here["problems"]["ucx.version"]
