@@ -124,7 +124,7 @@ class Builds:
 
     def _failed(self, name: str, status: int | None) -> KitError:
         lines = last_lines(self.log(name), 400)
-        said = [line for line in lines if re.search(r"ERROR|error:|No space left|HASH|hash", line)]
+        said = [line for line in lines if re.search(r"ERROR|error:|No space left|HASH|[Hh]ash", line)]
         for line in lines[-_TAIL_LINES:]:
             print(f"  | {line[:300]}")
         what = "\n".join(said) or f"exit status {status}"
