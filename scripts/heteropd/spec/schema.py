@@ -9,6 +9,8 @@ from heteropd.spec.cases import Case
 from heteropd.spec.defaults import Defaults, StandIns
 from heteropd.spec.hosts import Hosts
 from heteropd.spec.images import Images
+from heteropd.spec.lock import Lock
+from heteropd.spec.mirrors import Mirrors
 from heteropd.spec.parameters import Parameters
 from heteropd.spec.pins import PinSet, StandinPins
 from heteropd.spec.platforms import Platform
@@ -19,6 +21,8 @@ KINDS: dict[str, type[Data]] = {
     "defaults": Defaults,
     "hosts": Hosts,
     "images": Images,
+    "lock": Lock,
+    "mirrors": Mirrors,
     "parameters": Parameters,
     "pins": PinSet,
     "platform": Platform,
