@@ -23,9 +23,15 @@ def choice() -> Choice:
 
 
 def test_words_are_taken_and_the_others_left(tmp_path: Path) -> None:
-    words = ["cuda", f"source.nixl={tmp_path}", "--lock=env/locks/router.txt", "pins=x"]
+    words = [
+        "cuda",
+        f"source.nixl={tmp_path}",
+        f"part.ucx={tmp_path}",
+        "--lock=env/locks/router.txt",
+        "pins=x",
+    ]
     given, rest = byhand.taken(words, ROOT)
-    assert given == byhand.ByHand({"nixl": tmp_path}, "env/locks/router.txt")
+    assert given == byhand.ByHand({"nixl": tmp_path}, {"ucx": tmp_path}, "env/locks/router.txt")
     assert rest == ["cuda", "pins=x"]
 
 
@@ -34,7 +40,7 @@ def test_words_are_taken_and_the_others_left(tmp_path: Path) -> None:
     [
         ("source.ucx=/none", r"source\.ucx: '/none': is not a folder; source\.ucx=FOLDER"),
         ("lock=none.txt", r"lock: 'none\.txt': no such file"),
-        ("lock=/etc/passwd", r"lock: '/etc/passwd': lies outside of the repository"),
+        ("lock=/etc/passwd", r"lock: '/etc/passwd': lies outside of env/locks"),
     ],
 )
 def test_what_is_not_there_is_one_line(word: str, said: str) -> None:
@@ -60,10 +66,10 @@ def test_a_bundle_takes_nothing_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_image_is_labelled(choice: Choice, tmp_path: Path) -> None:
-    given = byhand.ByHand({"vllm-gaudi": tmp_path}, "env/locks/nox.txt")
+    given = byhand.ByHand({"vllm-gaudi": tmp_path}, lock="env/locks/nox.txt")
     plain = recipe.render(choice, ENV, ROOT, given.of(choice))
     assert "io.heteropd.source.vllm-gaudi" in plain.labels
-    made = byhand.applied(plain, given)
+    made = byhand.applied(plain, given, choice)
     assert made.contexts == {"vllm-gaudi": tmp_path}
     assert made.build_args["LOCK_0"] == "env/locks/nox.txt"
     assert made.labels["io.heteropd.locked"] == "false"
@@ -75,4 +81,25 @@ def test_the_image_is_labelled(choice: Choice, tmp_path: Path) -> None:
 
 def test_nothing_by_hand_changes_nothing(choice: Choice) -> None:
     plain = recipe.render(choice, ENV, ROOT, {})
-    assert byhand.applied(plain, byhand.ByHand()) is plain
+    assert byhand.applied(plain, byhand.ByHand(), choice) is plain
+
+
+def test_a_part_that_is_due_is_open_until_it_is_given(tmp_path: Path) -> None:
+    gaudi = recipe.choose("gaudi", "v0.26", "base", ENV)
+    plain = recipe.render(gaudi, ENV, ROOT, {})
+    assert {f"part.{name}=FOLDER" for name in ("ucx", "nixl", "vllm")} <= {
+        one.resolve for one in plain.unresolved
+    }
+    given = byhand.ByHand(
+        parts={"ucx": tmp_path, "nixl": tmp_path, "vllm": tmp_path}, lock="env/locks/nox.txt"
+    )
+    assert not byhand.still_open(plain, given).unresolved
+    made = byhand.applied(plain, given, gaudi)
+    assert made.contexts == {"ucx-part": tmp_path, "nixl-part": tmp_path, "vllm-part": tmp_path}
+    assert made.labels["io.heteropd.locked"] == "false"
+    assert "command line: part.ucx" in made.labels["io.heteropd.unlocked"]
+
+
+def test_a_part_that_no_image_takes(choice: Choice, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"part\.ucx: .*no such part; known: none"):
+        byhand.require_used(byhand.ByHand(parts={"ucx": tmp_path}), [choice])

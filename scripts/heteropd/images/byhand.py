@@ -1,6 +1,7 @@
-"""Inputs that a user gives by hand instead of the pinned ones: ``source.NAME=FOLDER`` and ``lock=FILE``.
+"""Inputs that a user gives by hand: ``source.NAME=FOLDER``, ``part.NAME=FOLDER`` and ``lock=FILE``.
 
-For tests and for work on a source. An image made with one of them is labelled as not locked.
+A source or a lock by hand stands for the pinned one, for tests and for work on it. A part is installed
+software that the kit does not make, such as a UCX with its transport. Any of them makes an image not locked.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ _WHERE = "command line"
 
 @dataclass(frozen=True)
 class ByHand:
-    """Folders by the name of the source, and a file of requirements, relative to the repository."""
+    """Folders by the name of the source or part, and a file of requirements, relative to the repository."""
 
     sources: dict[str, Path] = field(default_factory=dict)
+    parts: dict[str, Path] = field(default_factory=dict)
     lock: str | None = None
 
     def of(self, choice: Choice) -> dict[str, Path]:
@@ -29,46 +31,57 @@ class ByHand:
 
 def taken(words: Sequence[str], root: Path) -> tuple[ByHand, list[str]]:
     """What the words give by hand, and the other words. Raises BadInput for folders and files not there."""
-    found: dict[str, Path] = {}
+    found: dict[str, dict[str, Path]] = {"source": {}, "part": {}}
     lock, rest = None, []
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
-        if equals and name.startswith("source."):
-            found[name.removeprefix("source.")] = _folder(name, value)
+        kind, dot, key = name.partition(".")
+        if equals and dot and kind in found:
+            found[kind][key] = _folder(name, value)
         elif equals and name == "lock":
             lock = _inside(value, root)
         else:
             rest.append(word)
-    return ByHand(found, lock), rest
+    return ByHand(found["source"], found["part"], lock), rest
 
 
 def require_used(given: ByHand, choices: Sequence[Choice]) -> None:
-    """Raise BadInput for a source that no image has, and for one lock for several images."""
-    for name, folder in given.sources.items():
-        if not any(name in choice.sources for choice in choices):
-            known = sorted({source for choice in choices for source in choice.sources})
-            mend = f"known: {', '.join(known) or 'none'}"
-            raise BadInput(_WHERE, f"source.{name}", str(folder), "no such source", mend)
+    """Raise BadInput for a source or part that no image has, and for one lock for several images."""
+    sources = {source for choice in choices for source in choice.sources}
+    parts = {part for choice in choices for part in _parts(choice)}
+    for kind, folders, known in (("source", given.sources, sources), ("part", given.parts, parts)):
+        for name, folder in folders.items():
+            if name not in known:
+                mend = f"known: {', '.join(sorted(known)) or 'none'}"
+                raise BadInput(_WHERE, f"{kind}.{name}", str(folder), f"no such {kind}", mend)
     if given.lock is not None and len(choices) > 1:
         raise BadInput(_WHERE, "lock", given.lock, "is for one image", "name one image")
 
 
 def require_none(given: ByHand) -> None:
     """Raise BadInput for anything by hand, where a bundle brings every input."""
-    for name in [*(f"source.{source}" for source in given.sources), *(["lock"] if given.lock else [])]:
+    sources = [f"source.{source}" for source in given.sources]
+    parts = [f"part.{part}" for part in given.parts]
+    for name in [*sources, *parts, *(["lock"] if given.lock else [])]:
         raise BadInput(_WHERE, name, None, "a bundle brings every input", f"leave {name}= out")
 
 
-def applied(recipe: Recipe, given: ByHand) -> Recipe:
-    """The recipe with the lock by hand, and labelled for everything that is by hand."""
+def applied(recipe: Recipe, given: ByHand, choice: Choice) -> Recipe:
+    """The recipe with the lock and parts by hand, and labelled for everything that is by hand."""
     names = [f"source.{name}" for name in given.sources if name in recipe.contexts]
+    parts = {name: folder for name, folder in given.parts.items() if name in _parts(choice)}
+    names += [f"part.{name}" for name in parts]
+    contexts = {**recipe.contexts, **{f"{name}-part": folder for name, folder in parts.items()}}
     arguments = dict(recipe.build_args)
     if given.lock is not None:
         names.append("lock")
         arguments["LOCK_0"] = given.lock
     if not names:
         return recipe
-    left = [*recipe.unresolved, *(Unresolved(f"{_WHERE}: {name}", f"leave {name}= out") for name in names)]
+    left = [
+        *still_open(recipe, given).unresolved,
+        *(Unresolved(f"{_WHERE}: {name}", f"leave {name}= out") for name in names),
+    ]
     labels = {
         **recipe.labels,
         f"{LABEL}.locked": "false",
@@ -76,7 +89,18 @@ def applied(recipe: Recipe, given: ByHand) -> Recipe:
     }
     for name in names:  # the label would name a commit that is not what is in the image
         labels.pop(f"{LABEL}.{name}", None)
-    return replace(recipe, build_args=arguments, labels=labels, unresolved=tuple(left))
+    return replace(recipe, build_args=arguments, contexts=contexts, labels=labels, unresolved=tuple(left))
+
+
+def still_open(recipe: Recipe, given: ByHand) -> Recipe:
+    """The recipe without the open inputs that are given by hand."""
+    names = [*(f"part.{name}" for name in given.parts), *(["lock"] if given.lock else [])]
+    left = [one for one in recipe.unresolved if one.resolve.partition("=")[0] not in names]
+    return replace(recipe, unresolved=tuple(left))
+
+
+def _parts(choice: Choice) -> list[str]:
+    return [*choice.spec.parts, *choice.spec.optional_parts]
 
 
 def _folder(name: str, value: str) -> Path:
@@ -87,10 +111,10 @@ def _folder(name: str, value: str) -> Path:
 
 
 def _inside(value: str, root: Path) -> str:
-    """The build sees the checkout alone, so the file must lie in it."""
+    """A build sees only what .dockerignore lets through: of requirements, env/locks."""
     file = (root / value).resolve()
     if not file.is_file():
         raise BadInput(_WHERE, "lock", value, "no such file", "lock=FILE, relative to the repository")
-    if not file.is_relative_to(root.resolve()):
-        raise BadInput(_WHERE, "lock", value, "lies outside of the repository", "copy it into the repository")
+    if not file.is_relative_to((root / "env" / "locks").resolve()):
+        raise BadInput(_WHERE, "lock", value, "lies outside of env/locks", "copy it there")
     return str(file.relative_to(root.resolve()))

@@ -56,14 +56,16 @@ def build(words: list[str], shop: Workshop) -> list[building.Built]:
         byhand.require_none(given)
         return _from_bundle(Path(parsed.options["bundle"]).absolute(), choices, base, options, shop)
     if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
-        building.require_locked([recipe.render(one, shop.env, shop.root, {}) for one in choices], options)
+        seen = [recipe.render(one, shop.env, shop.root, {}) for one in choices]
+        building.require_locked([byhand.still_open(one, given) for one in seen], options)
     engine.connect(shop.env.images.engine).close()
     engine.require_buildx(shop.runner, shop.env.images.engine)
     folders = {
         one.image: sources.prepare(one, shop, given.of(one), unlocked=options.unlocked) for one in choices
     }
     recipes = [_prepared(one, base, folders[one.image], shop) for one in choices]
-    return run([byhand.applied(one, given) for one in recipes], shop, options)
+    made = [byhand.applied(one, given, choice) for one, choice in zip(recipes, choices, strict=True)]
+    return run(made, shop, options)
 
 
 def run(

@@ -108,6 +108,10 @@ def render(
     A base by hand is not what the pin set says: the image is then labelled as not locked.
     """
     left = list(unresolved(choice))
+    where = f"env/images.yaml: images.{choice.image}.parts"
+    left += [Unresolved(f"{where}.{part}", f"part.{part}=FOLDER") for part in choice.spec.parts]
+    missing = [one for one in choice.locks() if not (root / one).is_file()]
+    left += [Unresolved(f"{one}: the file", "lock=FILE") for one in missing]
     if base is not None:
         left.append(Unresolved("command line: base", "leave base= out"))
     names = {"BASE": base or choice.base.pinned, "SHIP": base or choice.base.shipped.pinned}
@@ -186,7 +190,7 @@ def _inputs(choice: Choice, root: Path) -> str:
         },
     }
     digest.update(json.dumps(pinned, sort_keys=True).encode())
-    for name in sorted([*choice.locks(), *_copied(choice, root)]):
+    for name in sorted([*(one for one in choice.locks() if (root / one).is_file()), *_copied(choice, root)]):
         digest.update(name.encode())
         digest.update((root / name).read_bytes())
     return f"sha256:{digest.hexdigest()}"

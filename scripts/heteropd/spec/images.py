@@ -25,6 +25,10 @@ class Image(Data):
     optional_sources: list[str] = Field(
         default_factory=list, description="Sources that are added where the pin set has them"
     )
+    parts: list[str] = Field(
+        default_factory=list, description="Installed software that must be given: part.NAME=FOLDER"
+    )
+    optional_parts: list[str] = Field(default_factory=list, description="The same, but may be left out")
     user: str = Field(description="Who it runs as")
     python: str = Field(description="The Python of its engine")
     bin: str = Field(description="Folder of its programs")

@@ -1,0 +1,135 @@
+"""The CUDA and Gaudi Dockerfiles, every stage, on a stand-in base with small parts made here.
+
+What they cannot show: the vendors' bases, and real UCX, NIXL and vLLM in them. docs/images-stages.md.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCK = "lock=env/locks/nox.txt"  # small, and has hashes
+TORCH = "/usr/lib/python3/dist-packages/torch"
+GAUDI_BASE = f"""
+ARG FROM
+FROM ${{FROM}}
+RUN mkdir -p {TORCH} {TORCH}-2.11.0.dist-info && touch {TORCH}/__init__.py \
+ && printf 'Metadata-Version: 2.1\\nName: torch\\nVersion: 2.11.0\\n' > {TORCH}-2.11.0.dist-info/METADATA \
+ && echo 'torch/__init__.py,,' > {TORCH}-2.11.0.dist-info/RECORD
+"""
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefixes with files in the right places, and a wheel that is called vLLM."""
+    folder = tmp_path_factory.mktemp("parts")
+    modules = [f"ucx/lib/ucx/libuct_{name}.so" for name in ("cuda", "gaudi", "ib")]
+    for file in ("ucx/lib/libucp.so.0", "nixl/lib/libnixl.so", *modules):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("no library\n")
+    (folder / "nixl/python/nixl").mkdir(parents=True)
+    (folder / "nixl/python/nixl/__init__.py").write_text("FROM_PART = True\n")
+    wheel(folder / "vllm", "vllm", "0.26.0")
+    return folder
+
+
+def wheel(folder: Path, name: str, version: str) -> None:
+    folder.mkdir(exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as file:
+        file.writestr(f"{name}/__init__.py", f"__version__ = {version!r}\n")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture(scope="module")
+def gaudi_base(engine: str, bases: tuple[str, str]) -> str:
+    del engine
+    tag = "heteropd-test-gaudi-base"
+    argv = ["docker", "build", "--quiet", "--tag", tag, "--build-arg", f"FROM={bases[0]}", "-"]
+    subprocess.run(argv, input=GAUDI_BASE, text=True, check=True, capture_output=True)
+    return tag
+
+
+def build(image: str, base: str, *words: str, code: int = 0) -> str:
+    argv = [sys.executable, "-m", "heteropd", "build", image, f"base={base}", LOCK, *words]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said[-4000:]
+    return said
+
+
+def three(parts: Path) -> list[str]:
+    return [f"part.{name}={parts / name}" for name in ("ucx", "nixl", "vllm")]
+
+
+def inside(image: str, *argv: str) -> str:
+    words = ["docker", "run", "--rm", f"heteropd/{image}:v0.26-base", *argv]
+    return subprocess.run(words, text=True, check=True, capture_output=True).stdout.strip()
+
+
+def settings(image: str, field: str) -> str:
+    words = [
+        "docker",
+        "image",
+        "inspect",
+        "--format",
+        f"{{{{json {field}}}}}",
+        f"heteropd/{image}:v0.26-base",
+    ]
+    return subprocess.run(words, text=True, check=True, capture_output=True).stdout.strip()
+
+
+def test_gaudi(gaudi_base: str, parts: Path) -> None:
+    build("gaudi", gaudi_base, *three(parts))
+    look = "import nixl, torch, vllm; print(nixl.FROM_PART, torch.__file__, vllm.__version__)"
+    assert inside("gaudi", "python", "-c", look) == f"True {TORCH}/__init__.py 0.26.0"
+    assert inside("gaudi", "sh", "-c", "ls /opt/ucx/lib/ucx; id -un").split()[1:] == [
+        "libuct_gaudi.so",
+        "libuct_ib.so",
+        "root",
+    ]
+    assert "LD_LIBRARY_PATH=/opt/ucx/lib:/opt/nixl/lib:/usr/lib/habanalabs" in settings(
+        "gaudi", ".Config.Env"
+    )
+    labels = settings("gaudi", ".Config.Labels")
+    assert "command line: part.ucx" in labels
+    assert '"io.heteropd.locked":"false"' in labels
+
+
+def test_cuda_is_built_without_parts_and_with_them(bases: tuple[str, str], parts: Path) -> None:
+    assert "nixl: not in the image" in build("cuda", bases[0], code=1), "the lock of this test has none"
+    assert inside("cuda", "python", "-c", "import packaging; print('there')") == "there"
+    assert settings("cuda", ".Config.StopSignal") == '"SIGTERM"'
+    assert "heteropd-health" in settings("cuda", ".Config.Healthcheck")
+    build("cuda", bases[0], *three(parts))
+    assert inside("cuda", "sh", "-c", "ls /opt/ucx/lib /opt/nixl/lib").split() == [
+        *("/opt/nixl/lib:", "libnixl.so", "/opt/ucx/lib:", "libucp.so.0", "ucx")
+    ]
+    assert inside("cuda", "python", "-c", "import vllm; print(vllm.__version__)") == "0.26.0"
+
+
+def test_a_torch_over_the_bases_own_stops_the_build(gaudi_base: str, parts: Path, tmp_path: Path) -> None:
+    wheel(tmp_path, "torch", "2.11.0")
+    said = build("gaudi", gaudi_base, *three(parts)[:2], f"part.vllm={tmp_path}", code=1)
+    assert "torch was replaced" in said
+
+
+def test_a_base_without_torch_is_no_gaudi_base(bases: tuple[str, str], parts: Path) -> None:
+    assert "the base has no torch" in build("gaudi", bases[0], *three(parts), code=1)
+
+
+def test_a_source_tree_is_no_part(gaudi_base: str, parts: Path, tmp_path: Path) -> None:
+    (tmp_path / "configure.ac").touch()
+    said = build("gaudi", gaudi_base, *three(parts)[1:], f"part.ucx={tmp_path}", code=1)
+    assert "must be an installed prefix, not a source tree" in said
+
+
+def test_a_part_that_is_due_is_asked_for(gaudi_base: str) -> None:
+    assert "add part.ucx=FOLDER" in build("gaudi", gaudi_base, code=1)
