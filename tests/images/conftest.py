@@ -46,7 +46,7 @@ def second_engine(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """An engine beside the first, with images of its own."""
     del engine
     daemon.install()
-    with daemon.daemon(tmp_path_factory.mktemp("second"), bridge=False) as url:
+    with daemon.daemon(tmp_path_factory.mktemp("second"), second=True) as url:
         yield url
 
 

@@ -23,7 +23,7 @@ from heteropd.spec import env as room
 from heteropd.spec.images import Image
 
 ROOT = Path(__file__).parents[2]
-INVENTORY = ROOT / "docker/common/heteropd-inventory"
+INVENTORY = ROOT / "docker/programs/heteropd-inventory"
 PYTHON = {"version": "3.11.16", "executable": "/opt/heteropd/bin/python", "machine": "x86_64"}
 PYTHON["environment"] = "/opt/heteropd"
 UCP = "/opt/heteropd/lib/libucp-1.so.0"

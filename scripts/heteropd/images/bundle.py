@@ -25,7 +25,7 @@ from heteropd.topology.progress import Progress
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_COLLECT = "docker/common/collect.Dockerfile"
+_COLLECT = "docker/programs/collect.Dockerfile"
 _OPTIONS = ("to", "pins", "variant", "base", "images")
 
 

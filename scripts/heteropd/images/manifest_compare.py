@@ -60,7 +60,7 @@ def torch(inventory: Facts, expected: Expected) -> Iterator[str]:
             if found[key] != base[key]:
                 yield f"torch.{key}: {found[key]} in the image, {base[key]} in its base"
     elif expected.choice.image == "gaudi":
-        yield "torch: the build left no record of the base image's torch ({_RECORD})"
+        yield f"torch: the build left no record of the base image's torch ({_RECORD})"
 
 
 def vllm(inventory: Facts, expected: Expected) -> Iterator[str]:

@@ -197,7 +197,7 @@ def _inputs(choice: Choice, root: Path) -> str:
 
 
 def _copied(choice: Choice, root: Path) -> list[str]:
-    folders = ["docker/common", f"docker/{choice.image}"]
+    folders = ["docker/common", "docker/programs", f"docker/{choice.image}"]
     folders += ["scripts/heteropd"] if choice.image == "cpu" else []
     return [
         str(path.relative_to(root))

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import docker
@@ -60,7 +60,7 @@ def install() -> None:
     if release.get("VERSION_CODENAME", "").strip('"') == "bookworm":
         Path("/etc/apt/sources.list.d/heteropd-trixie.sources").write_text(_SOURCES)
         Path("/etc/apt/preferences.d/heteropd-trixie").write_text(_PREFERENCES)
-    packages(*_TRIXIE.split(), "iptables")
+    packages(*_TRIXIE.split(), "iptables", "iproute2")
 
 
 def packages(*names: str) -> None:
@@ -71,11 +71,28 @@ def packages(*names: str) -> None:
 
 
 @contextmanager
-def daemon(folder: Path, *, bridge: bool = True) -> Iterator[str]:
+def daemon(folder: Path, *, second: bool = False) -> Iterator[str]:
     """An engine of our own with everything it keeps in ``folder``; yields its address.
 
-    ``bridge=False``: without a network of its own, so that two can run on one machine.
+    A second one on a machine gets a bridge of its own and leaves the packet filter alone. Not with
+    ``bridge: none``: such a daemon removes the first one's docker0 when it starts.
     """
+    with _bridge() if second else nullcontext() as bridge:
+        yield from _daemon(folder, bridge)
+
+
+@contextmanager
+def _bridge() -> Iterator[str]:
+    name = f"hpd{os.getpid()}"
+    _must(["ip", "link", "add", name, "type", "bridge"], dict(os.environ))
+    try:
+        _must(["ip", "address", "add", "198.18.254.1/24", "dev", name], dict(os.environ))
+        yield name
+    finally:
+        _must(["ip", "link", "delete", name], dict(os.environ))
+
+
+def _daemon(folder: Path, bridge: str | None) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     shim = folder / "runtime"
     shutil.copy(HERE / "runtime_shim.py", shim)
@@ -93,7 +110,7 @@ def daemon(folder: Path, *, bridge: bool = True) -> Iterator[str]:
         "default-runtime": "heteropd",
         "insecure-registries": ["127.0.0.0/8"],
         "containerd-namespace": f"hpd-{os.getpid()}-{folder.name}",
-        **({} if bridge else {"bridge": "none", "iptables": False}),
+        **({"bridge": bridge, "iptables": False, "ip-masq": False} if bridge else {}),
     }
     (folder / "daemon.json").write_text(json.dumps(settings, indent=2))
     log = folder / "dockerd.log"

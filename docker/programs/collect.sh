@@ -2,7 +2,7 @@
 # Usage: LOCKS="FILE ..." [SPECIAL_LOCK=FILE INDEX=URL] collect.sh FOLDER - the packages of hashed requirements as files.
 # INDEX is the only registry of the special lock; /wheels is looked into first.
 set -euo pipefail
-source "$(dirname "$0")/site.sh"
+source /common/site.sh
 python3 -m venv /opt/collect
 get=(/opt/collect/bin/pip download --quiet --disable-pip-version-check --no-deps --require-hashes --find-links /wheels
     --dest "$1")

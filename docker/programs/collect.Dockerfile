@@ -14,7 +14,8 @@ RUN --mount=type=bind,source=docker/common,target=/common \
     --mount=type=secret,id=site,target=/run/site \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache \
-    LOCKS="${LOCKS}" SPECIAL_LOCK="${SPECIAL_LOCK}" INDEX="${INDEX}" bash /common/collect.sh /out
+    --mount=type=bind,source=docker/programs/collect.sh,target=/collect.sh \
+    LOCKS="${LOCKS}" SPECIAL_LOCK="${SPECIAL_LOCK}" INDEX="${INDEX}" bash /collect.sh /out
 
 FROM scratch AS image
 COPY --from=collect /out/ /

@@ -5,6 +5,6 @@ install -D /etc/passwd /rootfs/etc/passwd
 echo 'heteropd:x:10001:10001::/home/heteropd:/usr/sbin/nologin' >> /rootfs/etc/passwd
 install -d -m 755 /rootfs/home
 install -d -m 1777 -o 10001 -g 10001 /rootfs/home/heteropd  # anybody's: the runtime may choose another user
-install -D -m 755 -t /rootfs/usr/local/bin /common/heteropd-inventory /common/heteropd-health
+install -D -m 755 -t /rootfs/usr/local/bin /programs/heteropd-inventory /programs/heteropd-health
 find /rootfs -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 chmod 644 /rootfs/etc/passwd
