@@ -8,9 +8,12 @@ from pathlib import Path
 
 import docker
 import pytest
+from docker.errors import DockerException
 from lab import base, daemon
-from lab.kit import heteropd
+from lab.kit import ROOT, heteropd
 from lab.registry import registry as _registry
+
+from heteropd.spec import env
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heteropd" / "lab"
 
@@ -52,11 +55,19 @@ def second_engine(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def bases(engine: str) -> tuple[str, str]:
-    """(build, ship): base images. HETEROPD_TEST_BASE names one; else Debian 12 is put together here."""
+    """(build, ship): base images. HETEROPD_TEST_BASE names one; else the pin set's, where it can be pulled;
+    else Debian 12 is put together here."""
     given = os.environ.get("HETEROPD_TEST_BASE")
     if given:
         return given, given
     client = docker.DockerClient(base_url=engine, timeout=600)
+    pinned = env.load(ROOT).standin.images["cpu"].pinned
+    try:
+        client.images.pull(pinned)
+        client.close()
+        return pinned, pinned
+    except DockerException:
+        pass
     with base.archive(CACHE).open("rb") as stream:
         client.images.load(stream)
     client.close()
