@@ -149,7 +149,7 @@ def test(session: nox.Session) -> None:
 @nox.session(name="test-images", venv_backend="none", default=False)
 def test_images(session: nox.Session) -> None:
     """Build the images, run both cases in containers, publish, bundle; root where no Docker answers."""
-    _dev("pytest", "-x", "--durations=12", *(session.posargs or ["tests/images"]))
+    _dev("pytest", "-x", "--durations=12", *(session.posargs or ["tests/images", "-m", "not slow"]))
 
 
 @verb

@@ -28,6 +28,7 @@ def kit(tmp_path: Path) -> Checkout:
     return checkout(tmp_path / "kit", PREFIX)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_builds_from_one_lock_are_one_image(
     images: dict[str, str], kit: Checkout, client: docker.DockerClient, bases: tuple[str, str]

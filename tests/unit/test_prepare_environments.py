@@ -122,3 +122,17 @@ def test_the_special_lock_comes_from_its_own_index_alone_when_no_folder_has_it(r
     [_offline, (argv, env)] = special(runner)
     assert argv[argv.index("--default-index") + 1] == "https://torch.example/cpu"
     assert "UV_INDEX" not in env, "an extra index would be asked for torch as well"
+
+
+def test_settings_of_tools_make_no_environment_old(tmp_path: Path) -> None:
+    (tmp_path / "lock.txt").write_text("a==1\n")
+    environment = Environment("some", ("lock.txt",))
+
+    def fingerprint(text: str) -> str:
+        (tmp_path / "pyproject.toml").write_text(text)
+        return environments.fingerprint(environment, tmp_path)
+
+    before = fingerprint('[project]\nname = "a"\n')
+    assert fingerprint('[project]\nname = "a"\n[tool.ruff]\nline-length = 80\n') == before
+    assert fingerprint('[project]\nname = "a"\ndependencies = ["b"]\n') != before
+    assert fingerprint('[project]\nname = "a"\n[tool.setuptools]\npackages = []\n') != before

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +51,12 @@ def fingerprint(environment: Environment, root: Path) -> str:
     digest = hashlib.sha256(sys.version.encode())
     digest.update(str(root).encode())  # the project is installed editable: a moved checkout needs a new one
     locks = [*environment.locks, *([environment.special_lock] if environment.special_lock else [])]
-    for name in ["pyproject.toml", *locks]:
+    for name in locks:
         digest.update((root / name).read_bytes())
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    # What is installed follows from these; settings of linters and tests do not matter.
+    told = [project.get("build-system"), project.get("project"), project.get("tool", {}).get("setuptools")]
+    digest.update(json.dumps(told, sort_keys=True).encode())
     return digest.hexdigest()
 
 
