@@ -129,6 +129,7 @@ def _daemon(folder: Path, bridge: str | None) -> Iterator[str]:
     finally:
         _stop(process)
         shutil.rmtree(short, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # some 20 GB that pytest would keep for three runs
 
 
 def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
