@@ -343,6 +343,11 @@ def test_a_probe_that_ends_early_is_not_believed() -> None:
     assert facts.read(Canned(CUDA.removesuffix("end\n"))).trouble == "the probe ended early (exit status 0)"
 
 
+def test_output_that_makes_no_sense_is_trouble_and_no_traceback() -> None:
+    found = facts.read(Canned(CUDA.replace("0000:0000:0000:0000:0000:ffff:c000:020a", "zzzz")))
+    assert "not understood" in (found.trouble or "")
+
+
 def test_hosts_of_a_plan() -> None:
     found = targets.of_plan(plan_of(f"case1 {HOSTS}"), serves=False)
     assert [(one.name, one.ssh, one.platforms) for one in found] == [

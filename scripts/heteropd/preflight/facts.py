@@ -80,7 +80,10 @@ def read(reader: Reader, model: str = "", root: str = "") -> Facts:
     script = (Path(__file__).parent / "probe.sh").read_text(encoding="utf-8")
     done = reader.run(["sh", "-c", script, "probe", root, model], timeout_s=_TIMEOUT_S)
     if "\nend" in done.out:
-        return parse(done.out)
+        try:
+            return parse(done.out)
+        except (ValueError, IndexError) as bad:
+            return Facts(trouble=f"the probe's output is not understood ({bad})")
     said = " ".join(done.err.split()) or "the probe ended early"
     return Facts(trouble=f"{said[-200:]} (exit status {done.code})")
 

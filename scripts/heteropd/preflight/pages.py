@@ -46,6 +46,6 @@ def _entry(name: str, one: CheckEntry) -> str:
     known = f" Known from {', '.join(one.threads)}." if one.threads else ""
     return (
         f"**{name}** ({', '.join(one.platforms)}): {one.title}.\n"
-        f"Otherwise {one.why}{known}\n"
+        f"*Why:* {one.why}{known}\n"
         f"*Mend:* {one.mend}.\n\n"
     )
