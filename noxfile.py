@@ -78,6 +78,12 @@ def down(session: nox.Session) -> None:
 
 
 @verb
+def doctor(session: nox.Session) -> None:
+    """Check hosts and what runs, say what mends it: `-- [case1 hosts=FILE ...] [container=C] [--json]`."""
+    _kit("doctor", *session.posargs)
+
+
+@verb
 def bench(session: nox.Session) -> None:
     """Measure, print a table and write JSON: `-- bringup|router|engines`; costs minutes, asserts nothing."""
     _kit("bench", *session.posargs)
@@ -154,7 +160,7 @@ def test_images(session: nox.Session) -> None:
 
 @verb
 def schema(session: nox.Session) -> None:
-    """Write the JSON Schemas of env/ for editors, and docs pages made from the catalogue of rules."""
+    """Write the JSON Schemas of env/ for editors, and the doctor's part of docs/troubleshooting.md."""
     _kit("schema", *session.posargs)
 
 

@@ -107,11 +107,13 @@ def prepare(words: list[str]) -> int:
 
 
 def schema(words: list[str]) -> int:
-    """Write env/schema/*.json."""
+    """Write env/schema/*.json, and the doctor's part of docs/troubleshooting.md."""
+    from heteropd.preflight import pages
     from heteropd.spec import schema as room
 
     Words(words).none_left("schema")
     room.export(root() / "env" / "schema")
+    pages.export(root())
     return EXIT_OK
 
 
@@ -180,6 +182,13 @@ def _context(model: Path | None = None) -> Context:
     return workplace.context(root(), model)
 
 
+def doctor(words: list[str]) -> int:
+    """Check hosts for what engines need, and a running topology; 0 or 1."""
+    from heteropd.preflight import command
+
+    return command.run(words, _plan, _context())
+
+
 def bench(words: list[str]) -> int:
     """Measure bringup, router or engines."""
     from heteropd import bench as room
@@ -204,6 +213,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "logs": logs,
     "down": down,
     "prepare": prepare,
+    "doctor": doctor,
     "bench": bench,
     **image_verbs.VERBS,
     "schema": schema,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from heteropd.spec.cases import Case
+from heteropd.spec.checks import Checks
 from heteropd.spec.defaults import Defaults, StandIns
 from heteropd.spec.hosts import Hosts
 from heteropd.spec.images import Images
@@ -18,6 +19,7 @@ from heteropd.spec.types import Data
 
 KINDS: dict[str, type[Data]] = {
     "case": Case,
+    "checks": Checks,
     "defaults": Defaults,
     "hosts": Hosts,
     "images": Images,

@@ -1,0 +1,153 @@
+"""A host's facts, read by one command and parsed into plain data."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from heteropd.preflight.runners import Reader
+
+_TIMEOUT_S = 60.0
+_CAP_IPC_LOCK = 14
+
+
+@dataclass(frozen=True)
+class Gid:
+    """One GID of a port. ``kind`` is ``RoCE v2`` or ``IB/RoCE v1``."""
+
+    address: ipaddress.IPv6Address
+    kind: str
+    interface: str
+
+
+@dataclass(frozen=True)
+class IbPort:
+    """A port of an InfiniBand or RoCE device; ``state`` as the kernel says it: ``4: ACTIVE``."""
+
+    name: str
+    state: str
+    link_layer: str
+    gids: tuple[Gid, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        return self.state.endswith("ACTIVE")
+
+
+@dataclass(frozen=True)
+class Memlock:
+    """How much memory a process may lock: bytes, or None for no limit. ``who``: ``shell`` or a pid."""
+
+    who: str
+    limit: int | None
+    ipc_lock: bool = False
+
+    @property
+    def enough(self) -> bool:
+        return self.limit is None or self.ipc_lock  # the kernel does not count with CAP_IPC_LOCK
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host said. ``trouble`` is why nothing was read; None values are what could not be read."""
+
+    trouble: str | None = None
+    kernel: str = ""
+    root: bool = False
+    verbs: dict[str, bool] = field(default_factory=dict)
+    ports: tuple[IbPort, ...] = ()
+    mtus: dict[str, int] = field(default_factory=dict)
+    addresses: frozenset[str] = frozenset()
+    listening: frozenset[int] | None = None
+    memlock: tuple[Memlock, ...] = ()
+    modules: frozenset[str] = frozenset()
+    nvidia: str | None = None
+    accel: dict[str, bool] = field(default_factory=dict)
+    holders: tuple[tuple[str, str], ...] = ()
+    gpus: tuple[str, ...] | None = None
+    gpu_apps: tuple[str, ...] = ()
+    hpus: tuple[str, ...] | None = None
+    memory_gib: float | None = None
+    disk_gib: float | None = None
+    disk_place: str = ""
+    shm_gib: float | None = None
+    model: str | None = None
+
+
+def read(reader: Reader, model: str = "", root: str = "") -> Facts:
+    """Read a host's facts. Never raises: a host that does not answer says so in ``trouble``."""
+    script = (Path(__file__).parent / "probe.sh").read_text(encoding="utf-8")
+    done = reader.run(["sh", "-c", script, "probe", root, model], timeout_s=_TIMEOUT_S)
+    if "\nend" in done.out:
+        try:
+            return parse(done.out)
+        except (ValueError, IndexError) as bad:
+            return Facts(trouble=f"the probe's output is not understood ({bad})")
+    said = " ".join(done.err.split()) or "the probe ended early"
+    return Facts(trouble=f"{said[-200:]} (exit status {done.code})")
+
+
+def parse(text: str) -> Facts:
+    """Facts from the probe's lines; pure."""
+    rows: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        key, *values = line.split("\t")
+        rows.setdefault(key, []).append(values)
+
+    def one(key: str) -> str | None:
+        return (rows[key][0] or [""])[0] or None if key in rows else None
+
+    def texts(key: str) -> tuple[str, ...]:
+        return tuple(row[0] for row in rows.get(key, []) if row and row[0])
+
+    return Facts(
+        kernel=one("kernel") or "",
+        root=one("uid") == "0",
+        verbs={row[0]: row[1] == "yes" for row in rows.get("verbs", [])},
+        ports=_ports(rows),
+        mtus={row[0]: int(row[1]) for row in rows.get("mtu", []) if row[1].isdigit()},
+        addresses=frozenset([*texts("address"), *(_address6(one) for one in texts("address6"))]),
+        listening=frozenset(_listening(one) for one in texts("listen")) if "sockets" in rows else None,
+        memlock=tuple(_memlock(row) for row in rows.get("memlock", []) if row[1]),
+        modules=frozenset(texts("module")),
+        nvidia=one("nvidia"),
+        accel={row[0]: row[1] == "yes" for row in rows.get("accel", [])},
+        holders=tuple((row[0], row[1]) for row in rows.get("holder", [])),
+        gpus=texts("gpu") if "gpu" in rows else None,
+        gpu_apps=texts("app"),
+        hpus=texts("hpu") if "hpu" in rows else None,
+        memory_gib=_gib(one("memory_kib")),
+        disk_gib=_gib(one("disk_kib")),
+        disk_place=(rows.get("disk_kib") or [["", ""]])[0][-1],
+        shm_gib=_gib(one("shm_kib")),
+        model=one("model"),
+    )
+
+
+def _ports(rows: dict[str, list[list[str]]]) -> tuple[IbPort, ...]:
+    gids: dict[str, list[Gid]] = {}
+    for device, port, _index, address, kind, interface in rows.get("gid", []):
+        gids.setdefault(f"{device}:{port}", []).append(Gid(ipaddress.IPv6Address(address), kind, interface))
+    return tuple(
+        IbPort(f"{device}:{port}", state, link, tuple(gids.get(f"{device}:{port}", ())))
+        for device, port, state, link in rows.get("port", [])
+    )
+
+
+def _memlock(row: list[str]) -> Memlock:
+    capabilities = int(row[2] or "0", 16)
+    limit = None if row[1] == "unlimited" else int(row[1])
+    return Memlock(row[0], limit, bool(capabilities >> _CAP_IPC_LOCK & 1))
+
+
+def _address6(digits: str) -> str:
+    return str(ipaddress.IPv6Address(int(digits, 16)))
+
+
+def _listening(local: str) -> int:
+    return int(local.rpartition(":")[2], 16)
+
+
+def _gib(kib: str | None) -> float | None:
+    return int(kib) / 2**20 if kib and kib.isdigit() else None

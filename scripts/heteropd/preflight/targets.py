@@ -1,0 +1,60 @@
+"""From a plan to hosts: what each must offer, and which of them talk to each other."""
+
+from __future__ import annotations
+
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
+from heteropd.preflight.model import Target
+
+NET_DEVICES = "UCX_NET_DEVICES"
+
+
+def here() -> Target:
+    """This machine, with no plan for it."""
+    return Target("this machine")
+
+
+def container(name: str) -> Target:
+    """A running container of this machine."""
+    return Target(f"container {name}", container=name)
+
+
+def of_plan(plan: Plan, *, serves: bool) -> list[Target]:
+    """One target a host, in the order of roles. ``serves``: a topology of the kit runs on this machine."""
+    hosts: dict[str, list[RolePlan]] = {}
+    for role in plan.roles:
+        hosts.setdefault(role.host.name, []).append(role)
+    return [_target(plan, roles, serves) for roles in hosts.values()]
+
+
+def pairs(plan: Plan) -> list[tuple[str, str]]:
+    """Names of hosts whose engines exchange KV, where they are two."""
+    found = {
+        (prefill.host.name, decode.host.name)
+        for prefill in plan.of("prefill")
+        for decode in plan.of("decode")
+    }
+    return sorted(pair for pair in found if pair[0] != pair[1])
+
+
+def _target(plan: Plan, roles: list[RolePlan], serves: bool) -> Target:
+    host = roles[0].host
+    engines = [role for role in roles if role.role != "router"]
+    return Target(
+        name=host.name,
+        ssh=host.ssh,
+        platforms=frozenset(role.runs_on for role in engines or roles),
+        announced=tuple(dict.fromkeys(one.env.get(SIDE_CHANNEL_HOST, host.address) for one in engines)),
+        ports={port: f"{role.name} {use}" for role in roles for use, port in role.ports.all().items()},
+        devices=_devices(engines),
+        model=plan.model_source if engines and plan.model_source.startswith("/") else "",
+        engines=len(engines),
+        docker=plan.runtime == "docker",
+        serves=serves and host.ssh is None,
+    )
+
+
+def _devices(engines: list[RolePlan]) -> tuple[str, ...]:
+    # "all" is UCX's default; what begins with ^ excludes, and names nothing that must be there.
+    names = [name.strip() for one in engines for name in one.env.get(NET_DEVICES, "").split(",")]
+    return tuple(dict.fromkeys(name for name in names if name and name != "all" and name[0] != "^"))
