@@ -6,13 +6,12 @@ What they cannot show: the vendors' bases, and real UCX, NIXL and vLLM in them. 
 from __future__ import annotations
 
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from lab.kit import heteropd
 
-ROOT = Path(__file__).parents[2]
 LOCK = "lock=env/locks/nox.txt"  # small, and has hashes
 TORCH = "/usr/lib/python3/dist-packages/torch"
 GAUDI_BASE = f"""
@@ -58,11 +57,7 @@ def gaudi_base(engine: str, bases: tuple[str, str]) -> str:
 
 
 def build(image: str, base: str, *words: str, code: int = 0) -> str:
-    argv = [sys.executable, "-m", "heteropd", "build", image, f"base={base}", LOCK, *words]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == code, said[-4000:]
-    return said
+    return heteropd("build", image, f"base={base}", LOCK, *words, code=code)
 
 
 def three(parts: Path) -> list[str]:

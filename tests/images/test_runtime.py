@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pathlib import Path
 import docker
 import pytest
 from docker.errors import ImageNotFound
+from e2e_kit import free_ports
+from lab.kit import ROOT
 from rich.console import Console
 
 from heteropd.errors import BadInput, KitError, TopologyFailed
@@ -27,7 +28,6 @@ from heteropd.runtime import container
 from heteropd.spec import env
 from heteropd.topology import Context, Timeouts, down, load, logs, status, up
 
-ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "unit" / "topology" / "stub.py"
 IMAGE = "heteropd-stub:test"
 # The kernel gives process 1 no default reaction to SIGTERM; engines bring their own.
@@ -76,7 +76,7 @@ class Lab:
         )  # fmt: skip
 
     def containers(self) -> list[container.ContainerRef]:
-        return container.find(self.url, self.context.state_dir)
+        return list(container.find(self.url, self.context.state_dir))
 
     def said(self) -> str:
         assert isinstance(self.context.console.file, io.StringIO)
@@ -96,7 +96,7 @@ def lab(engine: str, image: str) -> Iterator[Lab]:
             disk_gib=0.01,
             images={str(name): one for name, one in env.load(ROOT).images.images.items()},
         )
-        one = Lab(context, engine, _free_ports(3))
+        one = Lab(context, engine, free_ports(3))
         try:
             yield one
         finally:
@@ -179,7 +179,7 @@ def test_a_container_that_cannot_start_leaves_none_behind(lab: Lab) -> None:
 
 _COMMAND = """
 import sys, time
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {e2e!r}]
 from test_runtime import *
 context = Context(root=ROOT, console=Console(width=200), timeouts=Timeouts(ready=90, stop=3), memory_gib=0.01,
     disk_gib=0.01, state_dir=Path({state!r}), images=dict(env.load(ROOT).images.images))
@@ -197,7 +197,10 @@ except KitError as stop:
 def test_whatever_ends_a_bring_up_ends_its_containers(lab: Lab, signum: signal.Signals) -> None:
     plan = lab.plan(decode=["--healthy-after", "3600"])
     code = textwrap.dedent(_COMMAND).format(
-        tests=str(Path(__file__).parent), state=str(lab.context.state_dir), plan=plan.model_dump_json()
+        tests=str(Path(__file__).parent),
+        e2e=str(ROOT / "tests/e2e"),
+        state=str(lab.context.state_dir),
+        plan=plan.model_dump_json(),
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -234,13 +237,3 @@ def _role(name: str, port: int, flags: list[str]) -> RolePlan:
         argv=["python3", "/main.py", "--port", str(port), *flags], ports=Ports(api=port),
         container=ContainerPlan(image=IMAGE, args=["--net=host"]),
     )  # fmt: skip
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

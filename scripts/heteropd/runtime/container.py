@@ -131,20 +131,14 @@ def copy_log(ref: ContainerRef, log: Path) -> None:
             beside.write_text(last)
 
 
-def find(url: str, state_dir: Path, topology_id: str | None = None) -> list[ContainerRef]:
-    """Containers, running or not, of any topology of the state folder, or of one. Raises KitError."""
-    filters = [f"{STATE}={state_dir}"]
-    filters += [f"{TOPOLOGY}={topology_id}"] if topology_id else []
+def find(url: str, state_dir: Path) -> dict[ContainerRef, Mapping[str, str]]:
+    """Containers, running or not, of any topology of the state folder, with their labels. Raises KitError."""
     with engine.reported("containers"):
-        rows = client(url).api.containers(all=True, filters={"label": filters})
-    return [ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), engine=url) for row in rows]
-
-
-def labels_of(ref: ContainerRef) -> Mapping[str, str]:
-    """The container's labels."""
-    with engine.reported(ref.name):
-        known: Mapping[str, str] = client(ref.engine).api.inspect_container(ref.id)["Config"]["Labels"]
-    return known
+        rows = _listed(client(url), state_dir)
+    return {
+        ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), engine=url): row["Labels"]
+        for row in rows
+    }
 
 
 def stop(refs: Iterable[ContainerRef], grace_s: float) -> dict[str, Outcome]:
@@ -160,13 +154,18 @@ def sweep(url: str, state_dir: Path, topology_id: str | None) -> int:
 
     Safe in a signal handler, in a guard, and twice at a time: it uses a connection of its own.
     """
-    with suppress(KitError), _own_client(url) as own:
-        filters = [f"{STATE}={state_dir}", *([f"{TOPOLOGY}={topology_id}"] if topology_id else [])]
-        rows = own.api.containers(all=True, filters={"label": filters})
+    with suppress(KitError), engine.reported("containers"), _own_client(url) as own:
+        rows = _listed(own, state_dir, topology_id)
         with ThreadPoolExecutor(max_workers=max(len(rows), 1)) as pool:
             list(pool.map(lambda row: _remove(own, row["Id"]), rows))
         return len(rows)
     return 0
+
+
+def _listed(one: DockerClient, state_dir: Path, topology_id: str | None = None) -> list[dict[str, Any]]:
+    wanted = [f"{STATE}={state_dir}", *([f"{TOPOLOGY}={topology_id}"] if topology_id else [])]
+    rows: list[dict[str, Any]] = one.api.containers(all=True, filters={"label": wanted})
+    return rows
 
 
 def _stop(ref: ContainerRef, grace_s: float) -> Outcome:

@@ -72,13 +72,12 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
     """
     url = engine.address()
     engine.connect(url=url).close()
-    refs = container.find(url, context.state_dir)
-    labels = {ref.id: container.labels_of(ref) for ref in refs}
-    roles = {labels[ref.id].get(container.ROLE, ""): ref for ref in refs if container.alive(ref)}
-    ours = {labels[ref.id].get(container.FINGERPRINT) for ref in refs} == {plan.fingerprint()}
-    if refs and ours and set(roles) == {role.name for role in plan.roles} and len(refs) == len(roles):
+    found = container.find(url, context.state_dir)
+    roles = {labels.get(container.ROLE, ""): ref for ref, labels in found.items() if container.alive(ref)}
+    ours = {labels.get(container.FINGERPRINT) for labels in found.values()} == {plan.fingerprint()}
+    if ours and set(roles) == {role.name for role in plan.roles} and len(found) == len(roles):
         topology = Topology(
-            id=labels[refs[0].id][container.TOPOLOGY],
+            id=next(iter(found.values()))[container.TOPOLOGY],
             phase="up",
             boot_id=boot_id(),
             fingerprint=plan.fingerprint(),
@@ -94,7 +93,7 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
         save(topology, context.state_dir)
         context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
         return topology
-    if refs:
+    if found:
         context.console.print(f"cleared: {container.sweep(url, context.state_dir, None)} lost containers")
     return None
 

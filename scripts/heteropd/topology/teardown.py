@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from heteropd.errors import BadInput, KitError
+from heteropd.errors import BadInput
 from heteropd.images import engine
 from heteropd.runtime import container, ending, guard, shared_memory
 from heteropd.runtime.ending import Ending
@@ -160,10 +160,7 @@ def _containers_without_a_state(context: Context, topology: Topology | None) -> 
     """Remove containers that carry this state folder's label although no state knows them; how many."""
     if topology is not None or not engine.present():
         return 0
-    try:
-        return container.sweep(engine.address(), context.state_dir, None)
-    except KitError:
-        return 0
+    return container.sweep(engine.address(), context.state_dir, None)
 
 
 def _stop_containers(

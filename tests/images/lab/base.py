@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from lab.daemon import packages
+from lab.daemon import mirror, packages
 
 TAG = "heteropd-base:standin"
 _INCLUDE = "python3,python3-venv,ca-certificates,binutils"
@@ -30,9 +30,10 @@ def archive(folder: Path) -> Path:
     packages("mmdebstrap")
     words = ["mmdebstrap", "--variant=minbase", f"--include={_INCLUDE}", "--dpkgopt=force-unsafe-io"]
     words += [f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED]
+    from_here = [one] if (one := mirror()) else []
     with tempfile.TemporaryDirectory(dir="/dev/shm") as fast:
         done = subprocess.run(
-            [*words, "bookworm", str(root), "http://deb.debian.org/debian"],
+            [*words, "bookworm", str(root), *from_here],
             env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH, "TMPDIR": fast},
             capture_output=True,
             text=True,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from lab.kit import ROOT, heteropd
+
 _COPIED = ("docker", "env", "scripts", "pyproject.toml", "README.md", "LICENSE", ".dockerignore")
 
 
@@ -22,18 +20,7 @@ class Checkout:
 
     def heteropd(self, *words: str, code: int = 0, timeout_s: float = 1800) -> str:
         """Run a verb of it; returns what it said. Fails unless it exits with ``code``."""
-        environ = {**os.environ, "PYTHONPATH": str(self.root / "scripts"), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            [sys.executable, "-m", "heteropd", *words],
-            cwd=self.root,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
-        return done.stdout + done.stderr
+        return heteropd(*words, root=self.root, code=code, timeout_s=timeout_s)
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text that must be in the file."""

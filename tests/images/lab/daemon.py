@@ -22,7 +22,7 @@ _STOP_S = 60.0
 # Debian 12's own engine (20.10) lacks named build contexts; trixie's runs on it unchanged.
 _TRIXIE = "docker.io docker-cli docker-buildx containerd"
 _SOURCES = """Types: deb
-URIs: http://deb.debian.org/debian
+URIs: {mirror}
 Suites: trixie
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
@@ -58,9 +58,18 @@ def install() -> None:
         line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
     )
     if release.get("VERSION_CODENAME", "").strip('"') == "bookworm":
-        Path("/etc/apt/sources.list.d/heteropd-trixie.sources").write_text(_SOURCES)
+        sources = Path("/etc/apt/sources.list.d/heteropd-trixie.sources")
+        sources.write_text(_SOURCES.format(mirror=mirror()))
         Path("/etc/apt/preferences.d/heteropd-trixie").write_text(_PREFERENCES)
     packages(*_TRIXIE.split(), "iptables", "iproute2")
+
+
+def mirror() -> str | None:
+    """Where this machine's apt has Debian itself from; None on another distribution. Needs root."""
+    _must(["apt-get", "update", "-qq"], dict(os.environ))
+    ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
+    found = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
+    return next((one for one in found if "security" not in one), None)
 
 
 def packages(*names: str) -> None:
