@@ -4,24 +4,23 @@ import contextlib
 import ctypes
 import importlib
 import importlib.metadata
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
-_MODULES = ("nixl._api", "nixl_cu12._api", "nixl_cu13._api")
+_WHEELS = ("nixl_cu12", "nixl_cu13")
 _LIBRARY = re.compile(r"/lib(ucp|uct|ucs|ibverbs)(-[0-9a-f]+)?\.so[^/]*$")
 _DEVICE = re.compile(r"^/dev/(nvidia|accel|hl\d)")
 
 
 def api() -> Any:
-    """NIXL's Python module. Raises ImportError with what each name said."""
-    said = []
-    for name in _MODULES:
-        try:
-            return importlib.import_module(name)
-        except ImportError as missing:
-            said.append(f"{name}: {missing}")
-    raise ImportError("; ".join(said))
+    """NIXL's Python module. Raises ImportError.
+
+    ``nixl`` asks torch which of its wheels fits, and torch takes seconds: where there is one, it is that.
+    """
+    wheels = [name for name in _WHEELS if importlib.util.find_spec(name)]
+    return importlib.import_module(f"{wheels[0] if len(wheels) == 1 else 'nixl'}._api")
 
 
 def version(module: Any) -> str | None:
