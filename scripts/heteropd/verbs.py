@@ -150,7 +150,7 @@ def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
     from heteropd import workplace
 
     plan = _plan(Words(words).rest)
-    _refuse_what_cannot_run_yet(plan)
+    _refuse_processes_elsewhere(plan)
     if plan.runtime == "docker":
         return plan, _context(workplace.prepare_for_containers(root(), plan))
     return plan, _context(_prepare())
@@ -166,13 +166,14 @@ def _prove(running: Topology, context: Context) -> int:
     return EXIT_OK if verdict.passed else EXIT_FAILED
 
 
-def _refuse_what_cannot_run_yet(plan: Plan) -> None:
-    """Stand-ins on this machine are what runs; everything else can be planned and printed."""
-    if not plan.standin or any(role.host.ssh for role in plan.roles):
+def _refuse_processes_elsewhere(plan: Plan) -> None:
+    """Processes are started as stand-ins on this machine only; containers on any host."""
+    elsewhere = sorted({role.host.name for role in plan.roles if role.host.ssh})
+    if plan.runtime == "process" and (elsewhere or not plan.standin):
         raise BadInput(
-            "command line", "hosts", ", ".join(sorted({role.host.name for role in plan.roles})),
-            "other hosts can be planned but not started by this version",
-            f"print scripts to run there: nox -s plan -- {plan.case} --format bash …, or leave out hosts=",
+            "command line", "runtime", "process",
+            f"starts nothing on {', '.join(elsewhere) or 'accelerators'}",
+            f"use runtime=docker, or print scripts to run there: nox -s plan -- {plan.case} --format bash …",
         )  # fmt: skip
 
 

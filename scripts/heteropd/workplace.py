@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from heteropd.images.engine import connect
+from heteropd.images.engine import address, connect
 from heteropd.plan.model import Plan
 from heteropd.prepare import engine
 from heteropd.seams import LocalRunner
 from heteropd.spec import env
 from heteropd.topology import Context, Timeouts
+from heteropd.topology.containers import engines_of
 
 STATE_VARIABLE = "HETEROPD_STATE_DIR"
 
@@ -30,11 +31,13 @@ def prepare_for_containers(root: Path, plan: Plan) -> Path | None:
     """The default model for a plan whose engines are containers: converted by their image on first use.
 
     None where the plan loads another model. Raises BadInput without the image, MissingPrerequisite without
-    an engine.
+    an engine on a host of the plan, or here where the model comes from here.
     """
     known = env.load(root)
-    connect(known.images.engine).close()
-    if not plan.model_source.startswith("package:"):
+    package = plan.model_source.startswith("package:")
+    for url in {*engines_of(plan), *([address()] if package else [])}:
+        connect(known.images.engine, url).close()
+    if not package:
         return None
     image = next(role.container.image for role in plan.engines if role.container)
     return engine.ensure_model_with_image(known.standin, image, _say)

@@ -1,4 +1,4 @@
-"""The container engine of this machine: reached through its socket, judged before it is used."""
+"""A container engine, of this machine or of another: reached through its socket, judged before it is used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
+from heteropd.runtime import forward
 from heteropd.seams import Runner
 from heteropd.spec.images import EngineVersions
 
@@ -25,6 +26,11 @@ def address() -> str:
     return os.environ.get("DOCKER_HOST") or _SOCKET
 
 
+def of_host(ssh: str | None) -> str:
+    """The engine of a plan's host: over ssh where the host is reached so, else this machine's."""
+    return forward.SCHEME + ssh if ssh else address()
+
+
 def present() -> bool:
     """True where an engine may answer; cheap, and without a connection."""
     where = address()
@@ -37,8 +43,9 @@ def connect(needs: EngineVersions | None = None, url: str | None = None) -> Dock
     from docker.errors import DockerException  # noqa: PLC0415
 
     where = url or address()
+    reached = forward.local(where)
     try:
-        client = docker.DockerClient(base_url=where, timeout=_TIMEOUT_S)
+        client = docker.DockerClient(base_url=reached, timeout=_TIMEOUT_S)
         version = str(client.version()["Version"])
     except (DockerException, OSError) as problem:
         raise MissingPrerequisite(

@@ -123,6 +123,11 @@ class Plan(_Frozen):
     def engines(self) -> list[RolePlan]:
         return [role for role in self.roles if role.role != "router"]
 
+    @property
+    def roles_here(self) -> list[RolePlan]:
+        """Roles whose host is this machine."""
+        return [role for role in self.roles if role.host.ssh is None]
+
     def of(self, role: Role) -> list[RolePlan]:
         return [one for one in self.roles if one.role == role]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from heteropd.errors import KitError
 from heteropd.images import engine
-from heteropd.runtime import container_args
+from heteropd.runtime import archives, container_args, forward
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -43,7 +43,10 @@ class ContainerRef(BaseModel):
 
 @dataclass(frozen=True)
 class ContainerLaunch:
-    """A container, ready to be made. ``options`` are docker-py's; ``argv`` and ``env`` are rendered."""
+    """A container, ready to be made. ``options`` are docker-py's; ``argv`` and ``env`` are rendered.
+
+    ``secrets``: files of the container, by their path, that nobody sees from outside.
+    """
 
     name: str
     image: str
@@ -52,11 +55,20 @@ class ContainerLaunch:
     labels: dict[str, str]
     options: container_args.Options
     log: Path
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+def client(url: str) -> DockerClient:
+    """The engine's client, kept: topologies are looked at several times a second.
+
+    Raises MissingPrerequisite.
+    """
+    return _client(url, forward.local(url))
 
 
 @lru_cache
-def client(url: str) -> DockerClient:
-    """The engine's client, kept: topologies are looked at several times a second."""
+def _client(url: str, reached: str) -> DockerClient:
+    del reached  # another one when ssh had to connect again
     return engine.connect(url=url)
 
 
@@ -81,6 +93,8 @@ def start(launch: ContainerLaunch, url: str) -> ContainerRef:
             **options,
         )
         try:
+            for path, text in launch.secrets.items():
+                made.put_archive("/", archives.secret(path, text))
             made.start()
         except BaseException:
             made.remove(force=True, v=True)
@@ -104,6 +118,8 @@ def exit_status(ref: ContainerRef) -> int | None:
 
 def pids(ref: ContainerRef) -> set[int]:
     """Processes of the container, as this machine numbers them; empty for an engine elsewhere."""
+    if ref.engine.startswith(forward.SCHEME):
+        return set()
     with suppress(Exception):
         top = client(ref.engine).api.top(ref.id)
         column = top["Titles"].index("PID")
@@ -160,6 +176,13 @@ def sweep(url: str, state_dir: Path, topology_id: str | None) -> int:
             list(pool.map(lambda row: _remove(own, row["Id"]), rows))
         return len(rows)
     return 0
+
+
+def sweep_all(urls: Iterable[str], state_dir: Path, topology_id: str | None) -> int:
+    """`sweep` on several engines side by side."""
+    found = list(urls)
+    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
+        return sum(pool.map(lambda url: sweep(url, state_dir, topology_id), found))
 
 
 def _listed(one: DockerClient, state_dir: Path, topology_id: str | None = None) -> list[dict[str, Any]]:

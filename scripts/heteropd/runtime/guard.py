@@ -74,11 +74,11 @@ def main(argv: list[str], clock: Clock) -> None:
 
 
 def _leftovers(state: Mapping[str, object]) -> Leftovers:
-    folders, segments, engine = state.get("folders"), state.get("segments"), state.get("engine")
+    folders, segments, engines = state.get("folders"), state.get("segments"), state.get("engines")
     return Leftovers(
         tuple(Path(one) for one in folders) if isinstance(folders, list) else (),
         tuple(segments) if isinstance(segments, list) else (),
-        engine if isinstance(engine, str) else None,
+        tuple(engines) if isinstance(engines, list) else (),
     )
 
 

@@ -20,11 +20,11 @@ ENDING_FILE = "ending"
 @dataclass(frozen=True)
 class Leftovers:
     """What a topology owns beside its processes: folders for temporary files, shared memory segments, and
-    containers of an engine."""
+    containers of engines."""
 
     folders: tuple[Path, ...] = ()
     segments: tuple[str, ...] = ()
-    engine: str | None = None
+    engines: tuple[str, ...] = ()
 
 
 def sweep(state_dir: Path, topology_id: str | None, clock: Clock, leftovers: Leftovers) -> Ending:
@@ -32,8 +32,7 @@ def sweep(state_dir: Path, topology_id: str | None, clock: Clock, leftovers: Lef
     None), then clean up."""
     before = shared_memory.segments(one.pid for one in marked(state_dir, topology_id))
     ended = ending.kill(lambda: marked(state_dir, topology_id), clock)
-    if leftovers.engine is not None:
-        container.sweep(leftovers.engine, state_dir, topology_id)
+    container.sweep_all(leftovers.engines, state_dir, topology_id)
     clean(leftovers, before)
     return ended
 

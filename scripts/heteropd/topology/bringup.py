@@ -55,7 +55,7 @@ class _BringUp:
             created=context.clock.wall(),
             plan=plan,
             roles=[RoleState(name=role.name, log=context.log(role.name)) for role in plan.roles],
-            engine=self._starter.engine,
+            engines=self._starter.engines,
             folders=[tmp],
         )
 

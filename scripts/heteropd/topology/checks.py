@@ -1,4 +1,4 @@
-"""Before anything is started: can this machine run this plan at all?"""
+"""Before anything is started: can this machine run its part of the plan? The doctor looks at other hosts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def require_startable(plan: Plan, context: Context) -> None:
     """Raise BadInput or MissingPrerequisite for the first thing that stands against starting the plan."""
-    _require_local(plan)
+    if plan.runtime == "process":
+        _require_local(plan)
     ports.require_free(plan)
-    _require_memory(len(plan.engines), context.memory_gib)
+    here = [role for role in plan.roles_here if role.role != "router"]
+    _require_memory(len(here), context.memory_gib)
     _require_disk(context.state_dir, context.disk_gib)
 
 
@@ -40,8 +42,8 @@ def _require_local(plan: Plan) -> None:
                 "plan",
                 f"{role.name}.host",
                 role.host.name,
-                "roles are started on this machine only",
-                "start it there yourself with what `nox -s plan -- --format bash` prints",
+                "processes are started on this machine only",
+                "use runtime=docker, or start there what `nox -s plan -- --format bash` prints",
             )
 
 

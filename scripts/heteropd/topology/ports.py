@@ -62,8 +62,8 @@ def used(roles: Iterable[RolePlan]) -> list[tuple[RolePlan, str, int]]:
 
 
 def require_free(plan: Plan) -> None:
-    """Raise BadInput, naming each port in use and its holder, unless every port of the plan is free."""
-    busy = used(plan.roles)
+    """Raise BadInput, naming each port in use and its holder, unless the plan's are free on this machine."""
+    busy = used(plan.roles_here)
     if not busy:
         return
     role, name, port = busy[0]

@@ -10,6 +10,7 @@ from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
 from heteropd.runtime.sweep import clean, forget, sweep
 from heteropd.topology.compare import differences
+from heteropd.topology.containers import engines_of
 from heteropd.topology.context import Context
 from heteropd.topology.probe import Probe
 from heteropd.topology.state import RoleState, Topology, load, save
@@ -70,9 +71,10 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
 
     Raises MissingPrerequisite when no engine answers.
     """
-    url = engine.address()
-    engine.connect(url=url).close()
-    found = container.find(url, context.state_dir)
+    urls = engines_of(plan)
+    for url in urls:
+        engine.connect(url=url).close()
+    found = {ref: labels for url in urls for ref, labels in container.find(url, context.state_dir).items()}
     roles = {labels.get(container.ROLE, ""): ref for ref, labels in found.items() if container.alive(ref)}
     ours = {labels.get(container.FINGERPRINT) for labels in found.values()} == {plan.fingerprint()}
     if ours and set(roles) == {role.name for role in plan.roles} and len(found) == len(roles):
@@ -87,14 +89,15 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
                 RoleState(name=name, log=context.log(name), container=ref, healthy_after_s=0.0)
                 for name, ref in roles.items()
             ],
-            engine=url,
+            engines=urls,
             folders=[context.tmp_root],
         )
         save(topology, context.state_dir)
         context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
         return topology
     if found:
-        context.console.print(f"cleared: {container.sweep(url, context.state_dir, None)} lost containers")
+        gone = container.sweep_all(urls, context.state_dir, None)
+        context.console.print(f"cleared: {gone} lost containers")
     return None
 
 

@@ -73,7 +73,7 @@ class Topology(BaseModel):
     ready_after_s: float | None = Field(None, description="Seconds from the first start to a completion")
     plan: Plan
     roles: list[RoleState]
-    engine: str | None = Field(None, description="Address of the container engine, for the docker runtime")
+    engines: list[str] = Field(default_factory=list, description="Addresses of container engines, if any")
     folders: list[Path] = Field(default_factory=list)
     segments: list[str] = Field(default_factory=list)
 
@@ -84,7 +84,7 @@ class Topology(BaseModel):
 
     @property
     def leftovers(self) -> Leftovers:
-        return Leftovers(tuple(self.folders), tuple(self.segments), self.engine)
+        return Leftovers(tuple(self.folders), tuple(self.segments), tuple(self.engines))
 
     def role(self, name: str) -> RoleState:
         return next(one for one in self.roles if one.name == name)

@@ -120,7 +120,7 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
     stopped = _stop_containers(context, topology, [routers, engines])
     removed = clean(topology.leftovers if topology else context.leftovers, segments)
     forget(state_dir, None)
-    busy = ports.used(topology.plan.roles) if topology else []
+    busy = ports.used(topology.plan.roles_here) if topology else []
     was_running = bool(total.found or lost or set(stopped.values()) - {"was not running"})
     if not was_running:
         notes.append("cleared a stale state: nothing of it was running")
@@ -167,14 +167,14 @@ def _stop_containers(
     context: Context, topology: Topology | None, steps: list[list[RoleState]]
 ) -> dict[str, container.Outcome]:
     """Stop step after step, keep what was said, then remove all containers of the topology."""
-    if topology is None or topology.engine is None:
+    if topology is None or not topology.engines:
         return {}
     stopped: dict[str, container.Outcome] = {}
     for roles in steps:
         stopped |= container.stop([one.container for one in roles if one.container], context.timeouts.stop)
     for role in topology.roles:
         role.refresh_log()
-    container.sweep(topology.engine, context.state_dir, None)
+    container.sweep_all(topology.engines, context.state_dir, None)
     return stopped
 
 

@@ -1,0 +1,127 @@
+"""Another machine's container engine, reached through its socket over ssh.
+
+docker-py's own ssh transport breaks in half of all `exec` calls, so the socket is forwarded instead and
+docker-py sees a local one. Which key, user, port and jump host: the user's ssh configuration says it, or the
+file that HETEROPD_SSH_CONFIG names. Host keys are verified, and nothing asks for a password.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from heteropd.errors import MissingPrerequisite
+
+SCHEME = "ssh://"
+CONFIG_VARIABLE = "HETEROPD_SSH_CONFIG"
+_REMOTE_SOCKET = "/var/run/docker.sock"
+_CONNECT_S = 10
+_READY_S = 30.0
+
+
+@dataclass
+class _Forward:
+    process: subprocess.Popen[bytes]
+    folder: tempfile.TemporaryDirectory[str]
+
+    @property
+    def socket(self) -> Path:
+        return Path(self.folder.name) / "docker.sock"
+
+    def close(self) -> None:
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+_open: dict[str, _Forward] = {}
+_lock = threading.RLock()  # a signal may come while it is held, and its handler ends containers
+
+
+def local(url: str) -> str:
+    """The address to connect to for an engine's ``url``: its own, or a forwarded socket for ssh://DESTINATION.
+
+    A forward is kept until the program ends, and made again when ssh has ended. Raises MissingPrerequisite
+    with what ssh said.
+    """
+    if not url.startswith(SCHEME):
+        return url
+    destination = url.removeprefix(SCHEME)
+    with _lock:
+        found = _open.get(destination)
+        if found is not None and found.process.poll() is not None:
+            _open.pop(destination).close()
+            found = None
+        if found is None:
+            found = _open[destination] = _forward(destination)
+        return f"unix://{found.socket}"
+
+
+def argv(destination: str, socket: Path) -> list[str]:
+    """The command that forwards. What it runs there ends with our end of the pipe, and ssh with that: a kit
+    that was killed leaves no ssh behind."""
+    config = os.environ.get(CONFIG_VARIABLE)
+    words = ["ssh", *(["-F", config] if config else []), "-T", "-L", f"{socket}:{_REMOTE_SOCKET}"]
+    for option in (
+        "BatchMode=yes",
+        f"ConnectTimeout={_CONNECT_S}",
+        "ExitOnForwardFailure=yes",
+        "ServerAliveInterval=5",
+        "ServerAliveCountMax=3",
+        "ControlPath=none",
+    ):
+        words += ["-o", option]
+    return [*words, destination, "echo ready && exec cat >/dev/null"]
+
+
+def _forward(destination: str) -> _Forward:
+    folder = tempfile.TemporaryDirectory(prefix="heteropd-ssh-")
+    socket = Path(folder.name) / "docker.sock"
+    try:
+        process = subprocess.Popen(
+            argv(destination, socket),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        folder.cleanup()
+        raise MissingPrerequisite("there is no ssh", "install an OpenSSH client") from None
+    made = _Forward(process, folder)
+    if not _ready(process):
+        process.terminate()
+        said = process.communicate()[1].decode(errors="replace").strip().splitlines()
+        made.folder.cleanup()
+        raise MissingPrerequisite(
+            f"{destination} does not answer over ssh ({said[-1][-200:] if said else 'no reason given'})",
+            f"try `ssh -o BatchMode=yes {destination} true`: keys, known hosts and names come from your ssh"
+            " configuration",
+        )
+    return made
+
+
+def _ready(process: subprocess.Popen[bytes]) -> bool:
+    assert process.stdout is not None, "it is a pipe"
+    deadline = time.monotonic() + _READY_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if select.select([process.stdout], [], [], 0.2)[0]:
+            return process.stdout.readline() == b"ready\n"
+    return False
+
+
+@atexit.register
+def close() -> None:
+    """End every forward."""
+    with _lock:
+        while _open:
+            _open.popitem()[1].close()
