@@ -31,9 +31,8 @@ def need(programs: Mapping[str, str]) -> None:
         return
     names = " ".join(sorted(set(absent.values())))
     if os.getuid() != 0 or shutil.which("apt-get") is None:
-        raise MissingPrerequisite(
-            f"{', '.join(absent)}: not installed", f"`apt-get install {names}`, or run this as root on Debian or Ubuntu"
-        )
+        mend = f"`apt-get install {names}`, or run this as root on Debian or Ubuntu"
+        raise MissingPrerequisite(f"{', '.join(absent)}: not installed", mend)
     packages(*names.split())
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guests import recipe
-from labs import debian
-
 from heteropd.prepare import environments, pip_settings
 from heteropd.seams import LocalRunner
+from labs import debian
 
 _SIZE = "24G"  # sparse: an engine's host is asked for room for a model
 _KEPT = 2

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -18,7 +19,8 @@ DEVICE = "rxe0"
 PYTHON = "/opt/heteropd/bin/python"
 # rxe's GIDs: 0 is link-local, 1 the IPv4 address of the interface below it.
 UCX = {"UCX_TLS": "rc,self", "UCX_NET_DEVICES": f"{DEVICE}:1", "UCX_IB_GID_INDEX": "1"}
-_GUESTS = {"prefill": ("10.77.0.1", "52:54:00:77:00:01"), "decode": ("10.77.0.2", "52:54:00:77:00:02")}
+_GUESTS = ("prefill", "decode")
+_CABLES = 2
 _TAKEN = "host forwarding rule"  # QEMU's words where somebody was faster to take the port
 _STARTS = 3
 
@@ -38,7 +40,9 @@ class Lab:
 
     def hosts(self, name: str = "hosts", **environ: Mapping[str, str]) -> Path:
         """A hosts file: stand-ins on the guests over rc. ``environ``: another environment for a role."""
-        machines = {one.name: {"address": one.address, "ssh": one.name, "python": PYTHON} for one in self.guests}
+        machines = {
+            one.name: {"address": one.address, "ssh": one.name, "python": PYTHON} for one in self.guests
+        }
         data = {
             "hosts": machines,
             "platforms": {"cuda": "prefill", "gaudi": "decode"},
@@ -76,16 +80,20 @@ def running(image: Image, folder: Path) -> Iterator[Lab]:
 
 
 def _start(image: Image, folder: Path) -> list[Guest]:
-    accesses = ssh.accesses(tuple(_GUESTS), folder)
-    ends = socket.socketpair()
+    accesses = ssh.accesses(_GUESTS, folder)
+    cables = [socket.socketpair() for _ in range(_CABLES)]
+    started: list[Guest] = []
     try:
-        return [
-            machine.start(access.name, *_GUESTS[access.name], image, access, end, folder)
-            for access, end in zip(accesses, ends, strict=True)
-        ]
+        ends_of_each = zip(*cables, strict=True)
+        for number, (access, ends) in enumerate(zip(accesses, ends_of_each, strict=True), start=1):
+            started.append(machine.start(number, image, access, ends))
+    except BaseException:
+        _end(started)
+        raise
     finally:
-        for end in ends:
+        for end in chain(*cables):
             end.close()
+    return started
 
 
 def _end(guests: list[Guest]) -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 from guests.image import Image
 from guests.ssh import Access
 
+# A guest's ends of the cables to the other one: connected sockets take no port, and nobody else hears them.
+Cables = Sequence[socket.socket]
+
 BOOT_S = 240.0
 _MEMORY = "4096"  # two stand-in engines' worth for the doctor; the host gives what is touched
 _READY = "lab-init: ready"
@@ -63,32 +66,26 @@ class Guest:
         self.process.wait()
 
 
-def start(
-    name: str, address: str, mac: str, image: Image, access: Access, link: socket.socket, folder: Path
-) -> Guest:
-    """Start QEMU; returns at once. ``link`` is this guest's end of the cable between the two."""
+def start(number: int, image: Image, access: Access, cables: Cables) -> Guest:
+    """Start QEMU; returns at once. Its addresses on the cables end in ``number``."""
+    name, folder = access.name, access.folder
     console = folder / f"{name}.console"
-    (folder / f"{name}.address").write_text(address + "/24")
-    (folder / f"{name}.name").write_text(name)
-    given = {
-        "name": folder / f"{name}.name",
-        "address": folder / f"{name}.address",
-        "authorized_keys": access.public_key,
-        "host_key": access.host_key,
-    }
-    argv = [*_machine(image, console), *_networks(access.port, link.fileno(), mac)]
-    for key, file in given.items():
+    given = {"name": folder / f"{name}.name", "number": folder / f"{name}.number"}
+    given["name"].write_text(name)
+    given["number"].write_text(str(number))
+    argv = _machine(image, console) + _networks(access.port, number, cables)
+    for key, file in {**given, "authorized_keys": access.public_key, "host_key": access.host_key}.items():
         argv += ["-fw_cfg", f"name=opt/org.heteropd/{key},file={file}"]
     with console.with_suffix(".qemu").open("wb") as words:
-        # If we are killed the kernel ends it. Start guests from the main thread: the signal follows the thread.
+        # If we are killed the kernel ends it; it follows the thread that started it, so that is the main one.
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *argv],
             stdin=subprocess.DEVNULL,
             stdout=words,
             stderr=words,
-            pass_fds=[link.fileno()],
+            pass_fds=[end.fileno() for end in cables],
         )
-    return Guest(name, address, access, console, process)
+    return Guest(name, f"10.77.0.{number}", access, console, process)
 
 
 def accelerator() -> str:
@@ -112,9 +109,12 @@ def _machine(image: Image, console: Path) -> list[str]:
     ]
 
 
-def _networks(port: int, link: int, mac: str) -> Sequence[str]:
+def _networks(port: int, number: int, cables: Cables) -> list[str]:
+    """eth0 leads nowhere but from our loopback to its ssh; the rest are cables."""
     forward = f"hostfwd=tcp:127.0.0.1:{port}-:22"
-    return [
-        *("-netdev", f"user,id=n0,restrict=on,{forward}", "-device", "virtio-net-pci,netdev=n0,romfile="),
-        *("-netdev", f"socket,id=n1,fd={link}", "-device", f"virtio-net-pci,netdev=n1,romfile=,mac={mac}"),
-    ]
+    argv = ["-netdev", f"user,id=n0,restrict=on,{forward}", "-device", "virtio-net-pci,netdev=n0,romfile="]
+    for index, end in enumerate(cables, start=1):
+        mac = f"52:54:00:77:{index:02x}:{number:02x}"
+        argv += ["-netdev", f"socket,id=n{index},fd={end.fileno()}"]
+        argv += ["-device", f"virtio-net-pci,netdev=n{index},romfile=,mac={mac}"]
+    return argv

@@ -35,7 +35,14 @@ DPKG_OPTIONS = (
     *("path-exclude=/lib/modules/*/kernel/drivers/*", "path-exclude=/lib/modules/*/kernel/sound/*"),
     *(f"path-include=/lib/modules/*/kernel/drivers/{name}" for name in _DRIVERS),
 )
-_FILES = (HERE / "recipe.py", HERE / "image.py", HERE / "customize.sh", HERE / "init", MEND, Path(debian.__file__))
+_FILES = (
+    HERE / "recipe.py",
+    HERE / "image.py",
+    HERE / "customize.sh",
+    HERE / "init",
+    MEND,
+    Path(debian.__file__),
+)
 
 
 def requirements() -> str:

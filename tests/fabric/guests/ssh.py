@@ -59,6 +59,11 @@ class Access:
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
         return done
 
+    def hang_up(self, user: str) -> None:
+        """End the connection that this user's commands share; the next command logs in anew."""
+        argv = ["ssh", "-F", str(self.config), "-l", user, "-O", "exit", self.name]
+        subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+
     def answers(self) -> bool:
         """True once a command runs there."""
         try:

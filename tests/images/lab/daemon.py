@@ -15,6 +15,7 @@ from pathlib import Path
 
 import docker
 from docker.errors import DockerException
+
 from labs.apt import mirror, must, packages
 
 HERE = Path(__file__).parent
