@@ -48,6 +48,11 @@ class Nixl:
     unknown: tuple[str, ...] = ()
     opened: tuple[str, ...] = ()
 
+    @property
+    def wrong(self) -> str | None:
+        """Why there is no agent."""
+        return self.trouble or self.missing or self.error
+
 
 def report(done: Completed) -> Report:
     """The program's line ``= JSON``, or why there is none."""
