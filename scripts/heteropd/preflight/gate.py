@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from heteropd.errors import BadInput, KitError
 from heteropd.plan.model import Plan
 from heteropd.preflight import command
 from heteropd.preflight.reach import Outside, Reach, ssh_config
-from heteropd.topology import Context
+from heteropd.runtime.forward import CONFIG_VARIABLE
+from heteropd.topology import Context, load
 
 OPTIONS = ("doctor", "ssh_config")
 _SWITCH = {"on": True, "off": False}
@@ -23,7 +25,9 @@ def check(plan: Plan, options: Mapping[str, str], context: Context) -> None:
     if said not in _SWITCH:
         raise BadInput("command line", "doctor", said, "is neither on nor off", "doctor=off leaves it out")
     config = ssh_config(options.get("ssh_config"))
-    if not _SWITCH[said] or not any(role.host.ssh for role in plan.roles):
+    if config:
+        os.environ[CONFIG_VARIABLE] = str(config)  # for the engines, and for the guard of the bring-up
+    if not _SWITCH[said] or not any(role.host.ssh for role in plan.roles) or _runs(plan, context):
         return
     report = command.hosts(plan, context, Outside(Reach(config)))
     report.show(context.console)
@@ -32,3 +36,9 @@ def check(plan: Plan, options: Mapping[str, str], context: Context) -> None:
             f"the doctor found what is wrong with the hosts ({report.summary}), so nothing was started; "
             "mend it, or start all the same with doctor=off"
         )
+
+
+def _runs(plan: Plan, context: Context) -> bool:
+    """Whether this very plan runs already: it holds its own ports, and starts nothing."""
+    topology = load(context)
+    return topology is not None and topology.fingerprint == plan.fingerprint() and not topology.dead()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from heteropd.preflight import relay
 from heteropd.preflight.model import Target
 from heteropd.preflight.relay import Talk
 from heteropd.preflight.runners import ContainerRunner, Here, Place, SshRunner
+from heteropd.runtime.forward import CONFIG_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Outside:
 
 
 def ssh_config(given: str | None) -> Path | None:
-    """The file that ``ssh_config=`` names. Raises BadInput where it is none."""
-    if given is None:
+    """The file that ``ssh_config=`` names, or HETEROPD_SSH_CONFIG. Raises BadInput where it is none."""
+    given = given or os.environ.get(CONFIG_VARIABLE)
+    if not given:
         return None
     file = Path(given).expanduser().resolve()
     if not file.is_file():

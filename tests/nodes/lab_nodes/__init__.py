@@ -1,0 +1,1 @@
+"""Hosts on one machine: each a network of its own, with its own sshd and its own container engine."""
