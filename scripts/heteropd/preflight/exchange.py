@@ -14,7 +14,7 @@ from heteropd.preflight.reach import Outside
 from heteropd.preflight.relay import Talk
 from heteropd.preflight.runners import Place
 
-MIB = 8
+MIB = 4
 _PING_PORT = 18515  # ibv_rc_pingpong's own
 _CHANNEL_S, _PING_S, _TRANSFER_S = 20, 30, 60
 _GRACE_S = 15.0

@@ -162,4 +162,12 @@ CASES: list[Case] = [
     ("T4-34-roles", live(), "PASS"),
     ("T4-34-roles", ill, "FAIL"),
 ]
-HEALTHY = [one("cuda"), one("gaudi"), one("router"), two(), live(f"case1 {HOSTS}")]
+HEALTHY = [
+    one("cuda"),
+    one("gaudi"),
+    one("rxe"),
+    one("router"),
+    two(),
+    two(kind="rxe"),
+    live(f"case1 {HOSTS}"),
+]
