@@ -160,7 +160,7 @@ def test_images(session: nox.Session) -> None:
 
 @verb
 def fabric_lab(session: nox.Session) -> None:
-    """Break real verbs on two guests with Soft-RoCE; root where QEMU or the image is missing; `-- tests/fabric --keep`."""
+    """Break real verbs on two QEMU guests; root where QEMU is missing: `-- [tests/fabric --keep]`."""
     _dev("pytest", "-x", "--durations=12", *(session.posargs or ["tests/fabric"]))
 
 

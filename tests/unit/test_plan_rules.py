@@ -258,7 +258,10 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
     "P46-stand-in-receives": [(standin("case2 decode_block_size=96"), standin("case2"))],
     "P47-remote-process": [
         (Given("case1 runtime=process"), Given("case1 runtime=docker")),
-        (Given("case1 runtime=process"), Given("case1 runtime=process", engines_python("/opt/heteropd/bin/python"))),
+        (
+            Given("case1 runtime=process"),
+            Given("case1 runtime=process", engines_python("/opt/heteropd/bin/python")),
+        ),
     ],
     "P48-decode-prefix-cache": [
         (Given("case1"), Given("case1", role("decode", args=["--no-enable-prefix-caching"]))),

@@ -14,8 +14,8 @@ _END = "<!-- made from env/checks.yaml by `nox -s schema`: end -->\n"
 _FAILURES = """\
 ## Known failures, and what catches them
 
-{caught} of {all} are caught: by rules of a plan (P…, [rules](rules.md)), by tests of images and hosts (`nox -s infra`),
-by checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).
+{caught} of {all} are caught: by rules of a plan (P…, [rules](rules.md)), tests of images and hosts
+(`nox -s infra`), checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).
 
 | # | failure | caught by |
 |---|---|---|

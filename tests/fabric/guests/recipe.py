@@ -28,8 +28,8 @@ _DRIVERS = (
     *("virtio/*", "block/virtio_blk.ko", "net/virtio_net.ko", "net/net_failover.ko", "net/dummy.ko"),
     *("infiniband/core/*", "infiniband/sw/*", "char/hw_random/*", "firmware/qemu_fw_cfg.ko"),
 )
-# Of the kernel's 300 MB of drivers, those of QEMU's devices; and no udev while booting, which takes longer than
-# all the rest under emulation.
+# Of the kernel's 300 MB of drivers, those of QEMU's devices; and no udev while booting, which under emulation
+# takes longer than all the rest.
 DPKG_OPTIONS = (
     "path-exclude=/usr/share/initramfs-tools/*/udev",
     *("path-exclude=/lib/modules/*/kernel/drivers/*", "path-exclude=/lib/modules/*/kernel/sound/*"),

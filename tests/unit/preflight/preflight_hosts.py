@@ -105,9 +105,18 @@ def recorded(name: str) -> str:
 NODE_TCP, NODE_NO_RC, NODE_UNKNOWN = recorded("node_tcp"), recorded("node_no_rc"), recorded("node_unknown")
 TRANSFER_TCP = recorded("transfer_tcp")
 # Soft-RoCE's lines with a card's names in them.
-NODE_RDMA = recorded("node_rxe").replace("rxe0", "mlx5_0").replace("rc_verbs", "rc_mlx5")
-TRANSFER_RDMA = recorded("transfer_rxe").replace("rxe0", "mlx5_0").replace("rc_verbs", "rc_mlx5")
-TEXTS = {"cuda": CUDA, "gaudi": GAUDI, "cpu": CPU, "router": CPU}
+NODE_RXE, TRANSFER_RXE = recorded("node_rxe"), recorded("transfer_rxe")
+NODE_RDMA, TRANSFER_RDMA = (
+    log.replace("rxe0", "mlx5_0").replace("rc_verbs", "rc_mlx5") for log in (NODE_RXE, TRANSFER_RXE)
+)
+LOGS = {"cpu": NODE_TCP, "rxe": NODE_RXE}
+TEXTS = {
+    "cuda": CUDA,
+    "gaudi": GAUDI,
+    "cpu": CPU,
+    "router": CPU,
+    "rxe": (RECORDED / "probe_rxe.txt").read_text(),
+}
 ENGINES = {
     "cuda": Engine(
         "prefill-0",
@@ -144,6 +153,16 @@ TARGETS = {
     ),
     "router": Target("proxy-node", platforms=frozenset({"router"}), ports={8000: "router api"}),
 }
+# A guest of the lab: a stand-in that is to use verbs needs what an accelerator's engine needs of the fabric.
+RXE_ENV = {"UCX_TLS": "rc,self", "UCX_NET_DEVICES": "rxe0:1", "UCX_IB_GID_INDEX": "1"}
+TARGETS["rxe"] = Target(
+    "guest",
+    platforms=frozenset({"cpu"}),
+    announced=("10.77.0.1",),
+    devices=("rxe0:1",),
+    engines=(Engine("prefill-0", "10.77.0.1", 5600, RXE_ENV, standin=True, python="python3"),),
+    verbs=True,
+)
 TARGETS["gaudi"] = replace(
     TARGETS["cuda"],
     name="gaudi-node",
@@ -151,7 +170,8 @@ TARGETS["gaudi"] = replace(
     announced=("192.0.2.20",),
     engines=(ENGINES["gaudi"],),
 )
-BEFORE, AFTER = 1795376000.0, 1795376000.3
+AROUND = {"rxe": (1795378229.2, 1795378233.4)}  # our clock before and after the probe
+USUALLY = (1795376000.0, 1795376000.3)
 
 
 def node(kind: str, *edits: tuple[str, str], said: Sequence[nixl.Nixl] | None = None, **target: Any) -> Node:
@@ -162,13 +182,13 @@ def node(kind: str, *edits: tuple[str, str], said: Sequence[nixl.Nixl] | None = 
         text = text.replace(old, new)
     wanted = replace(TARGETS[kind], **target)
     if said is None:
-        said = [seen(engine.name, tcp=kind == "cpu") for engine in wanted.engines]
-    return Node(wanted, facts.parse(text, BEFORE, AFTER), CHECKS.limits, tuple(said))
+        said = [seen(engine.name, log=LOGS.get(kind, NODE_RDMA)) for engine in wanted.engines]
+    return Node(wanted, facts.parse(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said))
 
 
-def seen(name: str = "prefill-0", *, tcp: bool = False, log: str = "", **changes: Any) -> nixl.Nixl:
+def seen(name: str = "prefill-0", *, log: str | None = None, **changes: Any) -> nixl.Nixl:
     """NIXL on a healthy host, as programs/nixl_node.py reports it."""
-    return nixl.read(name, nixl.report(reported(MADE | changes, log or (NODE_TCP if tcp else NODE_RDMA))))
+    return nixl.read(name, nixl.report(reported(MADE | changes, NODE_RDMA if log is None else log)))
 
 
 def reported(found: object, log: str = "") -> Completed:
@@ -197,7 +217,10 @@ class Talker:
 
 
 HEARD = {"listening": "ours", "connected": None}
-PINGED = {"code": 0, "out": "819200 bytes in 0.01 seconds = 1023.84 Mbit/sec\n"}
+PINGED = {
+    "code": 0,
+    "out": "819200 bytes in 0.72 seconds = 9.11 Mbit/sec\n100 iters in 0.72 seconds = 7194.14 usec/iter\n",
+}
 
 
 def talker(**changes: Sequence[Completed]) -> Talker:

@@ -10,11 +10,24 @@ from dataclasses import replace
 import pytest
 from preflight_cases import CASES as FACT_CASES
 from preflight_cases import HEALTHY, Case
-from preflight_hosts import CHECKS, CPU, CUDA, GAUDI, HOSTS, ROOT, TARGETS, Canned, Healthy, plan_of, talker
+from preflight_hosts import (
+    CHECKS,
+    CPU,
+    CUDA,
+    GAUDI,
+    HOSTS,
+    ROOT,
+    TARGETS,
+    Canned,
+    Healthy,
+    node,
+    plan_of,
+    talker,
+)
 from preflight_sent_cases import NODE_CASES, PAIR_CASES
 
 from heteropd.errors import BadInput
-from heteropd.preflight import doctor, facts, pages, targets
+from heteropd.preflight import doctor, facts, judge, pages, targets
 from heteropd.preflight.catalogue import NODE, PAIR, TOPOLOGY
 from heteropd.preflight.model import Result
 from heteropd.preflight.reach import Outside
@@ -82,6 +95,13 @@ def test_a_probe_that_ends_early_is_not_believed() -> None:
 def test_output_that_makes_no_sense_is_trouble_and_no_traceback() -> None:
     found = facts.read(Canned(CUDA.replace("0000:0000:0000:0000:0000:ffff:c000:020a", "zzzz")))
     assert "not understood" in (found.trouble or "")
+
+
+def test_what_a_standin_does_not_need_is_named_all_the_same() -> None:
+    said = {result.check: result.text for result in judge.node(node("cpu"), CHECKS)}
+    assert said["T2-09-net-devices"].startswith("this host has no InfiniBand or RoCE device")
+    assert said["T2-09-net-devices"].endswith(": a stand-in does not need it")
+    assert said["T2-14-accel-devices"] == "runs on cpu: a stand-in does not need it"
 
 
 def test_hosts_of_a_plan() -> None:

@@ -77,7 +77,9 @@ def _remote_process(context: Context) -> Finding | None:
     if context.plan.runtime != "process" or not remote:
         return None
     problem = f"starts processes on this machine only, and {', '.join(remote)} is reached over ssh"
-    return context.parameter("runtime", problem, "use runtime=docker, or name its engines' python: in the hosts file")
+    return context.parameter(
+        "runtime", problem, "use runtime=docker, or name its engines' python: in the hosts file"
+    )
 
 
 RULES = [

@@ -15,8 +15,8 @@ import numpy as np
 from heteropd.preflight.programs.agent import api, facts, make
 from heteropd.preflight.programs.peer import Peer
 
-_REPEATS = 4
 _WAIT_S = 10.0
+_TURN_S = 25.0
 
 
 class Side:
@@ -62,12 +62,12 @@ def difference(found: Any, wanted: bytes) -> str | None:
     return f"{differ.size} of {len(wanted)} bytes, the first at {differ[0]}" if differ.size else None
 
 
-def turn(side: Side, peer: str, card: dict[str, Any]) -> dict[str, Any]:
-    """Write to the other and read from it; figures in MB/s, the best of some repeats."""
+def turn(side: Side, peer: str, card: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Write to the other and read from it; figures in MB/s, the best of ``rounds``."""
     megabytes = side.size / 1e6
     figures = {}
     for kind, mine, theirs in (("WRITE", side.has, card["written"]), ("READ", side.read, card["has"])):
-        seconds = [side.transfer(kind, mine, theirs, peer) for _ in range(_REPEATS)]
+        seconds = [side.transfer(kind, mine, theirs, peer) for _ in range(rounds)]
         figures[kind] = round(megabytes / min(seconds), 1)
     return figures
 
@@ -76,16 +76,16 @@ def work(peer: Peer, asked: dict[str, Any], found: dict[str, Any]) -> None:
     """The whole talk: cards, turns, comparison."""
     side = Side(asked["name"], asked["mib"] << 20)
     peer.say(side.card())
-    card = peer.hear(20.0)
+    card = peer.hear(_TURN_S)
     other = side.agent.add_remote_agent(bytes.fromhex(card["metadata"]))
     other = other.decode() if isinstance(other, bytes) else other
     found["step"] = "transfer"
     if not asked["first"]:
-        peer.hear(2 * _WAIT_S)
-    found["mb_s"] = turn(side, other, card)
+        peer.hear(_TURN_S)
+    found["mb_s"] = turn(side, other, card, asked["rounds"])
     peer.say("done")
     if asked["first"]:
-        peer.hear(2 * _WAIT_S)
+        peer.hear(_TURN_S)
     wanted = content(asked["other"], side.size)
     found["wrong"] = {"READ": difference(side.read, wanted), "WRITE": difference(side.written, wanted)}
     peer.say("seen")
