@@ -40,8 +40,9 @@ def hosts(wanted: Plan | None, context: Context, outside: Outside | None = None)
     alive = topology is not None and any(role.alive for role in topology.roles)
     plan = wanted or (topology.plan if topology else None)
     running = None
-    if topology and plan and plan.fingerprint() == topology.plan.fingerprint():
+    itself = bool(topology and plan and plan.fingerprint() == topology.plan.fingerprint())
+    if topology and itself:
         running = live.read(topology, context, env.load(context.root))
     python = context.engine_python
-    found = targets.of_plan(plan, serves=alive, python=python) if plan else [targets.here()]
+    found = targets.of_plan(plan, serves=alive, itself=itself, python=python) if plan else [targets.here()]
     return doctor.examine(found, catalogue.load(context.root), plan, running, outside)

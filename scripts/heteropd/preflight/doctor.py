@@ -41,12 +41,13 @@ class Report:
         """The report for programs."""
         return json.dumps({"ok": self.ok, "results": [asdict(one) for one in self.results]}, indent=2)
 
-    def show(self, console: Console) -> None:
+    def show(self, console: Console, *, wrong_only: bool = False) -> None:
         """Print the report: a table for each place, a mend below what is wrong."""
-        for place in dict.fromkeys(one.place for one in self.results):
+        shown = [one for one in self.results if one.status in ("WARN", "FAIL") or not wrong_only]
+        for place in dict.fromkeys(one.place for one in shown):
             console.print(Text(place, style="bold"))
-            console.print(_table([one for one in self.results if one.place == place]))
-        console.print(Text(self.summary))
+            console.print(_table([one for one in shown if one.place == place]))
+        console.print(Text(f"doctor: {self.summary}"))
 
 
 def examine(

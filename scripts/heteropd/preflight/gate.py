@@ -30,7 +30,7 @@ def check(plan: Plan, options: Mapping[str, str], context: Context) -> None:
     if not _SWITCH[said] or not any(role.host.ssh for role in plan.roles) or _runs(plan, context):
         return
     report = command.hosts(plan, context, Outside(Reach(config)))
-    report.show(context.console)
+    report.show(context.console, wrong_only=True)
     if not report.ok:
         raise KitError(
             f"the doctor found what is wrong with the hosts ({report.summary}), so nothing was started; "

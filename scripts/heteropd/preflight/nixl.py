@@ -63,6 +63,8 @@ def report(done: Completed) -> Report:
                 return Report(json.loads(line[2:]), log=done.err)
             except ValueError:
                 break
+    if "No such image" in done.err:
+        return Report(None, "its image is not on this host yet", done.err)
     said = (done.err.strip().splitlines() or ["it said nothing"])[-1]
     return Report(None, f"{said[-200:]} (exit status {done.code})", done.err)
 

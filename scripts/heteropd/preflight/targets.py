@@ -22,13 +22,16 @@ def container(name: str) -> Target:
     return Target(f"container {name}", container=name)
 
 
-def of_plan(plan: Plan, *, serves: bool, python: Path | None = None) -> list[Target]:
+def of_plan(plan: Plan, *, serves: bool, itself: bool = False, python: Path | None = None) -> list[Target]:
     """One target a host, in the order of roles. ``serves``: a topology of the kit runs on this machine;
-    ``python``: the engines' Python of this machine."""
+    ``itself``: it is this very plan's, so its other hosts serve too; ``python``: the engines', here."""
     hosts: dict[str, list[RolePlan]] = {}
     for role in plan.roles:
         hosts.setdefault(role.host.name, []).append(role)
-    return [_target(plan, roles, serves, python) for roles in hosts.values()]
+    return [
+        _target(plan, roles, serves and (itself or roles[0].host.ssh is None), python)
+        for roles in hosts.values()
+    ]
 
 
 def engine(role: RolePlan, python: Path | None = None) -> Engine:
@@ -75,7 +78,7 @@ def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None
         engines=planned,
         verbs=any(one.verbs for one in planned),
         docker=plan.runtime == "docker",
-        serves=serves and host.ssh is None,
+        serves=serves,
     )
 
 

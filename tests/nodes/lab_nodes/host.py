@@ -1,4 +1,4 @@
-"""One host: a network namespace on the lab's bridge, and in it an sshd and an engine that see a /run of their own."""
+"""One host: a network namespace on the lab's bridge, an sshd and an engine in it, and a /run of their own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 from lab import daemon
+
 from labs.apt import must
 
 _READY_S = 60.0

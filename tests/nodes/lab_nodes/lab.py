@@ -1,4 +1,4 @@
-"""Three hosts on a bridge, and what a user would write to reach them: an ssh configuration and a hosts file."""
+"""Three hosts on a bridge, and what a user writes to reach them: an ssh configuration and a hosts file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from labs.apt import must
 
 from lab_nodes.host import Host
+from labs.apt import must
 
 NAMES = ("cuda-node", "gaudi-node", "proxy-node")
 _NETWORK = "198.18.253"  # for tests of networks, RFC 2544
