@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from heteropd.topology import Context, Topology
 
 
+_ELSEWHERE = ("hosts", "ssh_config")
+
+
 def run(words: list[str]) -> int:
     """Bring a case up and prove it: what `make case1` does. The topology stays up, whatever the verdict."""
     from heteropd import topology
@@ -60,9 +63,9 @@ def status(words: list[str]) -> int:
     """Say what is running."""
     from heteropd import topology
 
-    parsed = Words(words, flags=("json",))
+    parsed = Words(words, flags=("json",), options=_ELSEWHERE)
     parsed.none_left("status")
-    context = _context()
+    context = _found(parsed)
     found = topology.status(context)
     if "json" in parsed.flags:
         sys.stdout.write(json.dumps(found.model_dump(mode="json"), indent=2) + "\n")
@@ -75,7 +78,7 @@ def logs(words: list[str]) -> int:
     """Print or follow logs."""
     from heteropd import topology
 
-    parsed = Words(words, flags=("follow",), options=("tail", "role"))
+    parsed = Words(words, flags=("follow",), options=("tail", "role", *_ELSEWHERE))
     names = [*parsed.rest, *([parsed.options["role"]] if "role" in parsed.options else [])]
     tail = parsed.options.get("tail", "50")
     if not tail.isdigit():
@@ -84,7 +87,7 @@ def logs(words: list[str]) -> int:
         said = " ".join(names)
         raise BadInput("command line", "role", said, "is more than one role", "name one, or none for all")
     role = names[0] if names else None
-    topology.logs(_context(), role, follow="follow" in parsed.flags, tail=int(tail))
+    topology.logs(_found(parsed), role, follow="follow" in parsed.flags, tail=int(tail))
     return EXIT_OK
 
 
@@ -92,8 +95,9 @@ def down(words: list[str]) -> int:
     """End the topology."""
     from heteropd import topology
 
-    Words(words).none_left("down")
-    context = _context()
+    parsed = Words(words, options=_ELSEWHERE)
+    parsed.none_left("down")
+    context = _found(parsed)
     report = topology.down(context)
     report.show(context.console)
     return EXIT_OK if report.ok else EXIT_FAILED
@@ -178,6 +182,20 @@ def _refuse_processes_elsewhere(plan: Plan) -> None:
             f"starts nothing on {', '.join(elsewhere) or 'accelerators'}",
             f"use runtime=docker, or print scripts to run there: nox -s plan -- {plan.case} --format bash …",
         )  # fmt: skip
+
+
+def _found(parsed: Words) -> Context:
+    """The state folder's context; with ``hosts=FILE``, what runs there is looked up if no state knows it."""
+    from heteropd import topology
+    from heteropd.preflight import reach
+    from heteropd.spec.env import load_hosts
+
+    context = _context()
+    reach.use(parsed.options.get("ssh_config"))
+    if "hosts" in parsed.options:
+        file = parsed.options["hosts"]
+        topology.recover(load_hosts(root() / file, root()), file, context)
+    return context
 
 
 def _context(model: Path | None = None) -> Context:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from heteropd.errors import BadInput, KitError
 from heteropd.plan.model import Plan
 from heteropd.preflight import command
-from heteropd.preflight.reach import Outside, Reach, ssh_config
-from heteropd.runtime.forward import CONFIG_VARIABLE
+from heteropd.preflight.reach import Outside, Reach, use
 from heteropd.topology import Context, load
 
 OPTIONS = ("doctor", "ssh_config")
@@ -24,9 +22,7 @@ def check(plan: Plan, options: Mapping[str, str], context: Context) -> None:
     said = options.get("doctor", "on")
     if said not in _SWITCH:
         raise BadInput("command line", "doctor", said, "is neither on nor off", "doctor=off leaves it out")
-    config = ssh_config(options.get("ssh_config"))
-    if config:
-        os.environ[CONFIG_VARIABLE] = str(config)  # for the engines, and for the guard of the bring-up
+    config = use(options.get("ssh_config"))
     if not _SWITCH[said] or not any(role.host.ssh for role in plan.roles) or _runs(plan, context):
         return
     report = command.hosts(plan, context, Outside(Reach(config)))

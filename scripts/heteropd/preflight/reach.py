@@ -35,6 +35,14 @@ class Outside:
     talk: Talk = relay.talk
 
 
+def use(given: str | None) -> Path | None:
+    """`ssh_config`, and from now on for the hosts' engines too, and for the guard of a bring-up."""
+    config = ssh_config(given)
+    if config:
+        os.environ[CONFIG_VARIABLE] = str(config)
+    return config
+
+
 def ssh_config(given: str | None) -> Path | None:
     """The file that ``ssh_config=`` names, or HETEROPD_SSH_CONFIG. Raises BadInput where it is none."""
     given = given or os.environ.get(CONFIG_VARIABLE)

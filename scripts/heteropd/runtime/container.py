@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,19 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from heteropd.errors import KitError
+from heteropd.errors import KitError, MissingPrerequisite
 from heteropd.images import engine
 from heteropd.runtime import archives, container_args, forward
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-Outcome = Literal["stopped", "killed", "was not running", "still running"]
+Outcome = Literal["stopped", "killed", "was not running", "still running", "not reached"]
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 _KILLED = 137  # 128 + SIGKILL
-STATE, TOPOLOGY, ROLE, FINGERPRINT = (
-    f"io.heteropd.{name}" for name in ("state", "topology", "role", "fingerprint")
+STATE, OWNER, TOPOLOGY, ROLE, FINGERPRINT, PLAN = (
+    f"io.heteropd.{name}" for name in ("state", "owner", "topology", "role", "fingerprint", "plan")
 )
 
 
@@ -73,8 +74,14 @@ def _client(url: str, reached: str) -> DockerClient:
 
 
 def labels(state_dir: Path, topology_id: str, role: str, fingerprint: str) -> dict[str, str]:
-    """What a container of a topology is found by."""
-    return {STATE: str(state_dir), TOPOLOGY: topology_id, ROLE: role, FINGERPRINT: fingerprint}
+    """What a container of a topology is found by: on a host that several machines use, by their names too."""
+    return {
+        STATE: str(state_dir),
+        OWNER: platform.node(),
+        TOPOLOGY: topology_id,
+        ROLE: role,
+        FINGERPRINT: fingerprint,
+    }
 
 
 def start(launch: ContainerLaunch, url: str) -> ContainerRef:
@@ -149,12 +156,12 @@ def copy_log(ref: ContainerRef, log: Path) -> None:
 
 def find(url: str, state_dir: Path) -> dict[ContainerRef, Mapping[str, str]]:
     """Containers, running or not, of any topology of the state folder, with their labels. Raises KitError."""
-    with engine.reported("containers"):
-        rows = _listed(client(url), state_dir)
-    return {
-        ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), engine=url): row["Labels"]
-        for row in rows
-    }
+    return _found(url, _own(state_dir))
+
+
+def find_any(url: str) -> dict[ContainerRef, Mapping[str, str]]:
+    """Containers of any topology, whoever started it, with their labels. Raises KitError."""
+    return _found(url, [TOPOLOGY])
 
 
 def stop(refs: Iterable[ContainerRef], grace_s: float) -> dict[str, Outcome]:
@@ -171,7 +178,8 @@ def sweep(url: str, state_dir: Path, topology_id: str | None) -> int:
     Safe in a signal handler, in a guard, and twice at a time: it uses a connection of its own.
     """
     with suppress(KitError), engine.reported("containers"), _own_client(url) as own:
-        rows = _listed(own, state_dir, topology_id)
+        # A topology's name is unique; a state folder has the same path on many machines.
+        rows = _listed(own, [f"{TOPOLOGY}={topology_id}"] if topology_id else _own(state_dir))
         with ThreadPoolExecutor(max_workers=max(len(rows), 1)) as pool:
             list(pool.map(lambda row: _remove(own, row["Id"]), rows))
         return len(rows)
@@ -185,8 +193,20 @@ def sweep_all(urls: Iterable[str], state_dir: Path, topology_id: str | None) -> 
         return sum(pool.map(lambda url: sweep(url, state_dir, topology_id), found))
 
 
-def _listed(one: DockerClient, state_dir: Path, topology_id: str | None = None) -> list[dict[str, Any]]:
-    wanted = [f"{STATE}={state_dir}", *([f"{TOPOLOGY}={topology_id}"] if topology_id else [])]
+def _own(state_dir: Path) -> list[str]:
+    return [f"{STATE}={state_dir}", f"{OWNER}={platform.node()}"]
+
+
+def _found(url: str, wanted: list[str]) -> dict[ContainerRef, Mapping[str, str]]:
+    with engine.reported("containers"):
+        rows = _listed(client(url), wanted)
+    return {
+        ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), engine=url): row["Labels"]
+        for row in rows
+    }
+
+
+def _listed(one: DockerClient, wanted: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = one.api.containers(all=True, filters={"label": wanted})
     return rows
 
@@ -194,8 +214,11 @@ def _listed(one: DockerClient, state_dir: Path, topology_id: str | None = None) 
 def _stop(ref: ContainerRef, grace_s: float) -> Outcome:
     from docker.errors import NotFound  # noqa: PLC0415
 
-    with engine.reported(ref.name):
+    try:
         one = client(ref.engine)
+    except MissingPrerequisite:
+        return "not reached"
+    with engine.reported(ref.name):
         try:
             if not one.api.inspect_container(ref.id)["State"]["Running"]:
                 return "was not running"

@@ -94,9 +94,9 @@ def _forward(destination: str) -> _Forward:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-    except FileNotFoundError:
+    except OSError as problem:
         folder.cleanup()
-        raise MissingPrerequisite("there is no ssh", "install an OpenSSH client") from None
+        raise MissingPrerequisite(f"ssh cannot be started ({problem})", "install an OpenSSH client") from None
     made = _Forward(process, folder)
     if not _ready(process):
         process.terminate()

@@ -4,6 +4,7 @@ from heteropd.topology.bringup import up
 from heteropd.topology.context import Context, Timeouts
 from heteropd.topology.hold import Hold
 from heteropd.topology.logs import logs
+from heteropd.topology.recover import recover
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology
 from heteropd.topology.state import load as _load
 from heteropd.topology.statusreport import RoleStatus, StatusReport, running, status
@@ -23,6 +24,7 @@ __all__ = [
     "down",
     "load",
     "logs",
+    "recover",
     "running",
     "status",
     "up",

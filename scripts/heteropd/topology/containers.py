@@ -23,6 +23,7 @@ from heteropd.runtime.environment import (
     places_used,
 )
 from heteropd.topology.context import Context
+from heteropd.topology.recover import packed
 
 _MODEL = "/model"
 _HUB_CACHE = "/home/heteropd/.cache/huggingface"
@@ -83,7 +84,10 @@ class ContainerStarter:
                 **({"HF_TOKEN_PATH": _TOKEN} if token else {}),
                 "HETEROPD_HEALTH": role.url + role.health_path,
             },
-            labels=container.labels(self._context.state_dir, self._id, role.name, self._plan.fingerprint()),
+            labels={
+                **container.labels(self._context.state_dir, self._id, role.name, self._plan.fingerprint()),
+                container.PLAN: packed(self._plan),
+            },
             options=options,
             log=self._context.log(role.name),
             # As a file: an environment variable shows in `docker inspect`.

@@ -55,7 +55,7 @@ def settle(plan: Plan, context: Context) -> Topology | None:
 
 def _trouble(found: Topology) -> str | None:
     dead = found.dead()
-    if found.boot_id != boot_id():
+    if found.boot_id != boot_id() and any(role.process for role in found.roles):
         return "stale state: from before this machine was started"
     if len(dead) == len(found.roles):
         return "stale state: none of its processes runs any more"
@@ -105,4 +105,8 @@ def _clear(context: Context, found: Topology | None, why: str) -> None:
     context.console.print(f"cleared: {why}", soft_wrap=True, markup=False)
     guard.stop(context.state_dir)
     sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
+    if found:
+        container.sweep_all(
+            found.engines, context.state_dir, found.id
+        )  # another checkout may have started it
     forget(context.state_dir, None)

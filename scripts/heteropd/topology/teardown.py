@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console, Group, RenderableType
@@ -13,6 +12,7 @@ from rich.text import Text
 from heteropd.errors import BadInput
 from heteropd.images import engine
 from heteropd.runtime import container, ending, guard, shared_memory
+from heteropd.runtime.container import Outcome
 from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import family, marked
 from heteropd.runtime.identity import Identity
@@ -32,7 +32,7 @@ class EndedRole(BaseModel):
     name: str
     pid: int | None
     container: str | None = None
-    outcome: Literal["stopped", "killed", "was not running", "still running"]
+    outcome: Outcome
 
 
 class DownReport(BaseModel):
@@ -52,8 +52,8 @@ class DownReport(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """False when something of ours outlived even SIGKILL."""
-        return all(role.outcome != "still running" for role in self.roles)
+        """False when something of ours outlived even SIGKILL, or its host did not answer."""
+        return all(role.outcome not in ("still running", "not reached") for role in self.roles)
 
     def show(self, console: Console) -> None:
         """Print the report."""
@@ -119,7 +119,11 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
     total = _sum(steps)
     stopped = _stop_containers(context, topology, [routers, engines])
     removed = clean(topology.leftovers if topology else context.leftovers, segments)
-    forget(state_dir, None)
+    lost_hosts = [role.name for role in _roles(topology) if _outcome(role, stopped) == "not reached"]
+    if lost_hosts:
+        notes.append(f"{', '.join(lost_hosts)}: the host does not answer; `make down` again when it does")
+    else:
+        forget(state_dir, None)
     busy = ports.used(topology.plan.roles_here) if topology else []
     was_running = bool(total.found or lost or set(stopped.values()) - {"was not running"})
     if not was_running:
@@ -165,23 +169,27 @@ def _containers_without_a_state(context: Context, topology: Topology | None) -> 
 
 def _stop_containers(
     context: Context, topology: Topology | None, steps: list[list[RoleState]]
-) -> dict[str, container.Outcome]:
+) -> dict[str, Outcome]:
     """Stop step after step, keep what was said, then remove all containers of the topology."""
     if topology is None or not topology.engines:
         return {}
-    stopped: dict[str, container.Outcome] = {}
+    stopped: dict[str, Outcome] = {}
     for roles in steps:
         stopped |= container.stop([one.container for one in roles if one.container], context.timeouts.stop)
     for role in topology.roles:
         role.refresh_log()
-    container.sweep_all(topology.engines, context.state_dir, None)
+    container.sweep_all(topology.engines, context.state_dir, topology.id)
     return stopped
 
 
-def _ended(role: RoleState, total: Ending, stopped: dict[str, container.Outcome]) -> EndedRole:
+def _outcome(role: RoleState, stopped: dict[str, Outcome]) -> Outcome:
+    return stopped.get(role.container.id, "was not running") if role.container else "was not running"
+
+
+def _ended(role: RoleState, total: Ending, stopped: dict[str, Outcome]) -> EndedRole:
     if role.container is not None:
-        outcome = stopped.get(role.container.id, "was not running")
-        return EndedRole(name=role.name, pid=None, container=role.container.name, outcome=outcome)
+        name = role.container.name
+        return EndedRole(name=role.name, pid=None, container=name, outcome=_outcome(role, stopped))
     process = role.process
     if process is None or process not in total.found:
         return EndedRole(name=role.name, pid=process.pid if process else None, outcome="was not running")

@@ -1,0 +1,87 @@
+"""A topology whose state is elsewhere or lost, found again on its hosts: they know, the state is a cache."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import ValidationError
+
+from heteropd.errors import BadInput
+from heteropd.images import engine
+from heteropd.plan.model import Plan
+from heteropd.runtime import container
+from heteropd.runtime.container import ContainerRef
+from heteropd.runtime.identity import boot_id
+from heteropd.spec.hosts import Hosts
+from heteropd.topology.context import Context
+from heteropd.topology.state import RoleState, Topology, load, save
+
+Found = Mapping[ContainerRef, Mapping[str, str]]
+
+
+def packed(plan: Plan) -> str:
+    """A plan as a container's label. Plans hold no secrets."""
+    return base64.b64encode(zlib.compress(plan.model_dump_json().encode())).decode()
+
+
+def unpacked(label: str) -> Plan | None:
+    """The plan of a label; None for one of another version of the kit."""
+    try:
+        return Plan.model_validate_json(zlib.decompress(base64.b64decode(label)))
+    except (ValidationError, ValueError, binascii.Error, zlib.error):
+        return None
+
+
+def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
+    """The recorded topology; without one, what containers on the hosts say, which is recorded then.
+
+    None when there is neither. Raises BadInput when they belong to several topologies or to another version
+    of the kit, MissingPrerequisite for a host that does not answer.
+    """
+    known = load(context.state_dir)
+    if known is not None:
+        return known
+    urls = list(dict.fromkeys(engine.of_host(host.ssh) for host in hosts.hosts.values()))
+    with ThreadPoolExecutor(max_workers=len(urls)) as pool:
+        found: Found = {
+            ref: labels for one in pool.map(container.find_any, urls) for ref, labels in one.items()
+        }
+    if not found:
+        return None
+    topology = _topology(found, where, context)
+    save(topology, context.state_dir)
+    context.console.print(f"found {topology.plan.case} on the hosts of {where}", soft_wrap=True, markup=False)
+    return topology
+
+
+def _topology(found: Found, where: str, context: Context) -> Topology:
+    ids = sorted({labels[container.TOPOLOGY] for labels in found.values()})
+    if len(ids) > 1:
+        owners = sorted({f"{one.get(container.OWNER)}:{one[container.STATE]}" for one in found.values()})
+        problem = f"{len(ids)} topologies run on these hosts, started from {', '.join(owners)}"
+        raise BadInput(where, "hosts", None, problem, "end them from there")
+    plan = unpacked(next(iter(found.values())).get(container.PLAN, ""))
+    if plan is None:
+        problem = "what runs on these hosts was started by another version of the kit"
+        raise BadInput(where, "hosts", None, problem, "use that version")
+    refs = {labels[container.ROLE]: ref for ref, labels in found.items()}
+    return Topology(
+        id=ids[0],
+        phase="up",
+        boot_id=boot_id(),
+        fingerprint=plan.fingerprint(),
+        created=context.clock.wall(),
+        plan=plan,
+        roles=[
+            RoleState(
+                name=role.name, log=context.log(role.name), container=refs.get(role.name), healthy_after_s=0.0
+            )
+            for role in plan.roles
+        ],
+        engines=sorted({ref.engine for ref in found}),
+        folders=[context.tmp_root],
+    )
