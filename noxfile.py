@@ -165,6 +165,12 @@ def fabric_lab(session: nox.Session) -> None:
 
 
 @verb
+def node_lab(session: nox.Session) -> None:
+    """Run both cases over ssh on three hosts that are made here: networks, sshd, engines; needs root."""
+    _dev("pytest", "-x", "--durations=12", *(session.posargs or ["tests/nodes"]))
+
+
+@verb
 def schema(session: nox.Session) -> None:
     """Write the JSON Schemas of env/ for editors, and the doctor's part of docs/troubleshooting.md."""
     _kit("schema", *session.posargs)

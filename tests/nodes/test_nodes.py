@@ -1,0 +1,124 @@
+"""Both cases across three hosts over ssh, as a user runs them, and what happens when hosts cannot be reached.
+
+The hosts share this machine's processor and disk; networks, ssh daemons and container engines are their own.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from e2e_kit import ROOT, Kit, kit
+from lab_nodes.lab import Lab
+
+from labs.apt import must
+
+_BYTES = re.compile(r"^vllm:nixl_bytes_transferred_sum\{.*\} (\S+)$", re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def as_found(nodes: Lab) -> Iterator[None]:
+    """Whatever a test does, no container is left on any host."""
+    yield
+    left = {name: nodes.on(name, "docker", "ps", "--all", "--quiet") for name in nodes.hosts}
+    assert left == dict.fromkeys(nodes.hosts, "")
+
+
+@pytest.mark.parametrize(("case", "decode"), [("case1", "gaudi-node"), ("case2", "cuda-node")])
+def test_a_case_passes_across_hosts(nodes: Lab, case: str, decode: str) -> None:
+    """PASS, its KV crossed the lab's network, and its hosts are as they were but for images and the model."""
+    volumes = nodes.on(decode, "docker", "volume", "ls", "--quiet")
+    before = nodes.hosts[decode].received()
+    with kit() as one:
+        done = one.run("run", case, f"hosts={nodes.hosts_file}", timeout_s=2000)
+        assert done.returncode == 0, done.stdout + done.stderr
+        report = one.report()
+        assert (report["passed"], report["standin"]) == (True, True)
+        assert {probe["outcome"] for probe in report["probes"]} == {"equal"}
+        url = next(role.url for role in one.state_of_plan().roles if role.role == "decode")
+        counted = _BYTES.search(httpx.get(f"{url}/metrics", trust_env=False).text)
+        moved = float(counted[1]) if counted else 0.0
+        assert 1e6 < moved < nodes.hosts[decode].received() - before
+        again = one.run("run", case, f"hosts={nodes.hosts_file}", timeout_s=900)
+        assert "is running already, unchanged" in again.stdout, again.stdout + again.stderr
+        _seen_from_another_checkout(one, nodes, case)
+    left = nodes.on(decode, "docker", "volume", "ls", "--quiet")
+    assert set(left.split()) - set(volumes.split()) <= {"heteropd-model-smollm2-135m-instruct-0.1.2-float32"}
+
+
+def _seen_from_another_checkout(one: Kit, nodes: Lab, case: str) -> None:
+    """The operator's machine is lost: with the hosts file alone, the topology is found, read and ended."""
+    with kit() as other:
+        where = f"hosts={nodes.hosts_file}"
+        assert "nothing is running" in other.run("status").stdout
+        assert f"found {case} on the hosts" in other.run("status", where).stdout
+        assert other.status()["state"] == "up"
+        assert "Router ready" in other.run("logs", where, "role=router", "tail=400").stdout
+        ended = other.run("down", where)
+        assert (ended.returncode, "3 containers removed" in ended.stdout) == (0, True), ended.stdout
+    assert one.status()["state"] == "broken"
+
+
+def test_a_closed_port_is_found_before_anything_starts(nodes: Lab) -> None:
+    """A firewall on one host's side channel: the doctor names the direction, and nothing is started."""
+    rule = ["INPUT", "-p", "tcp", "--dport", "5600", "-j", "DROP"]
+    with kit() as one, _rule(nodes, "gaudi-node", rule):
+        done = one.run("run", "case1", f"hosts={nodes.hosts_file}")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"FAIL +T3-16-side-channel", done.stdout), done.stdout
+        assert "doctor=off" in done.stderr
+        assert one.status()["state"] == "nothing"
+
+
+def test_a_host_that_is_away_is_said_in_time(nodes: Lab) -> None:
+    """Its cable is out: the doctor says so; without it, the bring-up does. Neither starts anything."""
+    with kit() as one, _cable_out(nodes, "gaudi-node"):
+        began = time.monotonic()
+        done = one.run("run", "case1", f"hosts={nodes.hosts_file}")
+        assert (done.returncode, "T2-50-host-answers" in done.stdout) == (1, True), done.stdout
+        done = one.run("run", "case1", f"hosts={nodes.hosts_file}", "doctor=off")
+        assert (done.returncode, "does not answer over ssh" in done.stderr) == (2, True), done.stderr
+        assert time.monotonic() - began < 300
+
+
+def test_a_kit_that_is_killed_leaves_nothing(nodes: Lab) -> None:
+    """kill -9 during the bring-up: its guard ends the containers on all hosts (as_found looks)."""
+    with kit() as one:
+        words = [sys.executable, "-m", "heteropd", "up", "case1", f"hosts={nodes.hosts_file}", "doctor=off"]
+        with subprocess.Popen(words, cwd=ROOT, env=one.environment, stdout=subprocess.DEVNULL) as process:
+            _until(lambda: all(nodes.on(name, "docker", "ps", "--quiet") for name in nodes.hosts), 600)
+            process.send_signal(signal.SIGKILL)
+        _until(lambda: not any(nodes.on(name, "docker", "ps", "-a", "--quiet") for name in nodes.hosts), 120)
+
+
+@contextmanager
+def _rule(nodes: Lab, host: str, rule: list[str]) -> Iterator[None]:
+    inside = ["nsenter", f"--net=/run/netns/{nodes.hosts[host].name}", "iptables"]
+    must([*inside, "-I", *rule])
+    try:
+        yield
+    finally:
+        must([*inside, "-D", *rule])
+
+
+@contextmanager
+def _cable_out(nodes: Lab, host: str) -> Iterator[None]:
+    must(["ip", "link", "set", nodes.hosts[host].link, "down"])
+    try:
+        yield
+    finally:
+        must(["ip", "link", "set", nodes.hosts[host].link, "up"])
+
+
+def _until(reached: Callable[[], bool], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not reached():
+        assert time.monotonic() < deadline, f"not within {limit_s:g} s"
+        time.sleep(1)
