@@ -1,0 +1,108 @@
+"""What is wrong with a running engine, one line each. Pure: facts in, lines out."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from heteropd.images.manifest_compare import same_version
+from heteropd.infra.processes import Family, Process, everywhere
+from heteropd.infra.transports import wants_verbs
+from heteropd.plan.model import RolePlan
+
+_PLACE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+NIXL, UCX = "libnixl", "libucp"
+
+
+def transferring(family: Family) -> list[Process]:
+    """The first process, and those that hold UCX: their environment is what counts."""
+    first, loading = family.first, family.loading(UCX)
+    return [first, *(one for one in loading if one.pid != first.pid)]
+
+
+def environment(family: Family, planned: Mapping[str, str]) -> Iterator[str]:
+    """The plan's variables, as the process has them. ``${NAME}`` stands for what whoever starts it has."""
+    for process in transferring(family):
+        for name, value in sorted(planned.items()):
+            found = (process.variables or {}).get(name)
+            pattern = ".*".join(re.escape(part) for part in _PLACE.split(value))
+            if found is None:
+                yield f"{name}: not set in pid {process.pid} ({process.name}), {value!r} in the plan"
+            elif not re.fullmatch(pattern, found, re.DOTALL):
+                yield f"{name}: {found!r} in pid {process.pid} ({process.name}), {value!r} in the plan"
+
+
+def one_copy(family: Family, libraries: Sequence[str]) -> Iterator[str]:
+    """No process has two copies of a library, and one has NIXL with its UCX."""
+    for process in family.processes:
+        for library in libraries:
+            paths = process.loaded(library)
+            if len(paths) > 1:
+                yield f"{library}: {len(paths)} in pid {process.pid} ({process.name}): {', '.join(paths)}"
+    for library in (NIXL, UCX):
+        if not family.loading(library):
+            yield f"{library}: no process of the engine has loaded it"
+
+
+def unreadable(family: Family) -> list[str]:
+    """Processes whose memory map this user may not read: there may be a second copy in them."""
+    return [f"pid {one.pid} ({one.name})" for one in family.processes if one.libraries is None]
+
+
+def memlock(family: Family) -> Iterator[str]:
+    """Memory may be locked without limit where UCX registers it."""
+    for process in transferring(family):
+        limit = process.memlock
+        if limit is not None and not limit.enough:
+            assert limit.limit is not None, "no limit is enough"
+            yield f"pid {process.pid} ({process.name}): may lock {limit.limit / 1024:g} KiB only"
+
+
+def side_channel(family: Family, announced: str, port: int) -> Iterator[str]:
+    """The engine itself listens where its peers are told to ask, or on every address."""
+    found = family.listening(port)
+    if not found:
+        yield f"no process of the engine listens on port {port}"
+        return
+    try:
+        wanted = str(ipaddress.ip_address(announced))
+    except ValueError:
+        return  # A name: which address it has is the resolver's business, on the peer.
+    if wanted not in found and not everywhere(found):
+        yield f"announced is {announced}:{port}, and it listens on {', '.join(sorted(found))}"
+
+
+def versions(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
+    """Packages of the engine's Python at their versions; ``wanted`` by canonical name."""
+    for name, version in sorted(wanted.items()):
+        if name not in found:
+            yield f"{name}: not installed, {version} wanted"
+        elif found[name] != version and not same_version(found[name], version):
+            yield f"{name}: {found[name]} is installed, {version} wanted"
+
+
+def clock(skew_s: float, trip_s: float, limit_s: float) -> Iterator[str]:
+    """Clocks agree, as far as a look that took ``trip_s`` can tell."""
+    if abs(skew_s) - trip_s / 2 > limit_s:
+        yield f"the host's clock is {skew_s:+.1f} s from this machine's, {limit_s:g} s at most"
+
+
+def huge_pages(meminfo: str) -> tuple[int, int] | None:
+    """Huge pages that are reserved, and those of them that are free; None where the kernel has none."""
+    found = dict(re.findall(r"^HugePages_(Total|Free):\s+(\d+)", meminfo, re.MULTILINE))
+    return (int(found["Total"]), int(found["Free"])) if len(found) == 2 else None
+
+
+def verbs(engine: RolePlan) -> bool:
+    """Whether an engine's UCX is to use InfiniBand or RoCE."""
+    return wants_verbs(engine.env.get("UCX_TLS", ""))
+
+
+def model(arguments: Sequence[str]) -> str | None:
+    """The folder in an engine's command line (``--model FOLDER`` or ``serve FOLDER``); None for a hub id."""
+    for option in ("--model", "serve"):
+        if option in arguments[:-1]:
+            found = arguments[arguments.index(option) + 1]
+            return found if found.startswith("/") else None
+    return None
