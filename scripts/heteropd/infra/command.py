@@ -66,12 +66,16 @@ def chosen(wanted: Plan | None, topology: Topology | None, parsed: Words) -> Sub
         found = subjects.named(parsed.options["on"], plan, known, runs=runs)
     else:
         found = known or subjects.hosts(plan, runs=runs)
+    for one in found:
+        if [other.connection for other in found].count(one.connection) > 1:
+            problem = "stands for more than one host or role"
+            raise BadInput("command line", "--hosts", one.connection, problem, "give each its own connection")
     return Subjects(plan=plan, subjects=found)
 
 
 def argv(what: Subjects, file: Path, parsed: Words) -> list[str]:
     """The command that tests them: all suites that one of them needs; conftest.py picks for each."""
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
     words += [word for name in _PLUGINS for word in ("-p", f"heteropd.infra.{name}")]
     words.append(f"--subjects={file}")
     words.append(f"--hosts={','.join(one.connection for one in what.subjects)}")

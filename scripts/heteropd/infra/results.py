@@ -55,4 +55,9 @@ def _reason(report: pytest.TestReport) -> str | None:
     if isinstance(told, tuple):
         return str(told[2]).removeprefix("Skipped: ")
     crash = getattr(told, "reprcrash", None)
-    return str(crash.message) if crash is not None else str(told) if told else None
+    text = str(crash.message) if crash is not None else str(told) if told else None
+    # What was said, without what pytest adds about the expression.
+    return (
+        text
+        and text.partition("\nassert ")[0].removeprefix("AssertionError: ").removeprefix("Failed: ").strip()
+    )

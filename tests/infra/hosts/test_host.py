@@ -47,7 +47,9 @@ def test_model_folder_is_there(doctor, node):
 
 
 def test_clock_agrees_with_this_machines(host, facts, unknown, agree):
-    """A prefill frees blocks by its own clock, and two hosts' logs are read side by side (30)."""
+    """Logs of two hosts are read side by side, to see which lease ran out first (30)."""
+    if host.backend.NAME == "local":
+        not_needed("this is this machine's clock")
     found = reading.skew(host)
     if found is None:
         unknown("the host's time: `date +%s` printed no number")
