@@ -152,14 +152,14 @@ def _host(platform: PlatformName, request: Request) -> HostPlan:
         raise BadInput(where, "platforms", request.hosts.platforms, problem, f"add '{platform}: HOST'")
     name = request.hosts.platforms[platform]
     host = request.hosts.hosts[name]
-    return HostPlan(name=name, address=host.address, ssh=host.ssh)
+    return HostPlan(name=name, address=host.address, ssh=host.ssh, python=host.python)
 
 
 def _router_host(request: Request) -> HostPlan:
     if request.hosts is None or request.hosts.router is None:
         return LOCAL
     host = request.hosts.hosts[request.hosts.router]
-    return HostPlan(name=request.hosts.router, address=host.address, ssh=host.ssh)
+    return HostPlan(name=request.hosts.router, address=host.address, ssh=host.ssh, python=host.python)
 
 
 def _side_channels(hosts: dict[str, HostPlan], request: Request) -> dict[str, int]:

@@ -56,11 +56,13 @@ class ContainerPlan(_Frozen):
 
 
 class HostPlan(_Frozen):
-    """Where a role runs. ``address`` is what its peers connect to; ``ssh`` is None for this machine."""
+    """Where a role runs. ``address`` is what its peers connect to; ``ssh`` is None for this machine;
+    ``python`` is the Python there that has NIXL, where the hosts file says it."""
 
     name: str
     address: str
     ssh: str | None = None
+    python: str | None = None
 
 
 class RolePlan(_Frozen):

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from heteropd.preflight.model import Node, Outcome, Running
+from heteropd.preflight.model import Node, Outcome, Pair, Running
 from heteropd.spec import yamlfile
 from heteropd.spec.checks import Checks
 
 NodeCheck = Callable[[Node], Outcome]
-PairCheck = Callable[[Node, Node], Outcome]
+PairCheck = Callable[[Pair], Outcome]
 RunningCheck = Callable[[Running], Outcome]
 Check = TypeVar("Check")
 

@@ -9,22 +9,24 @@ from heteropd.cli import Words
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 from heteropd.plan.model import Plan
 from heteropd.preflight import catalogue, doctor, live, targets
+from heteropd.preflight.reach import Outside, Reach, ssh_config
 from heteropd.spec import env
 from heteropd.topology import Context, load
 
 
 def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -> int:
     """Examine; 0, or 1 with any FAIL. ``make`` plans the words of a case. Raises BadInput."""
-    parsed = Words(words, flags=("json",), options=("container", "case"))
+    parsed = Words(words, flags=("json",), options=("container", "case", "ssh_config"))
+    outside = Outside(Reach(ssh_config(parsed.options.get("ssh_config"))))
     asked = [*([parsed.options["case"]] if "case" in parsed.options else []), *parsed.rest]
     checks = catalogue.load(context.root)
     if "container" in parsed.options:
         if asked:
             left = " ".join(asked)
             raise BadInput("command line", "doctor", left, "does not go with container=", "leave one out")
-        report = doctor.examine([targets.container(parsed.options["container"])], checks)
+        report = doctor.examine([targets.container(parsed.options["container"])], checks, outside=outside)
     else:
-        report = hosts(make(asked) if asked else None, context)
+        report = hosts(make(asked) if asked else None, context, outside)
     if "json" in parsed.flags:
         sys.stdout.write(report.to_json() + "\n")
     else:
@@ -32,7 +34,7 @@ def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -
     return EXIT_OK if report.ok else EXIT_FAILED
 
 
-def hosts(wanted: Plan | None, context: Context) -> doctor.Report:
+def hosts(wanted: Plan | None, context: Context, outside: Outside | None = None) -> doctor.Report:
     """The hosts of a plan; without one, those of what runs; without that, this machine."""
     topology = load(context)
     alive = topology is not None and any(role.alive for role in topology.roles)
@@ -40,5 +42,6 @@ def hosts(wanted: Plan | None, context: Context) -> doctor.Report:
     running = None
     if topology and plan and plan.fingerprint() == topology.plan.fingerprint():
         running = live.read(topology, context, env.load(context.root))
-    found = targets.of_plan(plan, serves=alive) if plan else [targets.here()]
-    return doctor.examine(found, catalogue.load(context.root), plan, running)
+    python = context.engine_python
+    found = targets.of_plan(plan, serves=alive, python=python) if plan else [targets.here()]
+    return doctor.examine(found, catalogue.load(context.root), plan, running, outside)

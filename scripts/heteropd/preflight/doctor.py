@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from heteropd.plan.model import Plan
-from heteropd.preflight import facts, judge, targets
-from heteropd.preflight.model import Node, Result, Running, Status, Target
-from heteropd.preflight.runners import ContainerRunner, Reader, SshRunner
-from heteropd.seams import LocalRunner
+from heteropd.preflight import exchange, judge, reading, targets
+from heteropd.preflight.model import Pair, Result, Running, Status, Target
+from heteropd.preflight.reach import Outside
 from heteropd.spec.checks import Checks
 
 _STYLES: dict[Status, str] = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
@@ -50,27 +49,23 @@ class Report:
         console.print(Text(self.summary))
 
 
-def reader(target: Target) -> Reader:
-    """Where a target's facts are read."""
-    if target.container:
-        return ContainerRunner(target.container)
-    return SshRunner(target.ssh) if target.ssh else LocalRunner()
-
-
 def examine(
     hosts: Sequence[Target],
     checks: Checks,
     plan: Plan | None = None,
     running: Running | None = None,
-    reach: Callable[[Target], Reader] = reader,
+    outside: Outside | None = None,
 ) -> Report:
     """Read every host at the same time, then judge hosts, pairs of the plan, and what runs."""
+    outside = outside or Outside()
+    reach = outside.reach
     with ThreadPoolExecutor(max_workers=min(len(hosts), _AT_ONCE)) as pool:
-        found = list(pool.map(lambda target: facts.read(reach(target), target.model), hosts))
-    nodes = {target.name: Node(target, one, checks.limits) for target, one in zip(hosts, found, strict=True)}
+        found = pool.map(lambda target: reading.node(target, reach(target), checks.limits), hosts)
+        nodes = {node.target.name: node for node in found}
     results = [result for one in nodes.values() for result in judge.node(one, checks)]
     for one, other in targets.pairs(plan) if plan else []:
-        results += judge.pair(nodes[one], nodes[other], checks)
+        seen = exchange.between(nodes[one], nodes[other], outside)
+        results += judge.pair(Pair(nodes[one], nodes[other], seen), checks)
     if running:
         results += judge.topology(running, checks)
     return Report(tuple(results))

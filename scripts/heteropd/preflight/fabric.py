@@ -9,6 +9,8 @@ from heteropd.preflight.catalogue import NODE, registered
 from heteropd.preflight.facts import IbPort, Memlock
 from heteropd.preflight.model import Node, Outcome
 
+GID_INDEX = "UCX_IB_GID_INDEX"
+_ROCE = "RoCE v2"
 _DMABUF_KERNEL = (5, 12)
 
 
@@ -23,6 +25,31 @@ def named_ports(node: Node) -> list[str] | None:
     if not node.target.devices:
         return None
     return [name for name in node.target.devices if name not in node.facts.mtus]
+
+
+def is_software(node: Node, port: IbPort) -> bool:
+    """RDMA without a card: rxe, siw."""
+    return port.name.partition(":")[0] in node.facts.software
+
+
+def gid_index(node: Node, port: IbPort) -> int | None:
+    """The GID to use: as the plan says, else the first of RoCE v2, one that can be routed before others."""
+    if port.link_layer != "Ethernet":
+        return None
+    for _, index in _asked_gids(node):
+        return index
+    good = [gid for gid in port.gids if gid.kind == _ROCE]
+    good.sort(key=lambda gid: (gid.address.is_link_local, gid.index))
+    return good[0].index if good else None
+
+
+def unfit(node: Node) -> str | None:
+    """What is wrong with RDMA on a host, by the first check that fails; None where nothing is known to be."""
+    for check in (net_devices, verbs_devices, memlock, roce_gid, planned_gid):
+        found = check(node)
+        if found.status == "FAIL":
+            return found.text
+    return None
 
 
 @registered(NODE, "T2-09-net-devices")
@@ -49,6 +76,8 @@ def net_devices(node: Node) -> Outcome:
 def verbs_devices(node: Node) -> Outcome:
     """Devices are there and can be opened."""
     verbs = node.facts.verbs
+    if not verbs and not node.facts.ports:
+        return Outcome("SKIP", "this host has no InfiniBand or RoCE device that could be opened")
     if not verbs:
         return Outcome("FAIL", "/dev/infiniband has no uverbs device")
     closed = [name for name, opens in verbs.items() if not opens]
@@ -88,13 +117,33 @@ def roce_gid(node: Node) -> Outcome:
         return Outcome("SKIP", "the ports in use are InfiniBand, which has no RoCE GIDs")
     shown = []
     for port in ethernet:
-        good = [gid for gid in port.gids if gid.kind == "RoCE v2" and not gid.address.is_link_local]
+        good = [gid for gid in port.gids if gid.kind == _ROCE and not gid.address.is_link_local]
         if not good:
             kinds = ", ".join(f"{gid.address} ({gid.kind or 'unknown kind'})" for gid in port.gids)
             # Link-local RoCE v2 reaches a peer on the same link, so it is not wrong for sure.
-            linked = any(gid.kind == "RoCE v2" for gid in port.gids)
+            linked = any(gid.kind == _ROCE for gid in port.gids)
             return Outcome("WARN" if linked else "FAIL", f"{port.name} has only {kinds or 'no GID'}")
         shown.append(f"{port.name}: {good[0].address.ipv4_mapped or good[0].address}")
+    return Outcome("PASS", ", ".join(shown))
+
+
+@registered(NODE, "T2-12-gid-index")
+def planned_gid(node: Node) -> Outcome:
+    """The index that a plan names is set on every port in use, and of RoCE v2 on Ethernet."""
+    asked, ports = _asked_gids(node), used_ports(node)
+    if not asked:
+        return Outcome("SKIP", f"no engine here sets {GID_INDEX}")
+    if not ports:
+        return Outcome("SKIP", "no active port to look at")
+    shown = []
+    for engine, index in asked:
+        for port in ports:
+            gid = next((one for one in port.gids if one.index == index), None)
+            if gid is None:
+                return Outcome("FAIL", f"{engine}: GID {index} of {port.name} is not set")
+            if port.link_layer == "Ethernet" and gid.kind != _ROCE:
+                return Outcome("FAIL", f"{engine}: GID {index} of {port.name} is {gid.kind or 'of no kind'}")
+            shown.append(f"{port.name} {index}: {gid.address.ipv4_mapped or gid.address}")
     return Outcome("PASS", ", ".join(shown))
 
 
@@ -113,6 +162,12 @@ def gpudirect(node: Node) -> Outcome:
     return Outcome(
         "FAIL", f"nvidia_peermem is not loaded, and {facts.nvidia} on Linux {facts.kernel} has no dmabuf"
     )
+
+
+def _asked_gids(node: Node) -> list[tuple[str, int]]:
+    # "auto" is UCX's default.
+    asked = [(engine.name, engine.env.get(GID_INDEX, "")) for engine in node.target.engines]
+    return [(name, int(index)) for name, index in asked if index.isdigit()]
 
 
 def _shown(ports: Sequence[IbPort]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from heteropd.preflight.runners import Reader
+from heteropd.seams import Clock, SystemClock
 
 _TIMEOUT_S = 60.0
 _CAP_IPC_LOCK = 14
@@ -16,6 +18,7 @@ _CAP_IPC_LOCK = 14
 class Gid:
     """One GID of a port. ``kind`` is ``RoCE v2`` or ``IB/RoCE v1``."""
 
+    index: int
     address: ipaddress.IPv6Address
     kind: str
     interface: str
@@ -50,13 +53,18 @@ class Memlock:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a host said. ``trouble`` is why nothing was read; None values are what could not be read."""
+    """What a host said. ``trouble`` is why nothing was read; None values are what could not be read.
+
+    ``software``: RDMA devices without a card. ``ahead``: by how many seconds this host's clock is ahead of
+    ours, at least and at most.
+    """
 
     trouble: str | None = None
     kernel: str = ""
     root: bool = False
     verbs: dict[str, bool] = field(default_factory=dict)
     ports: tuple[IbPort, ...] = ()
+    software: frozenset[str] = frozenset()
     mtus: dict[str, int] = field(default_factory=dict)
     addresses: frozenset[str] = frozenset()
     listening: frozenset[int] | None = None
@@ -73,23 +81,26 @@ class Facts:
     disk_place: str = ""
     shm_gib: float | None = None
     model: str | None = None
+    ahead: tuple[float, float] | None = None
 
 
-def read(reader: Reader, model: str = "", root: str = "") -> Facts:
+def read(reader: Reader, model: str = "", root: str = "", clock: Clock | None = None) -> Facts:
     """Read a host's facts. Never raises: a host that does not answer says so in ``trouble``."""
     script = (Path(__file__).parent / "probe.sh").read_text(encoding="utf-8")
+    clock = clock or SystemClock()
+    before = clock.wall().timestamp()
     done = reader.run(["sh", "-c", script, "probe", root, model], timeout_s=_TIMEOUT_S)
     if "\nend" in done.out:
         try:
-            return parse(done.out)
+            return parse(done.out, before, clock.wall().timestamp())
         except (ValueError, IndexError) as bad:
             return Facts(trouble=f"the probe's output is not understood ({bad})")
     said = " ".join(done.err.split()) or "the probe ended early"
     return Facts(trouble=f"{said[-200:]} (exit status {done.code})")
 
 
-def parse(text: str) -> Facts:
-    """Facts from the probe's lines; pure."""
+def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
+    """Facts from the probe's lines; pure. ``before`` and ``after``: our clock around the probe."""
     rows: dict[str, list[list[str]]] = {}
     for line in text.splitlines():
         key, *values = line.split("\t")
@@ -122,17 +133,33 @@ def parse(text: str) -> Facts:
         disk_place=(rows.get("disk_kib") or [["", ""]])[0][-1],
         shm_gib=_gib(one("shm_kib")),
         model=one("model"),
+        software=frozenset(row[0] for row in rows.get("ibdev", []) if _without_card(*row)),
+        ahead=_ahead(texts("clock"), before, after),
     )
 
 
 def _ports(rows: dict[str, list[list[str]]]) -> tuple[IbPort, ...]:
     gids: dict[str, list[Gid]] = {}
-    for device, port, _index, address, kind, interface in rows.get("gid", []):
-        gids.setdefault(f"{device}:{port}", []).append(Gid(ipaddress.IPv6Address(address), kind, interface))
+    for device, port, index, address, kind, interface in rows.get("gid", []):
+        gids.setdefault(f"{device}:{port}", []).append(
+            Gid(int(index), ipaddress.IPv6Address(address), kind, interface)
+        )
     return tuple(
         IbPort(f"{device}:{port}", state, link, tuple(gids.get(f"{device}:{port}", ())))
         for device, port, state, link in rows.get("port", [])
     )
+
+
+def _without_card(name: str, place: str, description: str) -> bool:
+    # Soft-RoCE and soft-iWARP: virtual devices, or named after what they are.
+    return "/devices/virtual/" in place or description == "rxe" or name.startswith(("rxe", "siw"))
+
+
+def _ahead(clocks: tuple[str, ...], before: float, after: float) -> tuple[float, float] | None:
+    # Read first and last on the host, so that the way there and back is all that is uncertain.
+    if len(clocks) != 2 or not all(re.fullmatch(r"\d+(\.\d+)?", one) for one in clocks):
+        return None
+    return float(clocks[1]) - after, float(clocks[0]) - before
 
 
 def _memlock(row: list[str]) -> Memlock:

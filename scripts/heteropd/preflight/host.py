@@ -56,7 +56,9 @@ def memory(node: Node) -> Outcome:
         return Outcome("SKIP", "the kit's own topology is running here and has taken its memory")
     standin = node.platforms == {"cpu"}
     least = (
-        node.limits.standin_memory_gib * max(node.target.engines, 1) if standin else node.limits.memory_gib
+        node.limits.standin_memory_gib * max(len(node.target.engines), 1)
+        if standin
+        else node.limits.memory_gib
     )
     return _at_least(node.facts.memory_gib, least, "available memory")
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from heteropd.preflight import accelerators, fabric, host, pairs, running  # noqa: F401 - they register checks
+from heteropd.preflight import (  # noqa: F401 - most register checks
+    accelerators,
+    fabric,
+    host,
+    pairs,
+    running,
+    sent,
+    software,
+    targets,
+)
 from heteropd.preflight.catalogue import NODE, PAIR, TOPOLOGY
-from heteropd.preflight.model import Node, Outcome, Result, Running
+from heteropd.preflight.model import Node, Outcome, Pair, Result, Running
 from heteropd.spec.checks import Checks, tier
 
 _ANSWERS = "T2-50-host-answers"
@@ -21,16 +30,18 @@ def node(one: Node, checks: Checks) -> list[Result]:
     ]
 
 
-def pair(one: Node, other: Node, checks: Checks) -> list[Result]:
+def pair(found: Pair, checks: Checks) -> list[Result]:
     """Every check of two hosts that exchange KV."""
+    one, other = found.one, found.other
     place = f"{one.target.name} and {other.target.name}"
     both = one.platforms | other.platforms
+    verbs = one.verbs or other.verbs
 
     def judge(name: str) -> Outcome:
         unread = next((side.target.name for side in (one, other) if side.facts.trouble), None)
         if unread:
             return Outcome("SKIP", f"the facts of {unread} could not be read")
-        return _unless_elsewhere(name, both, checks, lambda: PAIR[name](one, other))
+        return _unless_elsewhere(name, both, verbs, checks, lambda: PAIR[name](found))
 
     return [_result(name, place, judge(name), checks) for name in checks.checks if tier(name) == "pair"]
 
@@ -38,9 +49,10 @@ def pair(one: Node, other: Node, checks: Checks) -> list[Result]:
 def topology(found: Running, checks: Checks) -> list[Result]:
     """Every check of a running topology."""
     platforms = frozenset(role.runs_on for role in found.plan.engines)
+    verbs = any(targets.engine(role).verbs for role in found.plan.engines)
 
     def judge(name: str) -> Outcome:
-        return _unless_elsewhere(name, platforms, checks, lambda: TOPOLOGY[name](found))
+        return _unless_elsewhere(name, platforms, verbs, checks, lambda: TOPOLOGY[name](found))
 
     place = f"{found.plan.case}, running"
     return [_result(name, place, judge(name), checks) for name in checks.checks if tier(name) == "topology"]
@@ -51,19 +63,21 @@ def _node(name: str, one: Node, checks: Checks) -> Outcome:
         return NODE[name](one)
     if one.facts.trouble:
         return Outcome("SKIP", "the host's facts could not be read")
-    return _unless_elsewhere(name, one.platforms, checks, lambda: NODE[name](one))
+    return _unless_elsewhere(name, one.platforms, one.verbs, checks, lambda: NODE[name](one))
 
 
 def _unless_elsewhere(
-    name: str, platforms: Iterable[str], checks: Checks, look: Callable[[], Outcome]
+    name: str, platforms: Iterable[str], verbs: bool, checks: Checks, look: Callable[[], Outcome]
 ) -> Outcome:
-    found = frozenset(platforms)
-    if not found.isdisjoint(checks.checks[name].platforms):
+    found, entry = frozenset(platforms), checks.checks[name]
+    if verbs if entry.verbs else not found.isdisjoint(entry.platforms):
         return look()
     if found == {"router"}:
         return Outcome("SKIP", "no engine runs here, only the router")
     if found == {"cpu"}:
         return Outcome("SKIP", "runs on cpu: a stand-in does not need it")
+    if entry.verbs:
+        return Outcome("SKIP", "no engine here names RDMA in UCX_TLS")
     return Outcome("SKIP", f"not for {', '.join(sorted(found))}")
 
 

@@ -8,8 +8,11 @@ from typing import Literal
 
 from heteropd.plan.model import Plan
 from heteropd.preflight.facts import Facts
+from heteropd.preflight.nixl import Nixl, Report
 from heteropd.spec.checks import Limits
 from heteropd.validate.metrics import Counts
+
+UCX_TLS = "UCX_TLS"
 
 Status = Literal["PASS", "WARN", "FAIL", "SKIP"]
 
@@ -35,11 +38,40 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Engine:
+    """An engine that is to run on a host, as far as programs take its place there.
+
+    ``env`` is the part of its environment that NIXL and UCX read. ``launch`` starts a shell where its NIXL is
+    (``sh``, or ``docker run …``), and ``python`` is the Python there; None where nobody said which.
+    """
+
+    name: str
+    address: str = ""
+    side_channel: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    standin: bool = False
+    launch: tuple[str, ...] = ("sh",)
+    python: str | None = None
+
+    @property
+    def verbs(self) -> bool:
+        """True where its UCX_TLS names RDMA: ``ib``, ``rc…``, ``ud…``, ``dc…``."""
+        named = self.env.get(UCX_TLS, "")
+        return not named.startswith("^") and any(is_rdma(word) for word in named.split(","))
+
+
+def is_rdma(transport: str) -> bool:
+    """Whether a name of UCX_TLS, or of a lane, is verbs."""
+    return transport.strip().startswith(("ib", "rc", "ud", "dc"))
+
+
+@dataclass(frozen=True)
 class Target:
     """A host and what a plan wants of it.
 
     ``platforms`` is what the engines there run on, None where no plan says it. ``devices``: the ports that
-    UCX_NET_DEVICES names. ``serves``: the plan's own topology is running there and holds its ports and cards.
+    UCX_NET_DEVICES names. ``verbs``: an engine there is to use RDMA, whatever it runs on. ``serves``: the
+    plan's own topology is running there and holds its ports and cards.
     """
 
     name: str
@@ -50,9 +82,15 @@ class Target:
     ports: Mapping[int, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
     model: str = ""
-    engines: int = 0
+    engines: tuple[Engine, ...] = ()
+    verbs: bool = False
     docker: bool = False
     serves: bool = False
+
+
+def unknown_python(target: Target) -> str:
+    """What to say where nobody named a Python that has NIXL."""
+    return f"no Python with NIXL is known on {target.name}: name it as `python:` in the hosts file"
 
 
 @dataclass(frozen=True)
@@ -62,6 +100,7 @@ class Node:
     target: Target
     facts: Facts
     limits: Limits
+    nixl: tuple[Nixl, ...] = ()
 
     @property
     def platforms(self) -> frozenset[str]:
@@ -71,6 +110,32 @@ class Node:
         facts = self.facts
         found = {"cuda": facts.gpus or facts.nvidia, "gaudi": facts.hpus or facts.accel}
         return frozenset(name for name, there in found.items() if there) or frozenset({"cpu"})
+
+    @property
+    def verbs(self) -> bool:
+        """Whether RDMA is wanted here: as planned, else where there is an accelerator."""
+        return self.target.verbs if self.target.platforms is not None else self.platforms != {"cpu"}
+
+
+Said = tuple[Report, Report] | str
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What two hosts' programs reported, in their order; a text where they were not run, and why."""
+
+    channel: Said
+    ping: Said
+    transfer: Said
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two hosts whose engines exchange KV, and what they sent to each other."""
+
+    one: Node
+    other: Node
+    seen: Exchange
 
 
 @dataclass(frozen=True)

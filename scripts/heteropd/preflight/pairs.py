@@ -1,31 +1,70 @@
-"""T3: two hosts' facts side by side. Nothing is sent between them."""
+"""T3: two hosts' facts side by side."""
 
 from __future__ import annotations
 
 from heteropd.preflight.catalogue import PAIR, registered
 from heteropd.preflight.fabric import used_ports
-from heteropd.preflight.model import Node, Outcome
+from heteropd.preflight.model import Node, Outcome, Pair, unknown_python
+from heteropd.preflight.nixl import generation
+
+
+@registered(PAIR, "T3-03-same-nixl")
+def same_nixl(pair: Pair) -> Outcome:
+    """One major.minor of NIXL, and one of UCX."""
+    found: list[dict[str, set[str]]] = []
+    for node in (pair.one, pair.other):
+        if not node.nixl:
+            return Outcome("SKIP", unknown_python(node.target))
+        versions = {"NIXL": {said.nixl for said in node.nixl}, "UCX": {said.ucx for said in node.nixl}}
+        known = {name: {one for one in ones if one} for name, ones in versions.items()}
+        if not all(known.values()):
+            return Outcome("SKIP", f"{node.target.name} did not say its versions")
+        found.append(known)
+    text = " and ".join(_shown(one) for one in found)
+    same = all(
+        {generation(one) for one in found[0][name]} == {generation(one) for one in found[1][name]}
+        for name in found[0]
+    )
+    return Outcome("PASS" if same else "FAIL", text)
 
 
 @registered(PAIR, "T3-09-link-layer")
-def link_layer(one: Node, other: Node) -> Outcome:
+def link_layer(pair: Pair) -> Outcome:
     """A link layer that both have."""
-    here, there = ({port.link_layer for port in used_ports(node)} for node in (one, other))
+    here, there = ({port.link_layer for port in used_ports(node)} for node in (pair.one, pair.other))
     if not here or not there:
-        return Outcome("SKIP", f"no active port on {one.target.name if not here else other.target.name}")
+        lacking = pair.one if not here else pair.other
+        return Outcome("SKIP", f"no active port on {lacking.target.name}")
     text = f"{', '.join(sorted(here))} and {', '.join(sorted(there))}"
     return Outcome("PASS" if here & there else "FAIL", text)
 
 
 @registered(PAIR, "T3-56-mtu")
-def mtu(one: Node, other: Node) -> Outcome:
+def mtu(pair: Pair) -> Outcome:
     """Equal MTUs below RoCE. What an InfiniBand port uses is not in sysfs."""
-    here, there = _mtus(one), _mtus(other)
+    here, there = _mtus(pair.one), _mtus(pair.other)
     if not here or not there:
-        return Outcome("SKIP", f"no RoCE interface in use on {(other if here else one).target.name}")
+        lacking = pair.other if here else pair.one
+        return Outcome("SKIP", f"no RoCE interface in use on {lacking.target.name}")
     shown = [", ".join(f"{name} {size}" for name, size in sorted(mtus.items())) for mtus in (here, there)]
     same = len({*here.values(), *there.values()}) == 1
     return Outcome("PASS" if same else "FAIL", " and ".join(shown))
+
+
+@registered(PAIR, "T3-58-clock-skew")
+def clock_skew(pair: Pair) -> Outcome:
+    """How far apart two clocks are for sure: what the way to each host took is in doubt."""
+    one, other = pair.one.facts.ahead, pair.other.facts.ahead
+    if one is None or other is None:
+        lacking = pair.one if one is None else pair.other
+        return Outcome("SKIP", f"the clock of {lacking.target.name} could not be read")
+    apart, most = max(one[0] - other[1], other[0] - one[1], 0.0), pair.one.limits.clock_skew_s
+    text = f"at least {apart:.1f} s apart, {most:g} s allowed"
+    return Outcome("WARN" if apart > most else "PASS", text)
+
+
+def _shown(versions: dict[str, set[str]]) -> str:
+    return ", ".join(f"{name} {'/'.join(sorted(found))}" for name, found in versions.items())
 
 
 def _mtus(node: Node) -> dict[str, int]:

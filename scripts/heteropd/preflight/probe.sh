@@ -6,11 +6,15 @@ fact() { first=$1; shift; printf '%s' "$first"; for value in "$@"; do printf '\t
 line() { head -n 1 "$1" 2>/dev/null; }
 within() { if command -v timeout >/dev/null; then timeout 10 "$@"; else "$@"; fi; }
 
+fact clock "$(date +%s.%N)"
 fact kernel "$(uname -r)"
 fact uid "$(id -u)"
 for device in "$root"/dev/infiniband/uverbs*; do
   [ -e "$device" ] || continue
   if ( : <>"$device" ) 2>/dev/null; then fact verbs "${device#"$root"}" yes; else fact verbs "${device#"$root"}" no; fi
+done
+for device in "$root"/sys/class/infiniband/*; do
+  [ -d "$device" ] && fact ibdev "${device##*/}" "$(readlink -f "$device")" "$(line "$device/node_desc")"
 done
 for port in "$root"/sys/class/infiniband/*/ports/*; do
   [ -d "$port" ] || continue
@@ -65,4 +69,5 @@ fact shm_kib "$(df -Pk "$root/dev/shm" 2>/dev/null | awk 'NR == 2 {print $2}')"
 if [ -n "$model" ]; then
   if [ -r "$model/config.json" ]; then fact model yes; elif [ -d "$model" ]; then fact model empty; else fact model no; fi
 fi
+fact clock "$(date +%s.%N)"
 fact end

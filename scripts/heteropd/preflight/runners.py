@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from heteropd.seams import Completed, LocalRunner
@@ -18,18 +19,43 @@ class Reader(Protocol):
         ...
 
 
+class Place(Reader, Protocol):
+    """A reader that also says what it would run here, for commands that talk to one another."""
+
+    def command(self, argv: Sequence[str]) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """Runs commands on this machine."""
+
+    local: Reader = field(default_factory=LocalRunner)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return list(argv)
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        return self.local.run(argv, timeout_s=timeout_s)
+
+
 @dataclass(frozen=True)
 class SshRunner:
-    """Runs commands on another machine. Never asks for a password: what needs one fails."""
+    """Runs commands on another machine. Never asks for a password: what needs one fails.
+
+    ``config`` is a file for ``ssh -F``; without it, the user's own configuration counts.
+    """
 
     destination: str
     local: Reader = field(default_factory=LocalRunner)
+    config: Path | None = None
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        options = ["-F", str(self.config)] if self.config else []
+        options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+        return ["ssh", *options, self.destination, "--", shlex.join(argv)]
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
-        options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
-        return self.local.run(
-            ["ssh", *options, self.destination, "--", shlex.join(argv)], timeout_s=timeout_s
-        )
+        return self.local.run(self.command(argv), timeout_s=timeout_s)
 
 
 @dataclass(frozen=True)
@@ -38,6 +64,9 @@ class ContainerRunner:
 
     container: str
     local: Reader = field(default_factory=LocalRunner)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return ["docker", "exec", "-i", self.container, *argv]
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
         return self.local.run(["docker", "exec", self.container, *argv], timeout_s=timeout_s)

@@ -30,16 +30,22 @@ class CheckEntry(Data):
     platforms: list[PlatformName | Literal["router"]] = Field(
         min_length=1, description="What runs where it is for"
     )
+    verbs: bool = Field(
+        default=False,
+        description="For hosts whose engines name RDMA in UCX_TLS; by `platforms` where no plan says it",
+    )
     threads: list[Thread] = Field(default_factory=list, description="Where the failure was reported")
 
 
 class Limits(Data):
-    """The least that a host of an engine has free, in GiB; below is a warning or a failure of its check."""
+    """What a host of an engine has free, in GiB, and what two of them keep; else its check warns or fails."""
 
     memory_gib: float = Field(gt=0)
     standin_memory_gib: float = Field(gt=0, description="For each stand-in engine with the default model")
     disk_gib: float = Field(gt=0)
     shared_memory_gib: float = Field(gt=0)
+    bandwidth_mb_s: float = Field(gt=0, description="MB/s of a NIXL transfer between cards")
+    clock_skew_s: float = Field(gt=0, description="Seconds between two hosts' clocks")
 
 
 class Checks(Data):

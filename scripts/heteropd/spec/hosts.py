@@ -6,7 +6,17 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from heteropd.spec.types import Address, Data, EngineRole, EnvName, Name, PlatformName, Port, SshDestination
+from heteropd.spec.types import (
+    Address,
+    Data,
+    EngineRole,
+    EnvName,
+    HostFile,
+    Name,
+    PlatformName,
+    Port,
+    SshDestination,
+)
 
 
 class Host(Data):
@@ -14,6 +24,9 @@ class Host(Data):
 
     address: Address
     ssh: SshDestination | None = Field(default=None, description="user@host or an ssh alias")
+    python: HostFile | None = Field(
+        default=None, description="Python there that has NIXL; ${ENGINE_PYTHON} of a plan stands for it"
+    )
 
 
 class RoleAdditions(Data):

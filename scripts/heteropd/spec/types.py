@@ -79,6 +79,12 @@ SshDestination = Annotated[
 ]
 
 
+HostFile = Annotated[
+    str,
+    _matching(r"/[\w./+-]+", "is no absolute path of a program", "give it from the root: /opt/…/python"),
+]
+
+
 def _address(value: str) -> str:
     try:
         ipaddress.ip_address(value)

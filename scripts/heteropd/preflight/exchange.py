@@ -1,0 +1,155 @@
+"""What two hosts send to each other: a connection to each side channel, an RDMA ping, a NIXL transfer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heteropd.preflight import fabric, launch
+from heteropd.preflight.host import side_channel_address
+from heteropd.preflight.model import UCX_TLS, Engine, Exchange, Node, Said, unknown_python
+from heteropd.preflight.nixl import generation, report
+from heteropd.preflight.reach import Outside
+from heteropd.preflight.relay import Talk
+from heteropd.preflight.runners import Place
+
+MIB = 8
+_PING_PORT = 18515  # ibv_rc_pingpong's own
+_CHANNEL_S, _PING_S, _TRANSFER_S = 20, 30, 60
+_GRACE_S = 15.0
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a program is run on both hosts at once."""
+
+    places: tuple[Place, Place]
+    talk: Talk
+
+    def both(self, argvs: Sequence[Sequence[str]], seconds: int) -> Said:
+        commands = [place.command(argv) for place, argv in zip(self.places, argvs, strict=True)]
+        one, other = self.talk(commands[0], commands[1], seconds + _GRACE_S)
+        return report(one), report(other)
+
+
+def between(one: Node, other: Node, outside: Outside) -> Exchange:
+    """Send what can be sent; where another check says already that it cannot work, say which."""
+    way = _Way((outside.reach(one.target), outside.reach(other.target)), outside.talk)
+    channel = _unread(one, other) or _channel(one, other, way)
+    return Exchange(
+        channel,
+        _unread(one, other) or _ping(one, other, way, channel),
+        _unread(one, other) or _transfer(one, other, way),
+    )
+
+
+def _channel(one: Node, other: Node, way: _Way) -> Said:
+    engines = _engine(one), _engine(other)
+    for node, engine in zip((one, other), engines, strict=True):
+        if engine.side_channel is None:
+            return f"{engine.name} announces no side channel"
+        if side_channel_address(node).status == "FAIL":
+            return f"not tried: {node.target.name} announces an address that is not its own"
+    ends = [[engine.address, engine.side_channel] for engine in engines]
+    token = secrets.token_hex(8)
+    asked = [
+        {"mine": ends[mine], "theirs": ends[1 - mine], "token": token, "seconds": _CHANNEL_S}
+        for mine in (0, 1)
+    ]
+    return way.both([_plain(engines[mine], "side_channel", asked[mine]) for mine in (0, 1)], _CHANNEL_S)
+
+
+def _ping(one: Node, other: Node, way: _Way, channel: Said) -> Said:
+    if not (one.verbs and other.verbs):
+        return "no engine names RDMA in UCX_TLS"
+    if wrong := _unfit(one, other):
+        return wrong
+    free = not isinstance(channel, str) and all(
+        (end.found or {}).get("listening") == "ours" for end in channel
+    )
+    server = _engine(one)
+    asked = []
+    for node, address in ((one, None), (other, server.address)):
+        port = fabric.used_ports(node)[0]
+        device, _, number = port.name.partition(":")
+        asked.append(
+            {
+                "device": device,
+                "port": int(number),
+                "gid": fabric.gid_index(node, port),
+                "tcp": server.side_channel if free else _PING_PORT,
+                "server": address,
+                "ping_seconds": _PING_S // 2,
+                "seconds": _PING_S,
+            }
+        )
+    argvs = [_plain(_engine(node), "rdma_ping", said) for node, said in zip((one, other), asked, strict=True)]
+    return way.both(argvs, _PING_S)
+
+
+def _transfer(one: Node, other: Node, way: _Way) -> Said:
+    engines = _engine(one), _engine(other)
+    for node, engine in zip((one, other), engines, strict=True):
+        if engine.python is None:
+            return unknown_python(node.target)
+    if wrong := _unfit(one, other) or _differing(one, other) or without_rdma(one, other):
+        return wrong
+    names = "prefill-side", "decode-side"
+    asked = [
+        {
+            "name": names[mine],
+            "other": names[1 - mine],
+            "first": mine == 0,
+            "mib": MIB,
+            "seconds": _TRANSFER_S,
+        }
+        for mine in (0, 1)
+    ]
+    argvs = [launch.nixl(engines[mine], "nixl_transfer", asked[mine], log="info") for mine in (0, 1)]
+    return way.both(argvs, _TRANSFER_S)
+
+
+def without_rdma(one: Node, other: Node) -> str | None:
+    """Ports are declared for RDMA and a side's UCX_TLS names none: that UCX has nothing to use them with."""
+    for node in (one, other):
+        engine, ports = _engine(node), fabric.named_ports(node)
+        if ports and not engine.verbs and engine.env.get(UCX_TLS):
+            return (
+                f"UCX_TLS={engine.env[UCX_TLS]} of {engine.name} names no RDMA, "
+                f"UCX_NET_DEVICES names {', '.join(ports)}"
+            )
+    return None
+
+
+def _unfit(one: Node, other: Node) -> str | None:
+    for node in (one, other):
+        wrong = fabric.unfit(node) if node.verbs else None
+        wrong = wrong or next((said.error for said in node.nixl if said.error), None)
+        if wrong:
+            return f"not tried: {node.target.name}: {wrong}"
+    return None
+
+
+def _differing(one: Node, other: Node) -> str | None:
+    found = [{generation(said.nixl) for said in node.nixl if said.nixl} for node in (one, other)]
+    if all(found) and found[0] != found[1]:
+        return "not tried: the two sides' NIXL differ"
+    return None
+
+
+def _unread(one: Node, other: Node) -> str | None:
+    for node in (one, other):
+        if node.facts.trouble:
+            return f"the facts of {node.target.name} could not be read"
+        if not node.target.engines:
+            return f"no engine is planned on {node.target.name}"
+    return None
+
+
+def _engine(node: Node) -> Engine:
+    return node.target.engines[0]
+
+
+def _plain(engine: Engine, name: str, asked: dict[str, object]) -> Sequence[str]:
+    return launch.plain(engine.python if engine.launch == ("sh",) else None, name, asked)
