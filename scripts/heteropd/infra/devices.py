@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from heteropd.preflight.facts import IbPort
-
 _FIELD = re.compile(r"^\s*([\w.]+):\s+(.*?)\s*$")
 _NUMBER = re.compile(r"\d+")
-
-
-@dataclass(frozen=True)
-class GidEntry:
-    """One entry of a port's GID table; ``address`` is None where there is no such entry."""
-
-    index: str
-    address: ipaddress.IPv6Address | None
-    kind: str
 
 
 @dataclass(frozen=True)
@@ -66,14 +54,6 @@ def seen(name: str, found: Mapping[str, Port], least_mtu: int) -> Iterator[str]:
         yield f"{name}: LID 0, for no subnet manager has configured the port"
     if port.active_mtu < least_mtu:
         yield f"{name}: active MTU {port.active_mtu} bytes, at least {least_mtu} wanted"
-
-
-def gid(entry: GidEntry, port: IbPort) -> Iterator[str]:
-    """What is wrong with the GID that UCX_IB_GID_INDEX chooses on a port."""
-    if entry.address is None or not int(entry.address):
-        yield f"{port.name}: GID {entry.index} is not set"
-    elif port.link_layer == "Ethernet" and entry.kind != "RoCE v2":
-        yield f"{port.name}: GID {entry.index} ({entry.address}) is {entry.kind or 'unknown'}, RoCE v2 wanted"
 
 
 def modules(devices: Sequence[str], known: Mapping[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from heteropd.infra.processes import Family
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.preflight import catalogue
+from heteropd.preflight import reading as doctors
 from heteropd.preflight.model import Node
 from heteropd.spec import yamlfile
 from heteropd.spec.checks import Checks
@@ -77,6 +78,14 @@ def node(host: Any, subject: Subject, plan: Plan, checks: Checks, once: Once) ->
     return found
 
 
+@pytest.fixture
+def nixl_node(host: Any, node: Node, once: Once) -> Node:
+    """The same, with what NIXL says when it is started in the place of the engines; no card is opened."""
+    reader = reading.Through(host)
+    found: Node = once("nixl", lambda: doctors.node(node.target, reader, node.limits))
+    return found
+
+
 @pytest.fixture(autouse=True)
 def _reached(request: pytest.FixtureRequest, node: Node, unknown: Unknown) -> None:
     """Where a host does not answer, one test says why, and the others only that they could not look."""
@@ -85,11 +94,11 @@ def _reached(request: pytest.FixtureRequest, node: Node, unknown: Unknown) -> No
 
 
 @pytest.fixture
-def doctor(node: Node, checks: Checks, unknown: Unknown) -> Callable[[str], None]:
+def doctor(node: Node, checks: Checks, unknown: Unknown) -> Callable[..., None]:
     """Call it with the id of a check of the doctor: passes, fails with its mend, or cannot be had."""
 
-    def examine(name: str) -> None:
-        outcome = catalogue.NODE[name](node)
+    def examine(name: str, of: Node = node) -> None:
+        outcome = catalogue.NODE[name](of)
         if outcome.status == "FAIL":
             pytest.fail(f"{name}: {outcome.text}; mend: {checks.checks[name].mend}", pytrace=False)
         if outcome.status != "PASS":

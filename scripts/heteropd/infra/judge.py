@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from heteropd.images.manifest_compare import same_version
 from heteropd.infra.processes import Family, Process, everywhere
-from heteropd.infra.transports import wants_verbs
-from heteropd.plan.model import RolePlan
 
 _PLACE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 NIXL, UCX = "libnixl", "libucp"
@@ -92,11 +90,6 @@ def huge_pages(meminfo: str) -> tuple[int, int] | None:
     """Huge pages that are reserved, and those of them that are free; None where the kernel has none."""
     found = dict(re.findall(r"^HugePages_(Total|Free):\s+(\d+)", meminfo, re.MULTILINE))
     return (int(found["Total"]), int(found["Free"])) if len(found) == 2 else None
-
-
-def verbs(engine: RolePlan) -> bool:
-    """Whether an engine's UCX is to use InfiniBand or RoCE."""
-    return wants_verbs(engine.env.get("UCX_TLS", ""))
 
 
 def model(arguments: Sequence[str]) -> str | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from heteropd.infra.devices import GidEntry
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.preflight import facts, targets
@@ -56,7 +54,12 @@ def unreached(lost: RuntimeError) -> str:
 def target(subject: Subject, plan: Plan) -> Target:
     """What the plan wants of this host, or of this container of it."""
     part = plan.model_copy(update={"roles": subject.planned(plan)})
-    return replace(targets.of_plan(part, serves=subject.runs)[0], serves=subject.runs)
+    found = replace(targets.of_plan(part, serves=subject.runs)[0], serves=subject.runs)
+    if not subject.container:
+        return found
+    # It is the engine's own container that is looked into: none need be started for the engine's NIXL.
+    inside = tuple(replace(one, launch=("sh",), python="python3") for one in found.engines)
+    return replace(found, engines=inside)
 
 
 def node(host: Host, subject: Subject, plan: Plan, limits: Limits) -> Node:
@@ -82,16 +85,6 @@ def loaded(host: Host, module: str) -> bool:
     """Whether the kernel has a module, loaded or built in."""
     script = '[ -e "/sys/module/$1" ] || grep -qs "/$1.ko" "/lib/modules/$(uname -r)/modules.builtin"'
     return Through(host).run(["sh", "-c", script, "loaded", module]).code == 0
-
-
-def gid(host: Host, port: str, index: str) -> GidEntry:
-    """One entry of the GID table of a port such as ``mlx5_0:1``."""
-    device, _, number = port.partition(":")
-    folder = f"/sys/class/infiniband/{device}/ports/{number}"
-    address = Through(host).run(["cat", f"{folder}/gids/{index}"])
-    kind = Through(host).run(["cat", f"{folder}/gid_attrs/types/{index}"])  # an error where it is not set
-    found = ipaddress.IPv6Address(address.out.strip()) if address.code == 0 else None
-    return GidEntry(index, found, kind.out.strip())
 
 
 def ucx_info(host: Host, engine: RolePlan) -> str:

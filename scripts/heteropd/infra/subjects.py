@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from heteropd.errors import BadInput
-from heteropd.infra.transports import wants_verbs
 from heteropd.plan.model import Plan, RolePlan
+from heteropd.preflight import targets
 from heteropd.topology import Topology
 
 LOCAL = "local://"
@@ -33,6 +33,11 @@ class Subject(BaseModel):
     runs: bool = False
     pids: dict[str, int] = Field(default_factory=dict)
 
+    @property
+    def container(self) -> bool:
+        """Whether it is a container: what runs in it is that role and nothing else."""
+        return self.connection.startswith(("docker://", "podman://", "kubectl://"))
+
     def planned(self, plan: Plan) -> list[RolePlan]:
         """Its roles, as planned."""
         return [one for one in plan.roles if one.name in self.roles]
@@ -41,7 +46,7 @@ class Subject(BaseModel):
         """Folders of tests/infra that are for it."""
         engines = [one for one in self.planned(plan) if one.role != "router"]
         found = ["hosts"]
-        if any(wants_verbs(one.env.get("UCX_TLS", "")) for one in engines):
+        if any(targets.engine(one).verbs for one in engines):
             found.append("fabric")
         found += sorted({f"devices/{one.runs_on}" for one in engines if one.runs_on != "cpu"})
         return [*found, *(["topology"] if self.runs else [])]

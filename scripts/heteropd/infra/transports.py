@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 _OFFERED = re.compile(r"^#\s*Transport:\s*(\S+)", re.MULTILINE)
-_VERBS = re.compile(r"ib|(rc|ud|dc)(_\w+)?")
 _EVERYTHING = "all"
 
 
@@ -19,11 +18,6 @@ def named(ucx_tls: str) -> list[str]:
         return []
     names = (name.strip().lstrip("\\").partition(":")[0] for name in ucx_tls.split(","))
     return [name for name in dict.fromkeys(names) if name and name != _EVERYTHING]
-
-
-def wants_verbs(ucx_tls: str) -> bool:
-    """Whether it names InfiniBand or RoCE transports."""
-    return any(_VERBS.fullmatch(name) for name in named(ucx_tls))
 
 
 def offered(ucx_info: str) -> frozenset[str]:

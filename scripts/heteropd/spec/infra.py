@@ -8,9 +8,8 @@ from heteropd.spec.types import Data, PlatformName
 
 
 class InfraFacts(Data):
-    """Limits, libraries, kernel modules and UCX's names."""
+    """Libraries, kernel modules and UCX's names."""
 
-    clock_skew_s: float = Field(gt=0, description="Seconds between a host's clock and this machine's")
     active_mtu: int = Field(gt=0, description="Bytes that an active RDMA port sends at once, at least")
     libraries: list[str] = Field(min_length=1, description="At most one copy of each in a process")
     rdma_modules: dict[str, str] = Field(description="Kernel module of a device, by how its name begins")

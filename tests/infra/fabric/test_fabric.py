@@ -2,7 +2,7 @@
 
 from heteropd.infra import devices, reading, transports
 from heteropd.infra.fixtures import not_needed
-from heteropd.preflight.fabric import named_ports, used_ports
+from heteropd.preflight.fabric import GID_INDEX, named_ports, used_ports
 
 
 def test_kernel_modules_are_loaded(host, node, facts):
@@ -37,13 +37,11 @@ def test_verbs_sees_the_ports(output, node, facts, agree):
     agree(line for name in names for line in devices.seen(name, found, facts.active_mtu))
 
 
-def test_gid_index_is_a_gid_that_roce_routes(host, node, engine, unknown, agree):
+def test_gid_index_is_a_gid_that_roce_routes(doctor, node):
     """An unset GID, or one of RoCE v1, ends in time-outs when the first request comes (12)."""
-    index = engine.env.get("UCX_IB_GID_INDEX", "auto")
-    if not index.isdigit():
-        not_needed("UCX_IB_GID_INDEX is not set: UCX chooses")
-    ports = used_ports(node) or unknown("the GIDs of a port in use: none is active")
-    agree(line for port in ports for line in devices.gid(reading.gid(host, port.name, index), port))
+    if not any(GID_INDEX in engine.env for engine in node.target.engines):
+        not_needed(f"{GID_INDEX} is not set: UCX chooses")
+    doctor("T2-12-gid-index")
 
 
 def test_a_gid_can_be_routed(doctor, node):
@@ -61,3 +59,8 @@ def test_memory_may_be_locked(doctor):
 def test_ucx_offers_what_ucx_tls_names(ucx_offers, engine, facts, agree):
     """UCX takes what is left of the names in UCX_TLS, and starts; TCP is far slower (7, 8, 39)."""
     agree(transports.missing(engine.env["UCX_TLS"], ucx_offers, facts.transports))
+
+
+def test_nixl_comes_up_with_the_fabric(doctor, nixl_node):
+    """NIXL's wheel brings a libibverbs that may not know the card: UCX then lists rc, and NIXL has none (5)."""
+    doctor("T2-57-nixl-verbs", nixl_node)

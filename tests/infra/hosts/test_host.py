@@ -46,14 +46,14 @@ def test_model_folder_is_there(doctor, node):
     doctor("T2-55-model")
 
 
-def test_clock_agrees_with_this_machines(host, facts, unknown, agree):
+def test_clock_agrees_with_this_machines(host, checks, unknown, agree):
     """Logs of two hosts are read side by side, to see which lease ran out first (30)."""
     if host.backend.NAME == "local":
         not_needed("this is this machine's clock")
     found = reading.skew(host)
     if found is None:
         unknown("the host's time: `date +%s` printed no number")
-    agree(judge.clock(*found, facts.clock_skew_s))
+    agree(judge.clock(*found, checks.limits.clock_skew_s))
 
 
 def test_huge_pages(host, unknown):

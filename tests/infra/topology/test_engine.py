@@ -4,6 +4,7 @@ from heteropd.infra import expected, judge
 from heteropd.infra.fixtures import not_needed
 from heteropd.plan.engines import SIDE_CHANNEL_PORT
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
+from heteropd.preflight import targets
 
 
 def test_role_runs_and_answers_on_its_port(family, role):
@@ -30,7 +31,7 @@ def test_one_copy_of_each_library(running, facts, unknown, agree):
 
 def test_memory_may_be_locked(running, engine, unknown, agree):
     """Registering memory for RDMA locks it; a service's and a container's limits are no shell's (11)."""
-    if not judge.verbs(engine):
+    if not targets.engine(engine).verbs:
         not_needed("UCX_TLS of this engine names no verbs transport, and nothing else locks memory")
     if any(one.memlock is None for one in judge.transferring(running)):
         unknown("the limits of the engine's processes")
