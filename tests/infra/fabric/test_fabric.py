@@ -62,5 +62,5 @@ def test_ucx_offers_what_ucx_tls_names(ucx_offers, engine, facts, agree):
 
 
 def test_nixl_comes_up_with_the_fabric(doctor, nixl_node):
-    """NIXL's wheel brings a libibverbs of its own, which may not know the card: rc is lost in it alone (5)."""
+    """NIXL's wheel brings a libibverbs of its own, which may not know the card: rc is lost there (5)."""
     doctor("T2-57-nixl-verbs", nixl_node)
