@@ -43,11 +43,6 @@ def one_copy(family: Family, libraries: Sequence[str]) -> Iterator[str]:
             yield f"{library}: no process of the engine has loaded it"
 
 
-def unreadable(family: Family) -> list[str]:
-    """Processes whose memory map this user may not read: there may be a second copy in them."""
-    return [f"pid {one.pid} ({one.name})" for one in family.processes if one.libraries is None]
-
-
 def memlock(family: Family) -> Iterator[str]:
     """Memory may be locked without limit where UCX registers it."""
     for process in transferring(family):

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from heteropd.preflight.facts import Memlock
 from heteropd.preflight.runners import Reader
@@ -25,7 +26,7 @@ class Process:
     memlock: Memlock | None = None
     variables: dict[str, str] | None = None
     libraries: tuple[str, ...] | None = None
-    listens: frozenset[tuple[str, int]] = frozenset()
+    listens: frozenset[tuple[str, int]] | None = None
 
     def loaded(self, library: str) -> list[str]:
         """Paths of the copies of a library, such as ``libucp``, that the process has mapped."""
@@ -52,7 +53,11 @@ class Family:
 
     def listening(self, port: int) -> set[str]:
         """Addresses on which a process of the engine listens at a TCP port."""
-        return {address for one in self.processes for address, found in one.listens if found == port}
+        return {address for one in self.processes for address, found in one.listens or () if found == port}
+
+    def closed(self, fact: Literal["memlock", "variables", "libraries", "listens"]) -> list[str]:
+        """Processes of which this user may not read a fact."""
+        return [f"pid {one.pid} ({one.name})" for one in self.processes if getattr(one, fact) is None]
 
 
 def read(reader: Reader, pid: int | None, port: int, names: Sequence[str], root: str = "") -> Family:
@@ -91,7 +96,7 @@ def parse(text: str) -> Family:
             memlock=_memlock(pid, *limits[0]) if limits and limits[0][0] else None,
             variables={row[0]: row[1] for row in of("variable", pid)} if of("environment", pid) else None,
             libraries=tuple(row[0] for row in of("library", pid)) if of("maps", pid) else None,
-            listens=frozenset(socket(row[0]) for row in of("listen", pid)),
+            listens=frozenset(socket(row[0]) for row in of("listen", pid)) if of("sockets", pid) else None,
         )
 
     return Family(

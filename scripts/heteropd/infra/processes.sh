@@ -20,6 +20,7 @@ family=$(grep -H '^PPid:' "$root"/proc/[0-9]*/status 2>/dev/null |
 [ -n "$leader" ] && tr '\000' '\n' <"$root/proc/$leader/cmdline" 2>/dev/null | awk '{print "argument\t" $0}'
 [ -n "$leader" ] && for pid in $family; do
   process=$root/proc/$pid
+  grep -q '^State:[[:space:]]*[ZX]' "$process/status" 2>/dev/null && continue  # ended: it has no facts any more
   fact process "$pid" "$(cat "$process/comm" 2>/dev/null)"
   fact memlock "$pid" "$(awk '/^Max locked memory/ {print $4}' "$process/limits" 2>/dev/null)" \
     "$(awk '/^CapEff/ {print $2}' "$process/status" 2>/dev/null)"
@@ -34,6 +35,7 @@ family=$(grep -H '^PPid:' "$root"/proc/[0-9]*/status 2>/dev/null |
     printf '%s\n' "$content" | awk -v pid="$pid" '$6 ~ /\/lib[a-z]+[-.][^\/]*$/ && !seen[$6]++ {print "library\t" pid "\t" $6}' |
       grep -E '/lib(nixl|uc[pst]|ibverbs)[-.]'
   fi
+  ls "$process/fd/" >/dev/null 2>&1 && fact sockets "$pid" read
   { sockets "$pid"; echo --; listening; } | awk -v pid="$pid" '
     $1 == "--" {table = 1; next} !table {own[$1] = 1; next} $1 in own {print "listen\t" pid "\t" $2}'
 done
