@@ -113,6 +113,16 @@ class Kit:
         found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
         return found
 
+    def infra(self, *words: str) -> tuple[int, dict[str, str], str]:
+        """Exit status of `infra`, each test's outcome by its name and parameters, and what was printed."""
+        report = self.state / "infra.json"
+        done = self.run("infra", *words, "--json", str(report))
+        said = done.stdout + done.stderr
+        assert report.exists(), said
+        results = json.loads(report.read_text())["results"]
+        report.unlink()
+        return done.returncode, {one["nodeid"].partition("::")[2]: one["outcome"] for one in results}, said
+
     def state_of_plan(self) -> Plan:
         topology = load(self.state)
         assert topology is not None, "nothing is recorded as running"
