@@ -21,7 +21,7 @@ def transferring(family: Family) -> list[Process]:
 
 def environment(family: Family, planned: Mapping[str, str]) -> Iterator[str]:
     """The plan's variables, as the process has them. ``${NAME}`` stands for what whoever starts it has."""
-    for process in transferring(family):
+    for process in (one for one in transferring(family) if one.variables is not None):
         for name, value in sorted(planned.items()):
             found = (process.variables or {}).get(name)
             pattern = ".*".join(re.escape(part) for part in _PLACE.split(value))

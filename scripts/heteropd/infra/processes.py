@@ -19,7 +19,10 @@ _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a socket says that listens o
 
 @dataclass(frozen=True)
 class Process:
-    """One process. None: this user may not read it. ``listens``: pairs of address and TCP port."""
+    """One process. None: this user may not read it. ``listens``: pairs of address and TCP port.
+
+    ``retitled``: its title was written over its environment, as setproctitle does without SPT_NOENV.
+    """
 
     pid: str
     name: str
@@ -27,6 +30,7 @@ class Process:
     variables: dict[str, str] | None = None
     libraries: tuple[str, ...] | None = None
     listens: frozenset[tuple[str, int]] | None = None
+    retitled: bool = False
 
     def loaded(self, library: str) -> list[str]:
         """Paths of the copies of a library, such as ``libucp``, that the process has mapped."""
@@ -56,8 +60,13 @@ class Family:
         return {address for one in self.processes for address, found in one.listens or () if found == port}
 
     def closed(self, fact: Literal["memlock", "variables", "libraries", "listens"]) -> list[str]:
-        """Processes of which this user may not read a fact."""
-        return [f"pid {one.pid} ({one.name})" for one in self.processes if getattr(one, fact) is None]
+        """Processes of which a fact cannot be had. A child's overwritten environment was its parent's."""
+        return [
+            f"pid {one.pid} ({one.name})"
+            for one in self.processes
+            if getattr(one, fact) is None
+            and not (fact == "variables" and one.retitled and one.pid != self.leader)
+        ]
 
 
 def read(reader: Reader, pid: int | None, port: int, names: Sequence[str], root: str = "") -> Family:
@@ -89,14 +98,15 @@ def parse(text: str) -> Family:
         return [row[1:] for row in rows.get(key, []) if row[0] == pid]
 
     def process(pid: str, name: str) -> Process:
-        limits = of("memlock", pid)
+        limits, environment = of("memlock", pid), of("environment", pid)
         return Process(
             pid,
             name,
             memlock=_memlock(pid, *limits[0]) if limits and limits[0][0] else None,
-            variables={row[0]: row[1] for row in of("variable", pid)} if of("environment", pid) else None,
+            variables={row[0]: row[1] for row in of("variable", pid)} if environment == [["read"]] else None,
             libraries=tuple(row[0] for row in of("library", pid)) if of("maps", pid) else None,
             listens=frozenset(socket(row[0]) for row in of("listen", pid)) if of("sockets", pid) else None,
+            retitled=environment == [["overwritten"]],
         )
 
     return Family(

@@ -24,8 +24,9 @@ family=$(grep -H '^PPid:' "$root"/proc/[0-9]*/status 2>/dev/null |
   fact process "$pid" "$(cat "$process/comm" 2>/dev/null)"
   fact memlock "$pid" "$(awk '/^Max locked memory/ {print $4}' "$process/limits" 2>/dev/null)" \
     "$(awk '/^CapEff/ {print $2}' "$process/status" 2>/dev/null)"
-  if content=$( { tr '\000' '\n' <"$process/environ"; } 2>/dev/null) && [ -n "$content" ]; then
-    fact environment "$pid" read
+  if content=$( { tr '\000' '\n' <"$process/environ"; } 2>/dev/null); then
+    # A process that gives itself a title may write over its environment, which is then empty.
+    if [ -n "$content" ]; then fact environment "$pid" read; else fact environment "$pid" overwritten; fi
     printf '%s\n' "$content" | awk -v pid="$pid" -v wanted="$wanted" '{
       at = index($0, "="); name = substr($0, 1, at - 1)
       if (at > 1 && index(wanted, " " name " ")) print "variable\t" pid "\t" name "\t" substr($0, at + 1)}'

@@ -146,6 +146,15 @@ def test_environment_with_a_place_of_whoever_starts() -> None:
     assert len(list(judge.environment(given, {"LD_LIBRARY_PATH": "/tmp/ucx/lib:${LD_LIBRARY_PATH}"}))) == 2
 
 
+def test_a_childs_title_over_its_environment_hides_nothing_else() -> None:
+    row = ENGINE[ENGINE.index("environment	21311") : ENGINE.index("maps	21311")]
+    titled = engine((row, "environment	21311	overwritten\n"))
+    assert titled.closed("variables") == []
+    assert len(list(judge.environment(titled, {"UCX_TLS": "all"}))) == 1, "the first process still counts"
+    first = engine(("environment	20667	read", "environment	20667	overwritten"))
+    assert first.closed("variables") == ["pid 20667 (python)"]
+
+
 def test_a_second_copy_is_named_with_both_paths() -> None:
     # LD_PRELOAD of a copy with a name of its own.
     row = f"library	21311	{SITE}/nixl_cu12.libs/libucp-b39b3ed9.so.0.0.0"
