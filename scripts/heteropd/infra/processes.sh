@@ -17,7 +17,7 @@ fact leader "$leader"
 family=$(grep -H '^PPid:' "$root"/proc/[0-9]*/status 2>/dev/null |
   awk -v leader="$leader" '{n = split($1, part, "/"); parent[part[n - 1]] = $2}
     END {for (pid in parent) {up = pid; while (up in parent && up != leader) up = parent[up]; if (up == leader) print pid}}')
-[ -n "$leader" ] && tr '\000' '\n' <"$root/proc/$leader/cmdline" 2>/dev/null | awk '{print "argument\t" $0}'
+[ -n "$leader" ] && tr '\000' '\n' <"$root/proc/$leader/cmdline" 2>/dev/null | awk 'length {print "argument\t" $0}'
 [ -n "$leader" ] && for pid in $family; do
   process=$root/proc/$pid
   grep -q '^State:[[:space:]]*[ZX]' "$process/status" 2>/dev/null && continue  # ended: it has no facts any more
