@@ -10,6 +10,8 @@ from heteropd.images.manifest_compare import same_version
 from heteropd.infra.processes import Family, Process, everywhere
 
 _PLACE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+# vLLM's own modules put folders and libraries of theirs before and after (cv2, torch's libgomp).
+_PATHS = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PYTHONPATH")
 NIXL, UCX = "libnixl", "libucp"
 
 
@@ -24,11 +26,19 @@ def environment(family: Family, planned: Mapping[str, str]) -> Iterator[str]:
     for process in (one for one in transferring(family) if one.variables is not None):
         for name, value in sorted(planned.items()):
             found = (process.variables or {}).get(name)
-            pattern = ".*".join(re.escape(part) for part in _PLACE.split(value))
             if found is None:
                 yield f"{name}: not set in pid {process.pid} ({process.name}), {value!r} in the plan"
-            elif not re.fullmatch(pattern, found, re.DOTALL):
+            elif not _holds(name, found, value):
                 yield f"{name}: {found!r} in pid {process.pid} ({process.name}), {value!r} in the plan"
+
+
+def _holds(name: str, found: str, planned: str) -> bool:
+    """Whether a value is the planned one; engines add to lists of paths, and keep the order of what is there."""
+    if name in _PATHS:
+        rest = iter(found.split(":"))
+        return all(entry in rest for entry in planned.split(":") if not _PLACE.search(entry))
+    pattern = ".*".join(re.escape(part) for part in _PLACE.split(planned))
+    return re.fullmatch(pattern, found, re.DOTALL) is not None
 
 
 def one_copy(family: Family, libraries: Sequence[str]) -> Iterator[str]:

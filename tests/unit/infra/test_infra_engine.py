@@ -139,11 +139,26 @@ def test_environment_that_differs() -> None:
 
 
 def test_environment_with_a_place_of_whoever_starts() -> None:
-    given = engine(
-        ("UCX_TLS	tcp,sm,self", "LD_LIBRARY_PATH	/opt/ucx/lib:/usr/lib\nvariable	20667	X	y")
-    )
-    assert list(judge.environment(given, {"LD_LIBRARY_PATH": "/opt/ucx/lib:${LD_LIBRARY_PATH}"})) == []
-    assert len(list(judge.environment(given, {"LD_LIBRARY_PATH": "/tmp/ucx/lib:${LD_LIBRARY_PATH}"}))) == 2
+    family = engine()
+    assert list(judge.environment(family, {"UCX_TLS": "tcp,${MORE}"})) == []
+    assert len(list(judge.environment(family, {"UCX_TLS": "rc,${MORE}"}))) == 2
+
+
+@pytest.mark.parametrize(
+    ("planned", "holds"),
+    [
+        ("/opt/ucx/lib", True),
+        ("/opt/ucx/lib:${LD_LIBRARY_PATH}", True),
+        ("/opt/ucx/lib:/opt/nixl/lib", True),
+        ("/opt/nixl/lib:/opt/ucx/lib", False),
+        ("/tmp/ucx/lib:${LD_LIBRARY_PATH}", False),
+    ],
+)
+def test_an_engine_adds_to_lists_of_paths(planned: str, holds: bool) -> None:
+    # As importing cv2 does in an engine of vLLM 0.32.
+    seen = f"LD_LIBRARY_PATH	{SITE}/cv2/../../lib64:/opt/ucx/lib:/opt/nixl/lib"
+    family = engine(("UCX_TLS	tcp,sm,self", seen))
+    assert (list(judge.environment(family, {"LD_LIBRARY_PATH": planned})) == []) is holds
 
 
 def test_a_childs_title_over_its_environment_hides_nothing_else() -> None:
