@@ -148,8 +148,11 @@ def _plan(words: list[str]) -> Plan:
 
 def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
     from heteropd import workplace
+    from heteropd.preflight import gate
 
-    plan = _plan(Words(words).rest)
+    parsed = Words(words, options=gate.OPTIONS)
+    plan = _plan(parsed.rest)
+    gate.check(plan, parsed.options, _context())
     _refuse_what_cannot_run_yet(plan)
     if plan.runtime == "docker":
         return plan, _context(workplace.prepare_for_containers(root(), plan))

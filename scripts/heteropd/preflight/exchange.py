@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from heteropd.preflight import fabric, launch
 from heteropd.preflight.host import side_channel_address
-from heteropd.preflight.model import UCX_TLS, Engine, Exchange, Node, Said, unknown_python
+from heteropd.preflight.model import Engine, Exchange, Node, Said, unknown_python
 from heteropd.preflight.nixl import generation, report
 from heteropd.preflight.reach import Outside
 from heteropd.preflight.relay import Talk
 from heteropd.preflight.runners import Place
 
-MIB = 8
+MIB = 4
 _PING_PORT = 18515  # ibv_rc_pingpong's own
 _CHANNEL_S, _PING_S, _TRANSFER_S = 20, 30, 60
 _GRACE_S = 15.0
@@ -93,7 +93,12 @@ def _transfer(one: Node, other: Node, way: _Way) -> Said:
     for node, engine in zip((one, other), engines, strict=True):
         if engine.python is None:
             return unknown_python(node.target)
-    if wrong := _unfit(one, other) or _differing(one, other) or without_rdma(one, other):
+    if (
+        wrong := _unfit(one, other)
+        or _differing(one, other)
+        or fabric.without_rdma(one)
+        or fabric.without_rdma(other)
+    ):
         return wrong
     names = "prefill-side", "decode-side"
     asked = [
@@ -110,22 +115,10 @@ def _transfer(one: Node, other: Node, way: _Way) -> Said:
     return way.both(argvs, _TRANSFER_S)
 
 
-def without_rdma(one: Node, other: Node) -> str | None:
-    """Ports are declared for RDMA and a side's UCX_TLS names none: that UCX has nothing to use them with."""
-    for node in (one, other):
-        engine, ports = _engine(node), fabric.named_ports(node)
-        if ports and not engine.verbs and engine.env.get(UCX_TLS):
-            return (
-                f"UCX_TLS={engine.env[UCX_TLS]} of {engine.name} names no RDMA, "
-                f"UCX_NET_DEVICES names {', '.join(ports)}"
-            )
-    return None
-
-
 def _unfit(one: Node, other: Node) -> str | None:
     for node in (one, other):
         wrong = fabric.unfit(node) if node.verbs else None
-        wrong = wrong or next((said.error for said in node.nixl if said.error), None)
+        wrong = wrong or next((wrong for said in node.nixl if (wrong := said.wrong)), None)
         if wrong:
             return f"not tried: {node.target.name}: {wrong}"
     return None

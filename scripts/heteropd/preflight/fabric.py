@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from heteropd.preflight.catalogue import NODE, registered
 from heteropd.preflight.facts import IbPort, Memlock
-from heteropd.preflight.model import Node, Outcome
+from heteropd.preflight.model import UCX_TLS, Node, Outcome
 
 GID_INDEX = "UCX_IB_GID_INDEX"
 _ROCE = "RoCE v2"
@@ -49,6 +49,16 @@ def unfit(node: Node) -> str | None:
         found = check(node)
         if found.status == "FAIL":
             return found.text
+    return None
+
+
+def without_rdma(node: Node) -> str | None:
+    """An engine whose UCX_TLS names no RDMA, though UCX_NET_DEVICES names ports: UCX cannot use them."""
+    ports = named_ports(node)
+    for engine in node.target.engines:
+        named = engine.env.get(UCX_TLS)
+        if ports and named and not engine.verbs:
+            return f"UCX_TLS={named} of {engine.name} names no RDMA, UCX_NET_DEVICES names {', '.join(ports)}"
     return None
 
 

@@ -40,7 +40,8 @@ def nixl(engine: Engine, name: str, asked: Mapping[str, Any], log: str) -> list[
     assert engine.python is not None, "asked for where it is known"
     variables = without_devices(engine.env) | {"UCX_LOG_LEVEL": log}
     exports = "; ".join(f"export {key}={quote(value)}" for key, value in variables.items())
-    script = f'{exports}; exec "$1" -c "$2" "$3"'
+    # -u: UCX writes through C's stdio, whose last lines were lost when the program ends without unloading it.
+    script = f'{exports}; exec "$1" -u -c "$2" "$3"'
     words = (engine.python, programs.text(name), json.dumps(asked))
     return [*engine.launch, "-c", script, "heteropd-probe", *words]
 

@@ -6,11 +6,20 @@ from pathlib import Path
 
 from heteropd.errors import BadInput
 from heteropd.preflight import catalogue
-from heteropd.spec.checks import CheckEntry, Checks, Tier, tier
+from heteropd.spec.checks import CheckEntry, Checks, Failure, Tier, tier
 
 PAGE = "docs/troubleshooting.md"
 _BEGIN = "<!-- made from env/checks.yaml by `nox -s schema`: begin -->\n"
 _END = "<!-- made from env/checks.yaml by `nox -s schema`: end -->\n"
+_FAILURES = """\
+## Known failures, and what catches them
+
+{caught} of {all} are caught: by rules of a plan (P…, [rules](rules.md)), tests of images and hosts
+(`nox -s infra`), checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).
+
+| # | failure | caught by |
+|---|---|---|
+"""
 _HEADINGS: dict[Tier, str] = {
     "node": "On a host (T2)",
     "pair": "Between two hosts (T3)",
@@ -39,13 +48,21 @@ def render(checks: Checks) -> str:
     for kind, heading in _HEADINGS.items():
         entries = [_entry(name, one) for name, one in checks.checks.items() if tier(name) == kind]
         parts.append(f"### {heading}\n\n" + "".join(entries))
-    return "\n" + "".join(parts)
+    return "\n" + "".join([*parts, _failures(checks)])
+
+
+def _failures(checks: Checks) -> str:
+    failures = sorted(checks.failures.items())
+    rows = [f"| {number} | {one.title} | {_caught(one)} |\n" for number, one in failures]
+    return _FAILURES.format(caught=checks.covered, all=len(rows)) + "".join(rows) + "\n"
+
+
+def _caught(one: Failure) -> str:
+    names = [f"`{name.rpartition('::')[2]}`" if "::" in name else name for name in one.caught_by]
+    return ", ".join(names) or f"not covered: {one.not_covered}"
 
 
 def _entry(name: str, one: CheckEntry) -> str:
     known = f" Known from {', '.join(one.threads)}." if one.threads else ""
-    return (
-        f"**{name}** ({', '.join(one.platforms)}): {one.title}.\n"
-        f"*Why:* {one.why}{known}\n"
-        f"*Mend:* {one.mend}.\n\n"
-    )
+    where = "hosts that use RDMA" if one.verbs else ", ".join(one.platforms)
+    return f"**{name}** ({where}): {one.title}.\n*Why:* {one.why}{known}\n*Mend:* {one.mend}.\n\n"

@@ -77,8 +77,7 @@ def nixl_transfer(pair: Pair) -> Outcome:
 @registered(PAIR, "T3-08-rdma-in-use")
 def rdma_in_use(pair: Pair) -> Outcome:
     """The lanes of that transfer are RDMA, where RDMA is declared."""
-    wrong = exchange.without_rdma(pair.one, pair.other)
-    if wrong:
+    if wrong := fabric.without_rdma(pair.one) or fabric.without_rdma(pair.other):
         return Outcome("FAIL", wrong)
     if isinstance(pair.seen.transfer, str):
         return Outcome("SKIP", pair.seen.transfer)

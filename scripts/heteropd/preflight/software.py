@@ -34,18 +34,20 @@ def one_ucx(node: Node) -> Outcome:
 @registered(NODE, "T2-05-nixl-ucx")
 def nixl_ucx(node: Node) -> Outcome:
     """An agent over UCX starts. Where RDMA is wanted and UCX came up without it, T2-57 says so."""
+    if trouble := _trouble(node):
+        return Outcome("WARN", f"could not be asked: {trouble}")
     if unread := _unread(node):
         return unread
-    for said in node.nixl:
-        if said.missing:
-            return Outcome("FAIL", f"{said.engine}: {said.missing}")
-        if said.error and not (node.verbs and said.ucx):
-            return Outcome("FAIL", f"{said.engine}: {said.error}")
-    if any(said.error for said in node.nixl):
+    if told := fabric.without_rdma(node):
+        return Outcome("SKIP", told)
+    wrong = [said for said in node.nixl if said.wrong]
+    for said in wrong:
+        if said.missing or not (node.verbs and said.ucx):
+            return Outcome("FAIL", f"{said.engine}: {said.wrong}")
+    if wrong:
         return Outcome("SKIP", "UCX came up and found nothing to use: T2-57-nixl-verbs says more")
-    return Outcome(
-        "PASS", "; ".join(f"{said.engine}: NIXL {said.nixl}, UCX {said.ucx}" for said in node.nixl)
-    )
+    shown = (f"{said.engine}: NIXL {said.nixl}, UCX {said.ucx}" for said in node.nixl)
+    return Outcome("PASS", "; ".join(shown))
 
 
 @registered(NODE, "T2-07-transports")
@@ -104,10 +106,14 @@ def _listed(said: Nixl) -> str:
 
 
 def _unread(node: Node) -> Outcome | None:
-    """Where nothing was asked, a SKIP; where the question failed, a WARN."""
+    """A SKIP where nothing is known; that the question itself failed is said once, by T2-05."""
     if not node.target.engines:
         return Outcome("SKIP", "no engine is planned here")
     if not node.nixl:
         return Outcome("SKIP", unknown_python(node.target))
-    trouble = next((f"{said.engine}: {said.trouble}" for said in node.nixl if said.trouble), None)
-    return Outcome("WARN", f"could not be asked: {trouble}") if trouble else None
+    trouble = _trouble(node)
+    return Outcome("SKIP", f"could not be asked: {trouble}") if trouble else None
+
+
+def _trouble(node: Node) -> str | None:
+    return next((f"{said.engine}: {said.trouble}" for said in node.nixl if said.trouble), None)
