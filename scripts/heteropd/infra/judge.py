@@ -33,7 +33,7 @@ def environment(family: Family, planned: Mapping[str, str]) -> Iterator[str]:
 
 
 def _holds(name: str, found: str, planned: str) -> bool:
-    """Whether a value is the planned one; engines add to lists of paths, and keep the order of what is there."""
+    """Whether a value is the planned one. To lists of paths, engines add; the planned order stays."""
     if name in _PATHS:
         rest = iter(found.split(":"))
         return all(entry in rest for entry in planned.split(":") if not _PLACE.search(entry))
