@@ -10,7 +10,7 @@ def test_host_answers(node):
 
 
 def test_announced_addresses_are_its_own(doctor, node):
-    """A peer asks at the announced address: another machine's reaches nobody, or the wrong one (16, 17)."""
+    """A peer asks at the announced address: another machine's reaches nobody, or the wrong one (16)."""
     if not node.target.announced:
         not_needed("no engine is planned here")
     doctor("T2-16-side-channel-address")
@@ -40,14 +40,14 @@ def test_disk_is_free_for_the_model(doctor, node, plan):
 
 
 def test_model_folder_is_there(doctor, node):
-    """The same path must lead to the same model on both hosts (20)."""
+    """The same path must lead to the same model on both hosts."""
     if not node.target.model:
         not_needed("the plan names no folder of this host as its model")
     doctor("T2-55-model")
 
 
 def test_clock_agrees_with_this_machines(host, checks, unknown, agree):
-    """Logs of two hosts are read side by side, to see which lease ran out first (30)."""
+    """Logs of two hosts are read side by side, to see which lease ran out first."""
     if host.backend.NAME == "local":
         not_needed("this is this machine's clock")
     found = reading.skew(host)

@@ -31,7 +31,7 @@ def test_one_copy_of_each_library(running, facts, unknown, agree):
     agree(judge.one_copy(running, facts.libraries))
 
 
-def test_memory_may_be_locked(running, engine, unknown, agree):
+def test_engine_may_lock_memory(running, engine, unknown, agree):
     """Registering memory for RDMA locks it; a service's and a container's limits are no shell's (11)."""
     if not targets.engine(engine).verbs:
         not_needed("UCX_TLS of this engine names no RDMA, and nothing else locks memory")
@@ -41,7 +41,7 @@ def test_memory_may_be_locked(running, engine, unknown, agree):
 
 
 def test_side_channel_listens_where_it_is_announced(running, engine, unknown, agree):
-    """The decode asks for KV metadata at the announced address: elsewhere, nobody answers (16, 17, 18)."""
+    """The decode asks for KV metadata at the announced address: elsewhere, nobody answers (16, 18)."""
     announced = engine.env.get(SIDE_CHANNEL_HOST, engine.host.address)
     port = int(engine.env.get(SIDE_CHANNEL_PORT, engine.ports.side_channel))
     if not running.listening(port) and running.closed("listens"):
@@ -49,13 +49,13 @@ def test_side_channel_listens_where_it_is_announced(running, engine, unknown, ag
     agree(judge.side_channel(running, announced, port))
 
 
-def test_packages_are_the_locked_ones(python, locked, agree):
+def test_packages_of_the_engine_are_locked(python, locked, agree):
     """A NIXL that drifted breaks the pair, a vLLM that drifted its plugin (2, 3, 27): look at what runs."""
     agree(judge.versions(expected.installed(python), locked))
 
 
-def test_model_folder_is_there(host, running):
-    """The engine read it when it started, the next start will again: it must still be the folder (20)."""
+def test_model_of_the_engine_is_there(host, running):
+    """The engine read it when it started, the next start will again: it must still be there."""
     folder = judge.model(running.arguments)
     if folder is None:
         not_needed("the engine loads its model from a hub")

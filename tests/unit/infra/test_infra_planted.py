@@ -164,8 +164,8 @@ def test_as_planned_everything_is_green_and_nothing_unknown(stubs: Stubs) -> Non
         outcomes, reasons, said = infra(stubs, "--strict")
     assert of("failed", outcomes) == set(), said
     assert of("skipped", outcomes) == {
-        "test_memory_may_be_locked[prefill-0]",
-        "test_memory_may_be_locked[decode-0]",
+        "test_engine_may_lock_memory[prefill-0]",
+        "test_engine_may_lock_memory[decode-0]",
     }
     assert all(reasons[name].startswith("not needed: ") for name in of("skipped", outcomes))
     assert "test_role_runs_and_answers_on_its_port[router]" in of("passed", outcomes)
@@ -185,14 +185,14 @@ def test_planted_faults_turn_exactly_their_tests_red(stubs: Stubs) -> None:
         "test_environment_is_the_plans[prefill-0]",
         "test_one_copy_of_each_library[decode-0]",
         "test_side_channel_listens_where_it_is_announced[decode-0]",
-        "test_packages_are_the_locked_ones[prefill-0]",
-        "test_packages_are_the_locked_ones[decode-0]",
+        "test_packages_of_the_engine_are_locked[prefill-0]",
+        "test_packages_of_the_engine_are_locked[decode-0]",
     }, said
     assert "VLLM_KV_CACHE_LAYOUT: 'NHD' in pid" in reasons["test_environment_is_the_plans[prefill-0]"]
     assert "second/libucp.so.0.0.0" in reasons["test_one_copy_of_each_library[decode-0]"]
     assert "127.0.0.2" in reasons["test_side_channel_listens_where_it_is_announced[decode-0]"]
     assert (
-        reasons["test_packages_are_the_locked_ones[decode-0]"]
+        reasons["test_packages_of_the_engine_are_locked[decode-0]"]
         == "nixl-cu12: 0.7.0 is installed, 1.5.1 wanted"
     )
 
@@ -204,7 +204,7 @@ def test_a_model_that_is_gone_and_an_engine_that_died(stubs: Stubs) -> None:
         outcomes, reasons, said = infra(stubs)
     assert of("failed", outcomes) == {
         "test_role_runs_and_answers_on_its_port[decode-0]",
-        "test_model_folder_is_there[prefill-0]",
+        "test_model_of_the_engine_is_there[prefill-0]",
     }, said
     unknown = {name for name, reason in reasons.items() if reason.startswith("cannot be had: ")}
     assert unknown == {name for name in outcomes if "[decode-0]" in name and "role_runs" not in name}

@@ -4,18 +4,18 @@ from heteropd.infra import reading
 
 
 def test_driver_answers(doctor):
-    """Without a working driver no engine starts (13)."""
+    """Without a working driver no engine starts."""
     doctor("T2-51-accelerator-answers")
 
 
-def test_kernel_modules_are_loaded(host, facts):
-    """A driver that was updated and not loaded again answers with a version mismatch (13)."""
+def test_nvidias_module_is_loaded(host, facts):
+    """A driver that was updated and not loaded again answers with a version mismatch."""
     missing = [name for name in facts.accelerator_modules["cuda"] if not reading.loaded(host, name)]
     assert not missing, f"not loaded: {', '.join(missing)}"
 
 
 def test_unified_memory_device_is_there(host):
-    """A container without /dev/nvidia-uvm lists its GPUs and cannot use them (6)."""
+    """A container without /dev/nvidia-uvm lists its GPUs and cannot use them."""
     assert host.file("/dev/nvidia-uvm").exists, "there is no /dev/nvidia-uvm"
 
 

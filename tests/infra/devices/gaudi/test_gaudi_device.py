@@ -4,11 +4,11 @@ from heteropd.infra import reading
 
 
 def test_driver_answers(doctor):
-    """Without a working driver no engine starts (35)."""
+    """Without a working driver no engine starts."""
     doctor("T2-51-accelerator-answers")
 
 
-def test_kernel_modules_are_loaded(host, facts):
+def test_habanalabs_is_loaded(host, facts):
     """Without habanalabs there is no /dev/accel at all (14)."""
     missing = [name for name in facts.accelerator_modules["gaudi"] if not reading.loaded(host, name)]
     assert not missing, f"not loaded: {', '.join(missing)}"
