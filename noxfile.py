@@ -159,6 +159,12 @@ def test_images(session: nox.Session) -> None:
 
 
 @verb
+def fabric_lab(session: nox.Session) -> None:
+    """Break real verbs on two QEMU guests; root where QEMU is missing: `-- [tests/fabric --keep]`."""
+    _dev("pytest", "-x", "--durations=12", *(session.posargs or ["tests/fabric"]))
+
+
+@verb
 def schema(session: nox.Session) -> None:
     """Write the JSON Schemas of env/ for editors, and the doctor's part of docs/troubleshooting.md."""
     _kit("schema", *session.posargs)

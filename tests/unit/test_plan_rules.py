@@ -78,6 +78,10 @@ def one_host(**roles: Any) -> dict[str, Any]:
     }
 
 
+def engines_python(path: str) -> dict[str, Any]:
+    return {"hosts": {name: {**host, "python": path} for name, host in EXAMPLE["hosts"].items()}}
+
+
 def address(cuda: str) -> dict[str, Any]:
     return {"hosts": {**EXAMPLE["hosts"], "cuda-node": {"address": cuda, "ssh": "cuda-node"}}}
 
@@ -252,7 +256,13 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         ),
     ],
     "P46-stand-in-receives": [(standin("case2 decode_block_size=96"), standin("case2"))],
-    "P47-remote-process": [(Given("case1 runtime=process"), Given("case1 runtime=docker"))],
+    "P47-remote-process": [
+        (Given("case1 runtime=process"), Given("case1 runtime=docker")),
+        (
+            Given("case1 runtime=process"),
+            Given("case1 runtime=process", engines_python("/opt/heteropd/bin/python")),
+        ),
+    ],
     "P48-decode-prefix-cache": [
         (Given("case1"), Given("case1", role("decode", args=["--no-enable-prefix-caching"]))),
         (Given("case1"), standin("case1")),

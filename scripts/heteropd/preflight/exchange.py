@@ -14,7 +14,7 @@ from heteropd.preflight.reach import Outside
 from heteropd.preflight.relay import Talk
 from heteropd.preflight.runners import Place
 
-MIB = 4
+_HARDWARE, _SOFTWARE = (8, 4), (1, 1)  # MiB, and how often: where no speed is judged, once is enough
 _PING_PORT = 18515  # ibv_rc_pingpong's own
 _CHANNEL_S, _PING_S, _TRANSFER_S = 20, 30, 60
 _GRACE_S = 15.0
@@ -100,19 +100,35 @@ def _transfer(one: Node, other: Node, way: _Way) -> Said:
         or fabric.without_rdma(other)
     ):
         return wrong
-    names = "prefill-side", "decode-side"
+    names, (mib, rounds) = ("prefill-side", "decode-side"), amount(one, other)
     asked = [
         {
             "name": names[mine],
             "other": names[1 - mine],
             "first": mine == 0,
-            "mib": MIB,
+            "mib": mib,
+            "rounds": rounds,
             "seconds": _TRANSFER_S,
         }
         for mine in (0, 1)
     ]
     argvs = [launch.nixl(engines[mine], "nixl_transfer", asked[mine], log="info") for mine in (0, 1)]
     return way.both(argvs, _TRANSFER_S)
+
+
+def amount(one: Node, other: Node) -> tuple[int, int]:
+    """MiB of a transfer, and how often it is made each way."""
+    return _SOFTWARE if without_speed(one, other) else _HARDWARE
+
+
+def without_speed(one: Node, other: Node) -> str | None:
+    """Why the speed between two hosts means nothing; None where it does."""
+    for node in (one, other):
+        if any(engine.standin for engine in node.target.engines):
+            return f"{node.target.name} runs a stand-in: its speed means nothing"
+        if soft := [port.name for port in fabric.used_ports(node) if fabric.is_software(node, port)]:
+            return f"{soft[0]} of {node.target.name} is RDMA in software"
+    return None
 
 
 def _unfit(one: Node, other: Node) -> str | None:

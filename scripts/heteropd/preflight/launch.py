@@ -38,10 +38,10 @@ def without_devices(env: Mapping[str, str]) -> dict[str, str]:
 def nixl(engine: Engine, name: str, asked: Mapping[str, Any], log: str) -> list[str]:
     """A program that uses the engine's NIXL. ``log``: how much UCX says."""
     assert engine.python is not None, "asked for where it is known"
-    variables = without_devices(engine.env) | {"UCX_LOG_LEVEL": log}
+    # UCX writes to stdout as a C program does: what it has not flushed when the program ends is lost.
+    variables = without_devices(engine.env) | {"UCX_LOG_LEVEL": log, "UCX_LOG_FILE": "stderr"}
     exports = "; ".join(f"export {key}={quote(value)}" for key, value in variables.items())
-    # -u: UCX writes through C's stdio, whose last lines were lost when the program ends without unloading it.
-    script = f'{exports}; exec "$1" -u -c "$2" "$3"'
+    script = f'{exports}; exec "$1" -c "$2" "$3"'
     words = (engine.python, programs.text(name), json.dumps(asked))
     return [*engine.launch, "-c", script, "heteropd-probe", *words]
 

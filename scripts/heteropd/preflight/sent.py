@@ -71,7 +71,8 @@ def nixl_transfer(pair: Pair) -> Outcome:
         for kind, wrong in (said.found or {})["wrong"].items():
             if wrong:
                 return Outcome("FAIL", f"{node.target.name}: bytes differ after {kind}: {wrong}")
-    return Outcome("PASS", f"{exchange.MIB} MiB of host memory, WRITE and READ, both ways, all bytes equal")
+    mib, _ = exchange.amount(pair.one, pair.other)
+    return Outcome("PASS", f"{mib} MiB of host memory, WRITE and READ, both ways, all bytes equal")
 
 
 @registered(PAIR, "T3-08-rdma-in-use")
@@ -96,11 +97,8 @@ def rdma_in_use(pair: Pair) -> Outcome:
 @registered(PAIR, "T3-40-bandwidth")
 def bandwidth(pair: Pair) -> Outcome:
     """MB/s of that transfer against the floor, between cards."""
-    for node in (pair.one, pair.other):
-        if any(engine.standin for engine in node.target.engines):
-            return Outcome("SKIP", f"{node.target.name} runs a stand-in: its speed means nothing")
-        if soft := [port.name for port in fabric.used_ports(node) if fabric.is_software(node, port)]:
-            return Outcome("SKIP", f"{soft[0]} of {node.target.name} is RDMA in software")
+    if reason := exchange.without_speed(pair.one, pair.other):
+        return Outcome("SKIP", reason)
     if isinstance(pair.seen.transfer, str):
         return Outcome("SKIP", pair.seen.transfer)
     figures = [said.found.get("mb_s") for said in pair.seen.transfer if said.found]

@@ -5,19 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 
-from lab.daemon import mirror, packages
+from labs import debian
 
 TAG = "heteropd-base:standin"
-_INCLUDE = "python3,python3-venv,ca-certificates,binutils"
-_EPOCH = "1764547200"
+_INCLUDE = ("python3", "python3-venv", "ca-certificates", "binutils")
 _CREATED = "2025-12-01T00:00:00Z"
-_EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
 def archive(folder: Path) -> Path:
@@ -27,19 +22,7 @@ def archive(folder: Path) -> Path:
         return made
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / "root.tar"
-    packages("mmdebstrap")
-    words = ["mmdebstrap", "--variant=minbase", f"--include={_INCLUDE}", "--dpkgopt=force-unsafe-io"]
-    words += [f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED]
-    from_here = [one] if (one := mirror()) else []
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as fast:
-        done = subprocess.run(
-            [*words, "bookworm", str(root), *from_here],
-            env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH, "TMPDIR": fast},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
+    debian.bootstrap(root, _INCLUDE)
     _wrap(root, made)
     root.unlink()
     return made

@@ -16,6 +16,8 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from labs.apt import mirror, must, packages
+
 HERE = Path(__file__).parent
 _READY_S = 90.0
 _STOP_S = 60.0
@@ -64,21 +66,6 @@ def install() -> None:
     packages(*_TRIXIE.split(), "iptables", "iproute2")
 
 
-def mirror() -> str | None:
-    """Where this machine's apt has Debian itself from; None on another distribution. Needs root."""
-    _must(["apt-get", "update", "-qq"], dict(os.environ))
-    ask = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
-    found = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
-    return next((one for one in found if "security" not in one), None)
-
-
-def packages(*names: str) -> None:
-    """Install packages of the distribution. Needs root."""
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    _must(["apt-get", "update", "-qq"], quiet)
-    _must(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], quiet)
-
-
 @contextmanager
 def daemon(folder: Path, *, second: bool = False) -> Iterator[str]:
     """An engine of our own with everything it keeps in ``folder``; yields its address.
@@ -93,12 +80,12 @@ def daemon(folder: Path, *, second: bool = False) -> Iterator[str]:
 @contextmanager
 def _bridge() -> Iterator[str]:
     name = f"hpd{os.getpid()}"
-    _must(["ip", "link", "add", name, "type", "bridge"], dict(os.environ))
+    must(["ip", "link", "add", name, "type", "bridge"])
     try:
-        _must(["ip", "address", "add", "198.18.254.1/24", "dev", name], dict(os.environ))
+        must(["ip", "address", "add", "198.18.254.1/24", "dev", name])
         yield name
     finally:
-        _must(["ip", "link", "delete", name], dict(os.environ))
+        must(["ip", "link", "delete", name])
 
 
 def _daemon(folder: Path, bridge: str | None) -> Iterator[str]:
@@ -140,7 +127,7 @@ def _daemon(folder: Path, bridge: str | None) -> Iterator[str]:
         _stop(process)
         shutil.rmtree(short, ignore_errors=True)
         if "docker0" in _links() - before:  # an engine leaves its bridge behind; its packet filter rules stay
-            _must(["ip", "link", "delete", "docker0"], dict(os.environ))
+            must(["ip", "link", "delete", "docker0"])
         shutil.rmtree(folder, ignore_errors=True)  # some 20 GB that pytest would keep for three runs
 
 
@@ -174,8 +161,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _buildx() -> bool:
     return subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
-
-
-def _must(argv: list[str], env: dict[str, str]) -> None:
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from lab.daemon import packages
+from labs.apt import packages
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from preflight_hosts import CHECKS, HOSTS, TRANSFER_RXE, TRANSFER_TCP, Talker, node, pair_of, running
+from preflight_hosts import CHECKS, HOSTS, Talker, node, pair_of, running
+from preflight_texts import TRANSFER_RXE, TRANSFER_TCP
 
 from heteropd.preflight import judge
 from heteropd.preflight.model import Result

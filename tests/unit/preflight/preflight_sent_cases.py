@@ -6,22 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from preflight_cases import LOW, PORT, SHELL, Case, node_case, two
-from preflight_hosts import (
-    ENGINES,
-    HEARD,
+from preflight_hosts import ENGINES, HEARD, PINGED, reported, seen, talker
+from preflight_texts import (
     LIBRARIES,
     MADE,
     MOVED,
     NODE_NO_RC,
     NODE_TCP,
     NODE_UNKNOWN,
-    PINGED,
     TRANSFER_RDMA,
     TRANSFER_RXE,
     TRANSFER_TCP,
-    reported,
-    seen,
-    talker,
 )
 
 from heteropd.preflight import nixl

@@ -10,21 +10,9 @@ from dataclasses import replace
 import pytest
 from preflight_cases import CASES as FACT_CASES
 from preflight_cases import HEALTHY, Case
-from preflight_hosts import (
-    CHECKS,
-    CPU,
-    CUDA,
-    GAUDI,
-    HOSTS,
-    ROOT,
-    TARGETS,
-    Canned,
-    Healthy,
-    node,
-    plan_of,
-    talker,
-)
+from preflight_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, plan_of, talker
 from preflight_sent_cases import NODE_CASES, PAIR_CASES
+from preflight_texts import CPU, CUDA, GAUDI
 
 from heteropd.errors import BadInput
 from heteropd.preflight import doctor, facts, judge, pages, targets

@@ -72,11 +72,14 @@ def _clash(context: Context, one: _Use, other: _Use, port: int) -> Finding:
 
 
 def _remote_process(context: Context) -> Finding | None:
-    remote = sorted({role.host.name for role in context.plan.roles if role.host.ssh})
+    hosts = [role.host for role in context.plan.roles]
+    remote = sorted({host.name for host in hosts if host.ssh and not host.python})
     if context.plan.runtime != "process" or not remote:
         return None
     problem = f"starts processes on this machine only, and {', '.join(remote)} is reached over ssh"
-    return context.parameter("runtime", problem, "use runtime=docker")
+    return context.parameter(
+        "runtime", problem, "use runtime=docker, or name its engines' python: in the hosts file"
+    )
 
 
 RULES = [
@@ -96,7 +99,7 @@ RULES = [
     ),
     Rule(
         "P47-remote-process",
-        "the process runtime runs on this machine only",
+        "the process runtime runs on this machine, or with the Python that the hosts file names",
         "refuse",
         "the kit's own limit",
         _remote_process,

@@ -15,8 +15,6 @@ import numpy as np
 from heteropd.preflight.programs.agent import api, facts, make
 from heteropd.preflight.programs.peer import Peer
 
-_REPEATS = 4
-_ENOUGH_S = 0.5  # a link so slow needs no second look
 _WAIT_S = 10.0
 _TURN_S = 25.0
 
@@ -64,14 +62,12 @@ def difference(found: Any, wanted: bytes) -> str | None:
     return f"{differ.size} of {len(wanted)} bytes, the first at {differ[0]}" if differ.size else None
 
 
-def turn(side: Side, peer: str, card: dict[str, Any]) -> dict[str, Any]:
-    """Write to the other and read from it; figures in MB/s, the best of some repeats."""
+def turn(side: Side, peer: str, card: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Write to the other and read from it; figures in MB/s, the best of ``rounds``."""
     megabytes = side.size / 1e6
     figures = {}
     for kind, mine, theirs in (("WRITE", side.has, card["written"]), ("READ", side.read, card["has"])):
-        seconds = [side.transfer(kind, mine, theirs, peer)]
-        while len(seconds) < _REPEATS and sum(seconds) < _ENOUGH_S:
-            seconds.append(side.transfer(kind, mine, theirs, peer))
+        seconds = [side.transfer(kind, mine, theirs, peer) for _ in range(rounds)]
         figures[kind] = round(megabytes / min(seconds), 1)
     return figures
 
@@ -86,7 +82,7 @@ def work(peer: Peer, asked: dict[str, Any], found: dict[str, Any]) -> None:
     found["step"] = "transfer"
     if not asked["first"]:
         peer.hear(_TURN_S)
-    found["mb_s"] = turn(side, other, card)
+    found["mb_s"] = turn(side, other, card, asked["rounds"])
     peer.say("done")
     if asked["first"]:
         peer.hear(_TURN_S)

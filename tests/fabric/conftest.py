@@ -1,0 +1,77 @@
+"""Two guests for all tests of the lab, and what the doctor says of them in health."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guests import doctor, image, lab
+from guests.doctor import Findings
+from guests.lab import Lab
+
+from heteropd.errors import MissingPrerequisite
+from labs import apt
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heteropd" / "lab"
+_PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ssh": "openssh-client",
+    "mke2fs": "e2fsprogs",
+    "setpriv": "util-linux",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keep", action="store_true", help="leave the guests running at the end, until Ctrl-C")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for the image, and an emulated CPU is slow."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(1500))
+
+
+@pytest.fixture(scope="session")
+def booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The guests, running."""
+    try:
+        apt.need(_PROGRAMS)
+        disk = image.cached(CACHE)
+    except MissingPrerequisite as missing:
+        pytest.exit(f"the fabric lab cannot run here: {missing}", returncode=2)
+    # A Unix socket's path, such as ssh's control socket, ends at 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="hpd-lab-"))
+    try:
+        with lab.running(disk, folder) as found:
+            yield found
+            if request.config.getoption("--keep"):
+                _until_interrupted(request, found)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def health(booted: Lab) -> Findings:
+    """What the doctor says before anything is broken."""
+    return doctor.examine(booted, booted.hosts())
+
+
+def _until_interrupted(request: pytest.FixtureRequest, found: Lab) -> None:
+    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        terminal.write_line("")
+        for guest in found.guests:
+            terminal.write_line(f"ssh -F {found.ssh_config} -l root {guest.name}")
+        terminal.write_line(f"hosts file: {found.hosts()}\nCtrl-C ends both guests")
+        try:
+            while True:
+                time.sleep(1)
+        except KeyboardInterrupt:
+            return

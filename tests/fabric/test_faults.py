@@ -1,0 +1,41 @@
+"""Each planted fault turns exactly the right check to FAIL, with its mend, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from guests import doctor
+from guests.doctor import Findings
+from guests.faults import FAULTS, Fault
+from guests.lab import Lab
+
+
+@pytest.fixture(params=FAULTS.values(), ids=FAULTS.keys())
+def fault(request: pytest.FixtureRequest, booted: Lab, health: Findings) -> Iterator[Fault]:
+    """Planted in guests that were healthy, and undone whatever happens."""
+    del health
+    one: Fault = request.param
+    try:
+        one.planted(booted)
+        yield one
+    finally:
+        one.undone(booted)
+
+
+def test_fault_fails_its_check_alone(fault: Fault, booted: Lab, health: Findings) -> None:
+    found = doctor.examine(booted, booted.hosts("faulty", **fault.says))
+    assert doctor.failed(found) == {(fault.check, fault.place)}, doctor.shown(found)
+    seen = found[fault.check, fault.place]
+    assert fault.evidence in seen.text
+    assert fault.mend in (seen.mend or "")
+    # What could not be tried any more may be skipped, and nothing else may differ.
+    changed = {key: one.status for key, one in found.items() if one.status != health[key].status}
+    del changed[fault.check, fault.place]
+    assert set(changed.values()) <= {"SKIP"}, doctor.shown(found)
+
+
+def test_guests_are_as_healthy_as_before(booted: Lab, health: Findings) -> None:
+    """Last: what was undone leaves no trace."""
+    found = doctor.examine(booted, booted.hosts())
+    assert {key: one.status for key, one in found.items()} == {key: one.status for key, one in health.items()}
