@@ -240,16 +240,17 @@ def test_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs the ssh program")
-def test_ssh_reads_what_it_usually_reads_and_asks_nobody(tmp_path: Path) -> None:
-    terminal = Terminal()
-    assert run(["case1", EXAMPLE], tmp_path, terminal) == 0
-    config = tmp_path / "config"
-    config.write_text(terminal.ssh_config)
-    shown = subprocess.run(
-        ["ssh", "-G", "-F", config, "somewhere"], capture_output=True, text=True, check=True
-    )
-    assert "batchmode yes" in shown.stdout.splitlines()
-    assert 'Include "~/.ssh/config"' in terminal.ssh_config
+def test_ssh_reads_the_given_file_and_asks_nobody(tmp_path: Path) -> None:
+    given, config = tmp_path / "given", tmp_path / "config"
+    given.write_text("Host box\n  HostName 192.0.2.9\n  BatchMode no\n")
+    config.write_text(command.ssh_config(str(given)))
+    told = subprocess.run(["ssh", "-G", "-F", config, "box"], capture_output=True, text=True, check=True)
+    assert {"batchmode yes", "hostname 192.0.2.9"} <= set(told.stdout.splitlines())
+
+
+def test_ssh_reads_its_usual_files_without_one() -> None:
+    assert 'Include "~/.ssh/config"' in command.ssh_config(None)
+    assert 'Include "/etc/ssh/ssh_config"' in command.ssh_config(None)
 
 
 def test_what_a_case_runs_in_containers_is_asked_of_its_engine(tmp_path: Path) -> None:
