@@ -75,7 +75,10 @@ def _unless_elsewhere(
     if found == {"router"}:
         return Outcome("SKIP", "no engine runs here, only the router")
     if found == {"cpu"}:
-        return Outcome("SKIP", "runs on cpu: a stand-in does not need it")
+        # What is absent is said all the same: nobody should have to guess what the hardware would need.
+        absent = look() if entry.verbs else None
+        lacks = absent.text if absent and absent.status == "FAIL" else "runs on cpu"
+        return Outcome("SKIP", f"{lacks}: a stand-in does not need it")
     if entry.verbs:
         return Outcome("SKIP", "no engine here names RDMA in UCX_TLS")
     return Outcome("SKIP", f"not for {', '.join(sorted(found))}")

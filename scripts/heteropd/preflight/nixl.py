@@ -15,7 +15,8 @@ _RESOURCE = re.compile(r"created interface\[\d+\]=\S+ using (\S+) on worker")
 # "UCX  WARN  transports 'ib','rc' are not available, please use one or more of: …"
 _MISSING = re.compile(r"UCX +WARN +transports? ('\S+) (?:is|are) not available")
 # "ucp_worker.c:1997 UCX  INFO    a inter-node cfg#1 rma(rc_verbs/rxe0:1)  am(…)  ka(ud_verbs/rxe0:1)"
-_CONFIGURED = re.compile(r"UCX +INFO .*\b(?:inter|intra)-node cfg#\d+ (.*)$", re.MULTILINE)
+# or, from older versions, "ep_cfg[2]: rma(…)". What goes to the process itself ("self cfg#0") does not count.
+_CONFIGURED = re.compile(r"UCX +INFO .*(?:\b(?:inter|intra)-node cfg#\d+|ep_cfg\[\d+\]:) (.*)$", re.MULTILINE)
 _LANES = re.compile(r"\b(?:rma|rma_am|amo|amo_am|am|tag)\(([^)]*)\)")
 _COMPLAINT = re.compile(r"UCX +(?:ERROR|WARN) +(.*)$", re.MULTILINE)
 

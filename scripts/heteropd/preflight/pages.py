@@ -11,6 +11,15 @@ from heteropd.spec.checks import CheckEntry, Checks, Failure, Tier, tier
 PAGE = "docs/troubleshooting.md"
 _BEGIN = "<!-- made from env/checks.yaml by `nox -s schema`: begin -->\n"
 _END = "<!-- made from env/checks.yaml by `nox -s schema`: end -->\n"
+_FAILURES = """\
+## Known failures, and what catches them
+
+{caught} of {all} are caught: by rules of a plan (P…, [rules](rules.md)), tests of images and hosts
+(`nox -s infra`), checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).
+
+| # | failure | caught by |
+|---|---|---|
+"""
 _HEADINGS: dict[Tier, str] = {
     "node": "On a host (T2)",
     "pair": "Between two hosts (T3)",
@@ -45,12 +54,7 @@ def render(checks: Checks) -> str:
 def _failures(checks: Checks) -> str:
     failures = sorted(checks.failures.items())
     rows = [f"| {number} | {one.title} | {_caught(one)} |\n" for number, one in failures]
-    return (
-        "## Known failures, and what catches them\n\n"
-        f"{checks.covered} of {len(rows)} are caught: by rules of a plan (P…, [rules](rules.md)), by tests of images\n"
-        "(`nox -s infra`), by checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).\n\n"
-        "| # | failure | caught by |\n|---|---|---|\n" + "".join(rows) + "\n"
-    )
+    return _FAILURES.format(caught=checks.covered, all=len(rows)) + "".join(rows) + "\n"
 
 
 def _caught(one: Failure) -> str:

@@ -6,12 +6,13 @@ import re
 
 from heteropd.preflight.catalogue import TOPOLOGY, registered
 from heteropd.preflight.model import Outcome, Running
+from heteropd.preflight.nixl import lanes
+from heteropd.preflight.targets import engine
 from heteropd.validate.metrics import Counts
 
-# UCX at info level: "ucp_context_0 inter-node cfg#1 rma(rc_mlx5/mlx5_0:1) am(…)", or "ep_cfg[2]: rma(…)".
-_UCX_LINE = re.compile(r"^.*UCX .*(?:cfg#\d+|ep_cfg\[\d+\]).*$", re.MULTILINE)
-_LANES = re.compile(r"\b(?:rma|amo|am|tag|rma_am)\(([^)]*)\)")
 _CONVERTS = re.compile(r"postprocess on save is enabled|converted on save to", re.IGNORECASE)
+_STARTED = "Application startup complete"  # uvicorn's, once a start
+_SLOW = ("tcp",)
 _LOST = re.compile(r"Releasing expired KV|Potentially invalid KV", re.IGNORECASE)
 
 
@@ -21,13 +22,9 @@ def transport(running: Running) -> Outcome:
     seen: set[str] = set()
     bad: set[str] = set()
     for role in running.plan.engines:
-        lines = _UCX_LINE.findall(running.logs.get(role.name) or "")
-        # A lane is transport/device; several stand side by side in one pair of brackets.
-        found = {
-            lane.split("/")[0] for line in lines for lanes in _LANES.findall(line) for lane in lanes.split()
-        }
+        found = {lane.partition("/")[0] for lane in lanes(running.logs.get(role.name) or "")}
         seen |= found
-        bad |= found & set(running.forbidden.get(role.runs_on, ()))
+        bad |= found & {*running.forbidden.get(role.runs_on, ()), *(_SLOW if engine(role).verbs else ())}
     if not seen:
         return Outcome("SKIP", "no line of UCX in the logs says it (UCX_LOG_LEVEL=info writes them)")
     if bad:
@@ -56,6 +53,19 @@ def roles(running: Running) -> Outcome:
     if running.ill:
         return Outcome("FAIL", "; ".join(f"{name}: {how}" for name, how in running.ill.items()))
     return Outcome("PASS", ", ".join(role.name for role in running.plan.roles))
+
+
+@registered(TOPOLOGY, "T4-33-restarted")
+def restarted(running: Running) -> Outcome:
+    """No prefill has been started more often than a decode, by their logs."""
+    starts = {role.name: (running.logs.get(role.name) or "").count(_STARTED) for role in running.plan.engines}
+    unsaid = [name for name, count in starts.items() if not count]
+    if unsaid:
+        return Outcome("SKIP", f"the log of {unsaid[0]} has no line about its start")
+    text = ", ".join(f"{name} started {count} times" for name, count in starts.items())
+    decodes = min(starts[role.name] for role in running.plan.of("decode"))
+    alone = any(starts[role.name] > decodes for role in running.plan.of("prefill"))
+    return Outcome("FAIL" if alone else "PASS", text)
 
 
 @registered(TOPOLOGY, "T4-30-expired")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from preflight_hosts import CHECKS, HOSTS, Talker, node, pair_of, running
+from preflight_texts import TRANSFER_RXE, TRANSFER_TCP
 
 from heteropd.preflight import judge
 from heteropd.preflight.model import Result
@@ -25,6 +26,7 @@ HPU = "hpu\t0, HL-225, 768 MiB, 98304 MiB\n"
 CARD = "accel\t/dev/accel/accel0\tyes\n"
 CONTROL = "accel\t/dev/accel/accel_controlD0\tyes\n"
 INFINIBAND = (PORT, PORT.replace("Ethernet", "InfiniBand"))
+START = "INFO:     Waiting for application startup.\nINFO:     Application startup complete.\n"
 SAID = "KV cache postprocess on save is enabled"
 RDMA = "UCX  INFO  ucp_context_0 inter-node cfg#1 rma(rc_mlx5/mlx5_0:1) am(rc_mlx5/mlx5_0:1)\n"
 TCP = "UCX  INFO  ep_cfg[2]: rma(tcp/ens1) am(tcp/ens1)\n"
@@ -47,6 +49,14 @@ def live(words: str = "case1", **changes: Any) -> Callable[[], list[Result]]:
 
 def ill() -> list[Result]:
     return judge.topology(replace(running(), ill={"decode-0": "dead"}), CHECKS)
+
+
+def over_verbs(log: str) -> Callable[[], list[Result]]:
+    """Stand-ins whose UCX_TLS names RDMA."""
+    found = running(logs={"decode-0": log})
+    roles = [role.model_copy(update={"env": role.env | {"UCX_TLS": "rc,self"}}) for role in found.plan.roles]
+    changed = replace(found, plan=found.plan.model_copy(update={"roles": roles}))
+    return lambda: judge.topology(changed, CHECKS)
 
 
 def node_case(check: str, expected: str, kind: str, *edits: tuple[str, str], **target: Any) -> Any:
@@ -136,6 +146,8 @@ CASES: list[Case] = [
     ("T4-08-transport", live(f"case1 {HOSTS}", logs={"decode-0": RDMA + TCP}), "FAIL"),
     ("T4-08-transport", live(f"case1 {HOSTS}"), "SKIP"),
     ("T4-08-transport", live(logs={"decode-0": TCP}), "SKIP"),
+    ("T4-08-transport", over_verbs(TRANSFER_RXE), "PASS"),
+    ("T4-08-transport", over_verbs(TRANSFER_RXE + TRANSFER_TCP), "FAIL"),
     (
         "T4-24-conversion",
         live("case2", logs={"prefill-0": SAID}),
@@ -159,7 +171,19 @@ CASES: list[Case] = [
     ("T4-32-short-prompts", live(), "PASS"),
     ("T4-32-short-prompts", live(prompt_tokens=1500), "WARN"),
     ("T4-32-short-prompts", live(requests=None), "SKIP"),
+    ("T4-33-restarted", live(logs={"prefill-0": START, "decode-0": START}), "PASS"),
+    ("T4-33-restarted", live(logs={"prefill-0": START * 2, "decode-0": START * 2}), "PASS"),
+    ("T4-33-restarted", live(logs={"prefill-0": START * 2, "decode-0": START}), "FAIL"),
+    ("T4-33-restarted", live(logs={"prefill-0": START, "decode-0": None}), "SKIP"),
     ("T4-34-roles", live(), "PASS"),
     ("T4-34-roles", ill, "FAIL"),
 ]
-HEALTHY = [one("cuda"), one("gaudi"), one("router"), two(), live(f"case1 {HOSTS}")]
+HEALTHY = [
+    one("cuda"),
+    one("gaudi"),
+    one("rxe"),
+    one("router"),
+    two(),
+    two(kind="rxe"),
+    live(f"case1 {HOSTS}"),
+]

@@ -1,7 +1,4 @@
-"""Hosts as the probe prints them, healthy; tests change single lines.
-
-What NIXL and UCX print is from real runs, over TCP and over Soft-RoCE (recorded/).
-"""
+"""Healthy hosts, pairs of them and topologies; tests change single lines of what they say."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from preflight_texts import LOGS, MADE, MOVED, NODE_RDMA, TEXTS, TRANSFER_RDMA
 
 from heteropd.plan import make
 from heteropd.plan.model import Plan
@@ -23,91 +22,7 @@ from heteropd.validate.metrics import Counts
 
 ROOT = Path(__file__).parents[3]
 CHECKS = catalogue.load(ROOT)
-RECORDED = Path(__file__).parent / "recorded"
 HOSTS = f"hosts={ROOT / 'env/hosts/example.yaml'}"
-
-
-_COMMON = """\
-clock	1795376000.1
-kernel	6.8.0-60-generic
-uid	0
-verbs	/dev/infiniband/uverbs0	yes
-port	mlx5_0	1	4: ACTIVE	Ethernet
-port	mlx5_1	1	1: DOWN	Ethernet
-gid	mlx5_0	1	0	fe80:0000:0000:0000:0202:c9ff:fe00:0001	IB/RoCE v1	ens1
-gid	mlx5_0	1	1	fe80:0000:0000:0000:0202:c9ff:fe00:0001	RoCE v2	ens1
-gid	mlx5_0	1	3	0000:0000:0000:0000:0000:ffff:c000:020a	RoCE v2	ens1
-mtu	ens1	9000
-mtu	lo	65536
-address	127.0.0.1
-address	192.0.2.10
-address	192.0.2.20
-address6	fd000000000000000000000000000002
-sockets	read
-listen	00000000:0016
-listen	0100007F:A087
-memlock	shell	unlimited	0000000000000000
-ibdev	mlx5_0	/sys/devices/pci0000:00/0000:00:01.0/infiniband/mlx5_0	node mlx5_0
-memory_kib	263671876
-disk_kib	943718400	/root
-shm_kib	67108864
-model	yes
-"""
-CUDA = f"""{_COMMON}module	nvidia_peermem
-nvidia	NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.124.06  Wed Feb 26 01:56:37 UTC 2025
-gpu	0, NVIDIA H100 80GB HBM3, 1 MiB, 81559 MiB
-clock	1795376000.2
-end
-"""
-GAUDI = f"""{_COMMON}accel	/dev/accel/accel0	yes
-accel	/dev/accel/accel_controlD0	yes
-hpu	0, HL-225, 768 MiB, 98304 MiB
-clock	1795376000.2
-end
-"""
-CPU = """\
-kernel	6.1.0-44-amd64
-uid	1000
-address	127.0.0.1
-sockets	read
-memlock	shell	8388608	0000000000000000
-memory_kib	16252928
-disk_kib	20971520	/home/someone
-shm_kib	8126464
-clock	1795376000.2
-end
-"""
-LIBRARIES = "/opt/engine/lib/python3.11/site-packages/nixl_cu12.libs"
-MADE: dict[str, Any] = {
-    "error": None,
-    "agent": True,
-    "nixl": "1.5.1",
-    "ucx": "1.23.0",
-    "libraries": {
-        "ibverbs": ["/usr/lib/x86_64-linux-gnu/libibverbs.so.1.14.44.0"],
-        "ucp": [f"{LIBRARIES}/libucp-b39b3ed9.so.0.0.0"],
-        "ucs": [f"{LIBRARIES}/libucs-14c218c5.so.0.0.0"],
-        "uct": [f"{LIBRARIES}/libuct-1141f529.so.0.0.0"],
-    },
-    "opened": [],
-}
-MOVED = MADE | {
-    "step": "transfer",
-    "mb_s": {"WRITE": 9660.5, "READ": 9482.7},
-    "wrong": {"READ": None, "WRITE": None},
-}
-
-
-def recorded(name: str) -> str:
-    return (RECORDED / f"{name}.log").read_text()
-
-
-NODE_TCP, NODE_NO_RC, NODE_UNKNOWN = recorded("node_tcp"), recorded("node_no_rc"), recorded("node_unknown")
-TRANSFER_TCP = recorded("transfer_tcp")
-# Soft-RoCE's lines with a card's names in them.
-NODE_RDMA = recorded("node_rxe").replace("rxe0", "mlx5_0").replace("rc_verbs", "rc_mlx5")
-TRANSFER_RDMA = recorded("transfer_rxe").replace("rxe0", "mlx5_0").replace("rc_verbs", "rc_mlx5")
-TEXTS = {"cuda": CUDA, "gaudi": GAUDI, "cpu": CPU, "router": CPU}
 ENGINES = {
     "cuda": Engine(
         "prefill-0",
@@ -144,6 +59,16 @@ TARGETS = {
     ),
     "router": Target("proxy-node", platforms=frozenset({"router"}), ports={8000: "router api"}),
 }
+# A guest of the lab: a stand-in that is to use verbs needs what an accelerator's engine needs of the fabric.
+RXE_ENV = {"UCX_TLS": "rc,self", "UCX_NET_DEVICES": "rxe0:1", "UCX_IB_GID_INDEX": "1"}
+TARGETS["rxe"] = Target(
+    "guest",
+    platforms=frozenset({"cpu"}),
+    announced=("10.77.0.1",),
+    devices=("rxe0:1",),
+    engines=(Engine("prefill-0", "10.77.0.1", 5600, RXE_ENV, standin=True, python="python3"),),
+    verbs=True,
+)
 TARGETS["gaudi"] = replace(
     TARGETS["cuda"],
     name="gaudi-node",
@@ -151,7 +76,8 @@ TARGETS["gaudi"] = replace(
     announced=("192.0.2.20",),
     engines=(ENGINES["gaudi"],),
 )
-BEFORE, AFTER = 1795376000.0, 1795376000.3
+AROUND = {"rxe": (1795378229.2, 1795378233.4)}  # our clock before and after the probe
+USUALLY = (1795376000.0, 1795376000.3)
 
 
 def node(kind: str, *edits: tuple[str, str], said: Sequence[nixl.Nixl] | None = None, **target: Any) -> Node:
@@ -162,13 +88,13 @@ def node(kind: str, *edits: tuple[str, str], said: Sequence[nixl.Nixl] | None = 
         text = text.replace(old, new)
     wanted = replace(TARGETS[kind], **target)
     if said is None:
-        said = [seen(engine.name, tcp=kind == "cpu") for engine in wanted.engines]
-    return Node(wanted, facts.parse(text, BEFORE, AFTER), CHECKS.limits, tuple(said))
+        said = [seen(engine.name, log=LOGS.get(kind, NODE_RDMA)) for engine in wanted.engines]
+    return Node(wanted, facts.parse(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said))
 
 
-def seen(name: str = "prefill-0", *, tcp: bool = False, log: str = "", **changes: Any) -> nixl.Nixl:
+def seen(name: str = "prefill-0", *, log: str | None = None, **changes: Any) -> nixl.Nixl:
     """NIXL on a healthy host, as programs/nixl_node.py reports it."""
-    return nixl.read(name, nixl.report(reported(MADE | changes, log or (NODE_TCP if tcp else NODE_RDMA))))
+    return nixl.read(name, nixl.report(reported(MADE | changes, NODE_RDMA if log is None else log)))
 
 
 def reported(found: object, log: str = "") -> Completed:
@@ -197,7 +123,10 @@ class Talker:
 
 
 HEARD = {"listening": "ours", "connected": None}
-PINGED = {"code": 0, "out": "819200 bytes in 0.01 seconds = 1023.84 Mbit/sec\n"}
+PINGED = {
+    "code": 0,
+    "out": "819200 bytes in 0.72 seconds = 9.11 Mbit/sec\n100 iters in 0.72 seconds = 7194.14 usec/iter\n",
+}
 
 
 def talker(**changes: Sequence[Completed]) -> Talker:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from preflight_cases import LOW, PORT, SHELL, Case, node_case, one, two
-from preflight_hosts import (
-    ENGINES,
-    HEARD,
+from preflight_cases import LOW, PORT, SHELL, Case, node_case, two
+from preflight_hosts import ENGINES, HEARD, PINGED, reported, seen, talker
+from preflight_texts import (
     LIBRARIES,
     MADE,
     MOVED,
     NODE_NO_RC,
     NODE_TCP,
     NODE_UNKNOWN,
-    PINGED,
     TRANSFER_RDMA,
+    TRANSFER_RXE,
     TRANSFER_TCP,
-    reported,
-    seen,
-    talker,
 )
 
 from heteropd.preflight import nixl
@@ -119,14 +115,19 @@ NODE_CASES: list[Case] = [
     node_case("T2-57-nixl-verbs", "SKIP", "cpu"),
     node_case("T2-57-nixl-verbs", "SKIP", "cuda", said=[UNASKED]),
     # Stand-ins that are to use verbs need what others need: this is how the lab's guests are examined.
+    node_case("T2-09-net-devices", "PASS", "rxe"),
+    node_case("T2-12-gid-index", "PASS", "rxe"),
+    node_case("T2-57-nixl-verbs", "PASS", "rxe"),
+    node_case("T2-09-net-devices", "FAIL", "rxe", DOWN),
+    node_case("T2-10-verbs-devices", "FAIL", "rxe", ("uverbs0\tyes", "uverbs0\tno")),
     node_case(
-        "T2-10-verbs-devices", "FAIL", "gaudi", ("uverbs0\tyes", "uverbs0\tno"), platforms=frozenset({"cpu"})
-    ),
-    (
         "T2-10-verbs-devices",
-        one("gaudi", ("verbs\t/dev/infiniband/uverbs0\tyes\n", ""), ("port\t", "prot\t")),
         "SKIP",
+        "rxe",
+        ("verbs\t/dev/infiniband/uverbs0\tyes\n", ""),
+        ("port\t", "prot\t"),
     ),
+    node_case("T2-57-nixl-verbs", "FAIL", "rxe", said=[LOST]),
 ]
 PAIR_CASES: list[Case] = [
     ("T3-03-same-nixl", two(), "PASS"),
@@ -180,6 +181,10 @@ PAIR_CASES: list[Case] = [
     ("T3-16-side-channel", two(("address\t192.0.2.20\n", ""), announced=("192.0.2.20",)), "SKIP"),
     ("T3-40-bandwidth", two(), "PASS"),
     ("T3-40-bandwidth", two(talk=moved(mb_s={"WRITE": 9660.5, "READ": 112.4})), "FAIL"),
+    ("T3-05-nixl-transfer", two(kind="rxe"), "PASS"),
+    ("T3-08-rdma-in-use", two(kind="rxe", talk=moved(TRANSFER_RXE)), "PASS"),
+    ("T3-12-rdma-ping", two(kind="rxe"), "PASS"),
+    ("T3-40-bandwidth", two(kind="rxe"), "SKIP"),
     ("T3-40-bandwidth", two(SOFT), "SKIP"),
     ("T3-40-bandwidth", two(engines=(replace(ENGINES["gaudi"], standin=True),)), "SKIP"),
     ("T3-40-bandwidth", two(talk=moved(mb_s=None, error="RuntimeError: READ ended as ERR")), "SKIP"),

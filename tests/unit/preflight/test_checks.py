@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from preflight_cases import CASES as FACT_CASES
 from preflight_cases import HEALTHY, Case
-from preflight_hosts import CHECKS, CPU, CUDA, GAUDI, HOSTS, ROOT, TARGETS, Canned, Healthy, plan_of, talker
+from preflight_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, plan_of, talker
 from preflight_sent_cases import NODE_CASES, PAIR_CASES
+from preflight_texts import CPU, CUDA, GAUDI
 
 from heteropd.errors import BadInput
-from heteropd.preflight import doctor, facts, pages, targets
+from heteropd.preflight import doctor, facts, judge, pages, targets
 from heteropd.preflight.catalogue import NODE, PAIR, TOPOLOGY
 from heteropd.preflight.model import Result
 from heteropd.preflight.reach import Outside
 from heteropd.preflight.runners import ContainerRunner, SshRunner
+from heteropd.seams import Completed
 
 CASES = [*FACT_CASES, *NODE_CASES, *PAIR_CASES]
 
@@ -81,6 +85,13 @@ def test_output_that_makes_no_sense_is_trouble_and_no_traceback() -> None:
     assert "not understood" in (found.trouble or "")
 
 
+def test_what_a_standin_does_not_need_is_named_all_the_same() -> None:
+    said = {result.check: result.text for result in judge.node(node("cpu"), CHECKS)}
+    assert said["T2-09-net-devices"].startswith("this host has no InfiniBand or RoCE device")
+    assert said["T2-09-net-devices"].endswith(": a stand-in does not need it")
+    assert said["T2-14-accel-devices"] == "runs on cpu: a stand-in does not need it"
+
+
 def test_hosts_of_a_plan() -> None:
     found = targets.of_plan(plan_of(f"case1 {HOSTS}"), serves=False)
     assert [(one.name, one.ssh, one.platforms) for one in found] == [
@@ -128,3 +139,26 @@ def test_the_page_is_current_and_names_every_check() -> None:
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(BadInput, match="markers"):
         pages.filled("# Troubleshooting\n", CHECKS)
+
+
+class Together(Canned):
+    """A reader that answers when as many others are being asked as the barrier says."""
+
+    def __init__(self, out: str, barrier: threading.Barrier) -> None:
+        super().__init__(out)
+        self.barrier = barrier
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        self.barrier.wait(20)  # raises where the others are not asked meanwhile
+        return super().run(argv, timeout_s=timeout_s)
+
+
+def test_thirty_two_hosts_are_asked_at_once() -> None:
+    """One host after the other would take 32 times as long; here nobody is answered before all are asked."""
+    barrier = threading.Barrier(32)
+    fleet = [replace(TARGETS["router"], name=f"node-{number}") for number in range(32)]
+    readers = {one.name: Together(CPU, barrier) for one in fleet}
+    report = doctor.examine(fleet, CHECKS, outside=Outside(lambda one: readers[one.name]))
+    assert report.ok
+    assert {len(one.asked) for one in readers.values()} == {1}
+    assert len({one.place for one in report.results}) == 32

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import pytest
-from preflight_hosts import CPU, CUDA, GAUDI, HOSTS, MADE, NODE_RDMA, reported
+from preflight_hosts import HOSTS, reported
+from preflight_texts import CPU, CUDA, GAUDI, MADE, NODE_RDMA
 
 from heteropd import cli
 from heteropd.errors import EXIT_BAD_INPUT, EXIT_FAILED

@@ -8,6 +8,8 @@ from heteropd.preflight import facts
 from heteropd.seams import LocalRunner
 
 FILES = {
+    "sys/class/infiniband/rxe0/node_desc": "rxe",
+    "sys/class/infiniband/mlx5_0/node_desc": "node-a mlx5_0",
     "sys/class/infiniband/mlx5_0/ports/1/state": "4: ACTIVE",
     "sys/class/infiniband/mlx5_0/ports/1/link_layer": "Ethernet",
     "sys/class/infiniband/mlx5_0/ports/1/gids/0": "fe80:0000:0000:0000:0202:c9ff:fe00:0001",
@@ -57,6 +59,8 @@ def test_the_probe_reads_a_host(tmp_path: Path) -> None:
     assert found.verbs == {"/dev/infiniband/uverbs0": True, "/dev/infiniband/uverbs1": False}
     (port,) = found.ports
     assert (port.name, port.active, port.link_layer) == ("mlx5_0:1", True, "Ethernet")
+    assert [gid.index for gid in port.gids] == [0, 1]
+    assert found.software == {"rxe0"}
     assert [(str(gid.address.ipv4_mapped), gid.kind, gid.interface) for gid in port.gids] == [
         ("None", "IB/RoCE v1", ""),
         ("192.0.2.10", "RoCE v2", "ens1"),
@@ -87,4 +91,6 @@ def test_this_machine_answers() -> None:
     assert found.trouble is None
     assert "127.0.0.1" in found.addresses
     assert found.model is None
+    assert found.ahead is not None
+    assert found.ahead[0] <= 0 <= found.ahead[1]  # of its own clock
     assert any(one.who == "shell" for one in found.memlock)

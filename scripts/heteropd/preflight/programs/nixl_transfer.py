@@ -16,6 +16,7 @@ from heteropd.preflight.programs.agent import api, facts, make
 from heteropd.preflight.programs.peer import Peer
 
 _WAIT_S = 10.0
+_TURN_S = 25.0
 
 
 class Side:
@@ -75,16 +76,16 @@ def work(peer: Peer, asked: dict[str, Any], found: dict[str, Any]) -> None:
     """The whole talk: cards, turns, comparison."""
     side = Side(asked["name"], asked["mib"] << 20)
     peer.say(side.card())
-    card = peer.hear(20.0)
+    card = peer.hear(_TURN_S)
     other = side.agent.add_remote_agent(bytes.fromhex(card["metadata"]))
     other = other.decode() if isinstance(other, bytes) else other
     found["step"] = "transfer"
     if not asked["first"]:
-        peer.hear(2 * _WAIT_S)
+        peer.hear(_TURN_S)
     found["mb_s"] = turn(side, other, card, asked["rounds"])
     peer.say("done")
     if asked["first"]:
-        peer.hear(2 * _WAIT_S)
+        peer.hear(_TURN_S)
     wanted = content(asked["other"], side.size)
     found["wrong"] = {"READ": difference(side.read, wanted), "WRITE": difference(side.written, wanted)}
     peer.say("seen")

@@ -1,0 +1,61 @@
+"""What the doctor sends between hosts, with the engines' real NIXL and UCX: two addresses of this machine."""
+
+from __future__ import annotations
+
+import pytest
+from e2e_kit import ROOT, free_ports
+
+from heteropd import workplace
+from heteropd.preflight import catalogue, exchange, judge, programs, reading
+from heteropd.preflight.model import Engine, Node, Pair, Result, Target
+from heteropd.preflight.nixl import lanes
+from heteropd.preflight.reach import Outside
+
+CHECKS = catalogue.load(ROOT)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> tuple[Node, Node]:
+    workplace.prepare(ROOT)
+    python = str(workplace.context(ROOT).engine_python)
+    [port] = free_ports(1)
+    found = []
+    for name, address in (("prefill-0", "127.0.0.1"), ("decode-0", "127.0.0.2")):
+        engine = Engine(name, address, port, {"UCX_TLS": "tcp,self"}, standin=True, python=python)
+        target = Target(address, platforms=frozenset({"cpu"}), announced=(address,), engines=(engine,))
+        found.append(reading.node(target, Outside().reach(target), CHECKS.limits))
+    return found[0], found[1]
+
+
+def sent(hosts: tuple[Node, Node]) -> tuple[Pair, dict[str, Result]]:
+    pair = Pair(*hosts, exchange.between(*hosts, Outside()))
+    return pair, {one.check: one for one in judge.pair(pair, CHECKS)}
+
+
+def test_each_host_knows_what_its_nixl_is_made_of(hosts: tuple[Node, Node]) -> None:
+    for node in hosts:
+        said = {one.check: one for one in judge.node(node, CHECKS)}
+        for check in ("T2-04-one-ucx", "T2-05-nixl-ucx", "T2-07-transports", "T2-15-card-untouched"):
+            assert said[check].status == "PASS", said[check].text
+        assert any(name.startswith("tcp/") for name in node.nixl[0].resources)
+
+
+def test_bytes_move_both_ways_and_ucx_says_how(hosts: tuple[Node, Node]) -> None:
+    pair, said = sent(hosts)
+    for check in ("T3-03-same-nixl", "T3-05-nixl-transfer", "T3-16-side-channel", "T3-58-clock-skew"):
+        assert said[check].status == "PASS", said[check].text
+    assert not isinstance(pair.seen.transfer, str)
+    for report in pair.seen.transfer:
+        assert {lane.partition("/")[0] for lane in lanes(report.log)} == {"tcp"}
+        assert report.found is not None
+        assert min(report.found["mb_s"].values()) > 0
+
+
+def test_wrong_bytes_are_noticed(hosts: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = {name: programs.text(name) for name in ("nixl_transfer", "side_channel")}
+    planted = sound["nixl_transfer"].replace('("WRITE", side.has,', '("WRITE", side.read,')
+    assert planted != sound["nixl_transfer"]
+    monkeypatch.setattr(programs, "text", (sound | {"nixl_transfer": planted}).__getitem__)
+    failed = sent(hosts)[1]["T3-05-nixl-transfer"]
+    assert failed.status == "FAIL"
+    assert "bytes differ after WRITE" in failed.text
