@@ -36,7 +36,7 @@ unit: ## unit tests: no network, no vLLM, seconds
 e2e: ## both cases on real engines, with planted faults
 bench: ## what=bringup|router|engines: measure, print a table, write JSON
 build: ## images="cpu router": build images; also cuda, gaudi, pins=SET, variant=NAME
-infra: ## image=cpu: look into a built image: libraries, versions, environment, user
+infra: ## test what runs; on=local,ssh://HOST case=case1 hosts=FILE: hosts; image=cpu: a built image
 lock: ## resolve what pin sets leave open; check=1: what has moved upstream
 publish: ## images="cpu router" registry=HOST/NAME: push, with digests, SBOM and provenance
 bundle: ## images="cpu router" to=FOLDER: every input of a build, for a site without a network

@@ -97,7 +97,7 @@ def build(session: nox.Session) -> None:
 
 @verb
 def infra(session: nox.Session) -> None:
-    """Test what is in an image, in a container of it: `-- --image cpu [pins=..] [variant=..] [--strict]`."""
+    """Test what runs; or hosts: `-- --hosts local,ssh://H [case1 …]`; or an image: `-- --image cpu`."""
     _dev("heteropd", "infra", *session.posargs)
 
 

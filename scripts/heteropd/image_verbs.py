@@ -70,7 +70,6 @@ def _workshop() -> Workshop:
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "build": build,
-    "infra": infra,
     "lock": lock,
     "bundle": bundle,
     "publish": publish,

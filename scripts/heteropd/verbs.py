@@ -192,6 +192,15 @@ def doctor(words: list[str]) -> int:
     return command.run(words, _plan, _context())
 
 
+def infra(words: list[str]) -> int:
+    """Test hosts and what runs on them, or an image: 0 or 1."""
+    from heteropd.infra import command
+
+    if command.names_image(words):
+        return image_verbs.infra(words)
+    return command.run(words, _plan, _context())
+
+
 def bench(words: list[str]) -> int:
     """Measure bringup, router or engines."""
     from heteropd import bench as room
@@ -217,6 +226,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "down": down,
     "prepare": prepare,
     "doctor": doctor,
+    "infra": infra,
     "bench": bench,
     **image_verbs.VERBS,
     "schema": schema,

@@ -19,7 +19,7 @@ import psutil
 from heteropd import validate, workplace
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
-from heteropd.topology.state import load
+from heteropd.topology.state import load, save
 from heteropd.validate import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +113,29 @@ class Kit:
         found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
         return found
 
+    def infra(self, *words: str, plan: Plan | None = None) -> tuple[int, dict[str, set[str]], str]:
+        """Run `infra` on what runs: exit status, names of tests by outcome, what was printed.
+
+        A name ends with the role that was tested: ``test_one_copy_of_each_library decode-0``. ``plan``: what
+        is recorded as the plan meanwhile; what runs is left alone.
+        """
+        report, recorded = self.state / "infra.json", load(self.state)
+        assert recorded is not None, "nothing is recorded as running"
+        try:
+            save(recorded.model_copy(update={"plan": plan or recorded.plan}), self.state)
+            done = self.run("infra", *words, "--json", str(report))
+        finally:
+            save(recorded, self.state)
+        said = done.stdout + done.stderr
+        assert report.exists(), said
+        outcomes: dict[str, set[str]] = {"passed": set(), "failed": set(), "skipped": set()}
+        for one in json.loads(report.read_text())["results"]:
+            test, _, where = one["nodeid"].partition("::")[2].partition("[")
+            role = next((role.name for role in recorded.plan.roles if where.endswith(f"{role.name}]")), "")
+            outcomes[one["outcome"]].add(f"{test} {role}".strip())
+        report.unlink()
+        return done.returncode, outcomes, said
+
     def state_of_plan(self) -> Plan:
         topology = load(self.state)
         assert topology is not None, "nothing is recorded as running"
@@ -124,6 +147,16 @@ class Kit:
 
     def _newest(self, pattern: str) -> Path:
         return max((self.state / "reports").glob(pattern), key=lambda file: file.stat().st_mtime_ns)
+
+
+def plan_otherwise(plan: Plan) -> tuple[Plan, set[str]]:
+    """The plan with another port for the prefill and another variable for the decode; what then is red."""
+    prefill, decode = plan.of("prefill")[0], plan.of("decode")[0]
+    ports = prefill.ports.model_copy(update={"api": free_ports(1)[0]})
+    env = decode.env | {"VLLM_KV_CACHE_LAYOUT": "other"}
+    changed = [prefill.model_copy(update={"ports": ports}), decode.model_copy(update={"env": env})]
+    red = {"test_role_runs_and_answers_on_its_port prefill-0", "test_environment_is_the_plans decode-0"}
+    return plan.model_copy(update={"roles": [*changed, plan.router]}), red
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
-from e2e_kit import Kit, free_ports, kit, listening, port_words, running
+from e2e_kit import Kit, free_ports, kit, listening, plan_otherwise, port_words, running
 
 from heteropd.validate import load
 
@@ -76,6 +76,16 @@ def test_the_same_command_takes_up_what_runs_and_another_is_refused(case: tuple[
     assert other.returncode == 2
     assert len(other.stderr.strip().splitlines()) == 1
     assert "make down" in other.stderr
+
+
+def test_infra_is_green_and_each_planted_fault_red(case: tuple[str, Kit, list[str]]) -> None:
+    _, one, _ = case
+    status, outcomes, said = one.infra("--strict")
+    assert (status, outcomes["failed"]) == (0, set()), said
+    assert "test_one_copy_of_each_library decode-0" in outcomes["passed"], "real NIXL and UCX"
+    otherwise, red = plan_otherwise(one.state_of_plan())
+    status, outcomes, said = one.infra(plan=otherwise)
+    assert (status, outcomes["failed"]) == (1, red), said
 
 
 def test_down_leaves_no_process_port_or_temporary_file(case: tuple[str, Kit, list[str]]) -> None:

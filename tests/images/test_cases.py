@@ -9,7 +9,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from e2e_kit import Kit, kit, listening, port_words
+from e2e_kit import Kit, kit, listening, plan_otherwise, port_words
 from lab.kit import ROOT, heteropd
 
 LABEL = "io.heteropd.state"
@@ -50,9 +50,21 @@ def _prove(case: str, more: list[str], references: set[str] | None, engine: str)
             each.attrs["Config"]["User"] == "heteropd" for each in client.containers.list(filters=ours)
         )
         assert one.status()["state"] == "up"
+        _infra(one)
         _down(one, client, words)
     assert _count(client) == before
     client.close()
+
+
+def _infra(one: Kit) -> None:
+    """The suites look into every container: all green, and red where the plan is another."""
+    status, outcomes, said = one.infra("--strict")
+    assert (status, outcomes["failed"]) == (0, set()), said
+    roles = {name.rpartition(" ")[2] for name in outcomes["passed"] if name.startswith("test_role_runs")}
+    assert roles == {"prefill-0", "decode-0", "router"}, said
+    otherwise, red = plan_otherwise(one.state_of_plan())
+    status, outcomes, said = one.infra(plan=otherwise)
+    assert (status, outcomes["failed"]) == (1, red), said
 
 
 def _down(one: Kit, client: docker.DockerClient, words: list[str]) -> None:

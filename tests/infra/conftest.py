@@ -112,6 +112,7 @@ def agree():
 
     def judge(differences):
         found = list(differences)
-        assert not found, "\n".join(["", *found])
+        if found:
+            pytest.fail("\n".join(found), pytrace=False)
 
     return judge

@@ -10,6 +10,7 @@ from heteropd.spec.checks import Checks
 from heteropd.spec.defaults import Defaults, StandIns
 from heteropd.spec.hosts import Hosts
 from heteropd.spec.images import Images
+from heteropd.spec.infra import InfraFacts
 from heteropd.spec.lock import Lock
 from heteropd.spec.mirrors import Mirrors
 from heteropd.spec.parameters import Parameters
@@ -23,6 +24,7 @@ KINDS: dict[str, type[Data]] = {
     "defaults": Defaults,
     "hosts": Hosts,
     "images": Images,
+    "infra": InfraFacts,
     "lock": Lock,
     "mirrors": Mirrors,
     "parameters": Parameters,

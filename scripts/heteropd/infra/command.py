@@ -1,0 +1,103 @@
+"""The verb `infra` on hosts: from words to connections, one pytest over all of them, and its exit status."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from heteropd.cli import Words
+from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError, MissingPrerequisite
+from heteropd.images import engine
+from heteropd.infra import subjects
+from heteropd.infra.subjects import Subjects
+from heteropd.plan.model import Plan
+from heteropd.spec.images import IMAGE_NAMES
+from heteropd.topology import Context, Topology, load
+
+SUITES = "tests/infra"
+_IMAGE = re.compile(r"(--)?image([_-]ref)?(=|$)")
+_OPTIONS = ("on", "ssh_config", "junit", "json", "case")
+_PLUGINS = ("selection", "fixtures", "results")
+# pytest: 1 is tests that failed; everything above is pytest itself that could not go on.
+_TESTS_FAILED = 1
+
+
+def names_image(words: Sequence[str]) -> bool:
+    """Whether the words ask for an image's tests, not for a host's."""
+    return any(word in IMAGE_NAMES or _IMAGE.match(word) for word in words)
+
+
+def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -> int:
+    """Test hosts; 0 or 1. ``make`` plans the words of a case. Raises BadInput, MissingPrerequisite."""
+    parsed = Words([_as_on(word) for word in words], flags=("strict", "running"), options=_OPTIONS)
+    asked = [*([parsed.options["case"]] if "case" in parsed.options else []), *parsed.rest]
+    topology = _alive(context)
+    what = chosen(make(asked) if asked else None, topology, parsed)
+    if importlib.util.find_spec("testinfra") is None:
+        raise MissingPrerequisite("testinfra is not in this environment", "run `nox -s infra`, which has it")
+    if "ssh_config" in parsed.options and not Path(parsed.options["ssh_config"]).is_file():
+        raise BadInput(
+            "command line", "ssh_config", parsed.options["ssh_config"], "no such file", "check the path"
+        )
+    with tempfile.TemporaryDirectory(prefix="heteropd-infra-") as folder:
+        file = Path(folder) / "subjects.json"
+        file.write_text(what.model_dump_json())
+        status = context.runner.show(argv(what, file, parsed), env=_environ(context, topology))
+    if status > _TESTS_FAILED:
+        raise KitError(f"infra: pytest ended with status {status}; see its output above")
+    return EXIT_FAILED if status else EXIT_OK
+
+
+def chosen(wanted: Plan | None, topology: Topology | None, parsed: Words) -> Subjects:
+    """What the words mean: ``wanted`` is the plan they name, ``topology`` what runs. Raises BadInput."""
+    plan = wanted or (topology.plan if topology else None)
+    if plan is None:
+        mend = "start one (`make case1`), or name a case: nox -s infra -- --hosts local case1"
+        raise BadInput("command line", "infra", None, "no topology is running here", mend)
+    started = topology is not None and plan.fingerprint() == topology.plan.fingerprint()
+    known = subjects.running(topology) if topology is not None and started else []
+    runs = "running" in parsed.flags or (started and plan.runtime == "process")
+    if "on" in parsed.options:
+        found = subjects.named(parsed.options["on"], plan, known, runs=runs)
+    else:
+        found = known or subjects.hosts(plan, runs=runs)
+    for one in found:
+        if [other.connection for other in found].count(one.connection) > 1:
+            problem = "stands for more than one host or role"
+            raise BadInput("command line", "--hosts", one.connection, problem, "give each its own connection")
+    return Subjects(plan=plan, subjects=found)
+
+
+def argv(what: Subjects, file: Path, parsed: Words) -> list[str]:
+    """The command that tests them: all suites that one of them needs; conftest.py picks for each."""
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
+    words += [word for name in _PLUGINS for word in ("-p", f"heteropd.infra.{name}")]
+    words.append(f"--subjects={file}")
+    words.append(f"--hosts={','.join(one.connection for one in what.subjects)}")
+    words.append("--ssh-extra-args=-o BatchMode=yes")  # what needs a password fails
+    words += [f"--ssh-config={parsed.options['ssh_config']}"] if "ssh_config" in parsed.options else []
+    words += ["--strict-facts"] if "strict" in parsed.flags else []
+    words += [f"--junit-xml={parsed.options['junit']}"] if "junit" in parsed.options else []
+    words += [f"--json-facts={parsed.options['json']}"] if "json" in parsed.options else []
+    return [*words, *(f"{SUITES}/{name}" for name in what.folders)]
+
+
+def _as_on(word: str) -> str:
+    # `--hosts` is testinfra's word for connections, and hosts=FILE the plan's: here the dashes matter.
+    return "--on" if word == "--hosts" else word.replace("--hosts=", "--on=", 1)
+
+
+def _alive(context: Context) -> Topology | None:
+    topology = load(context)
+    return topology if topology is not None and any(role.alive for role in topology.roles) else None
+
+
+def _environ(context: Context, topology: Topology | None) -> Mapping[str, str]:
+    """testinfra asks containers through the docker program, which must reach the same engine."""
+    address = (topology.engine if topology else None) or engine.address()
+    return {**os.environ, **context.environ, "DOCKER_HOST": address}

@@ -1,0 +1,47 @@
+"""What env/ says of an engine's Python, and the program that reads what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from heteropd.images import recipe
+from heteropd.images.manifest_expected import expected
+from heteropd.images.manifest_locks import canonical
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.spec.env import Env
+
+# Run with the engine's own Python, isolated from the environment of whoever looks.
+PROGRAM = """
+import json, platform
+from importlib.metadata import distributions
+print(json.dumps({
+    "version": platform.python_version(), "machine": platform.machine(),
+    "packages": [[one.metadata["Name"], one.version] for one in distributions()],
+}))
+"""
+
+
+def versions(engine: RolePlan, plan: Plan, env: Env, root: Path, python: Mapping[str, Any]) -> dict[str, str]:
+    """Packages by canonical name: what the locks install on that Python, and what an image builds itself.
+
+    Raises BadInput where the pin set has no lock yet.
+    """
+    image = next(name for name in env.images.images if name == engine.runs_on)
+    wanted = expected(recipe.choose(image, plan.pins, plan.variant, env), env, root)
+    found = wanted.locked(python)
+    if wanted.nixl is not None and wanted.nixl.package and wanted.nixl_version:
+        found.setdefault(canonical(wanted.nixl.package), wanted.nixl_version)
+    if wanted.vllm and not any(name.startswith("vllm") for name in found):
+        found["vllm"] = wanted.vllm
+    return found
+
+
+def installed(python: Mapping[str, Any]) -> dict[str, str]:
+    """Versions by canonical name, of what `PROGRAM` printed; the first on the path wins, as in an import."""
+    found: dict[str, str] = {}
+    for name, version in python["packages"]:
+        if name:
+            found.setdefault(canonical(name), version)
+    return found

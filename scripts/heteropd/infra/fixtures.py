@@ -1,0 +1,179 @@
+"""A plugin of pytest: what tests of hosts ask for. A host is asked once for each fact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+
+import heteropd.preflight.judge  # noqa: F401 - it registers the checks
+from heteropd.errors import BadInput
+from heteropd.infra import expected, processes, reading, selection, transports
+from heteropd.infra.processes import Family
+from heteropd.infra.subjects import Subject
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.preflight import catalogue
+from heteropd.preflight import reading as doctors
+from heteropd.preflight.model import Node
+from heteropd.spec import yamlfile
+from heteropd.spec.checks import Checks
+from heteropd.spec.env import Env
+from heteropd.spec.infra import InfraFacts
+
+Once = Callable[[str, Callable[[], Any]], Any]
+Unknown = Callable[[str], NoReturn]
+_SEEN = pytest.StashKey[dict[tuple[str, str], Any]]()
+_NO_SUCH_PROGRAM = 127
+
+
+def not_needed(why: str) -> NoReturn:
+    """Skip: the fact does not matter here, --strict or not."""
+    pytest.skip(f"not needed: {why}")
+
+
+@pytest.fixture(scope="session")
+def facts(request: pytest.FixtureRequest) -> InfraFacts:
+    """What env/infra.yaml says."""
+    root = request.config.rootpath
+    return yamlfile.load(InfraFacts, root / "env" / "infra.yaml", root)
+
+
+@pytest.fixture(scope="session")
+def checks(request: pytest.FixtureRequest) -> Checks:
+    """What env/checks.yaml says."""
+    return catalogue.load(request.config.rootpath)
+
+
+@pytest.fixture(scope="session")
+def plan(request: pytest.FixtureRequest) -> Plan:
+    """The plan that hosts and engines are compared with."""
+    return selection.tested(request.config).plan
+
+
+@pytest.fixture
+def subject(request: pytest.FixtureRequest, host: Any) -> Subject:
+    """What this host is in the plan."""
+    return selection.subject(host, request.config)
+
+
+@pytest.fixture
+def once(request: pytest.FixtureRequest, host: Any) -> Once:
+    """Call it with a name and a function: its result, from the first time that this host was asked."""
+    known, where = request.config.stash.setdefault(_SEEN, {}), host.backend.get_pytest_id()
+
+    def ask(name: str, look: Callable[[], Any]) -> Any:
+        if (where, name) not in known:
+            known[where, name] = look()
+        return known[where, name]
+
+    return ask
+
+
+@pytest.fixture
+def node(host: Any, subject: Subject, plan: Plan, checks: Checks, once: Once) -> Node:
+    """The host with the facts that the doctor reads."""
+    found: Node = once("node", lambda: reading.node(host, subject, plan, checks.limits))
+    return found
+
+
+@pytest.fixture
+def nixl_node(host: Any, node: Node, once: Once) -> Node:
+    """The same, with what NIXL says when it is started in the place of the engines; no card is opened."""
+    reader = reading.Through(host)
+    found: Node = once("nixl", lambda: doctors.node(node.target, reader, node.limits))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _reached(request: pytest.FixtureRequest, node: Node, unknown: Unknown) -> None:
+    """Where a host does not answer, one test says why, and the others only that they could not look."""
+    if node.facts.trouble and request.node.originalname != "test_host_answers":
+        unknown("the host does not answer")
+
+
+@pytest.fixture
+def doctor(node: Node, checks: Checks, unknown: Unknown) -> Callable[..., None]:
+    """Call it with the id of a check of the doctor: passes, fails with its mend, or cannot be had."""
+
+    def examine(name: str, of: Node = node) -> None:
+        outcome = catalogue.NODE[name](of)
+        if outcome.status == "FAIL":
+            pytest.fail(f"{name}: {outcome.text}; mend: {checks.checks[name].mend}", pytrace=False)
+        if outcome.status != "PASS":
+            unknown(outcome.text)
+
+    return examine
+
+
+@pytest.fixture
+def output(host: Any, unknown: Unknown, once: Once) -> Callable[..., str]:
+    """Call it with a program and its arguments: what it prints."""
+
+    def ask(*argv: str) -> str:
+        done = once(" ".join(argv), lambda: reading.Through(host).run(argv))
+        if done.code == _NO_SUCH_PROGRAM:
+            unknown(f"{argv[0]} is not installed there")
+        if done.code != 0:
+            unknown(f"{argv[0]} ended with status {done.code}: {done.err.strip() or done.out.strip()}")
+        return str(done.out)
+
+    return ask
+
+
+@pytest.fixture
+def engine(role: RolePlan) -> RolePlan:
+    """A role that is an engine: `selection` leaves the router out."""
+    return role
+
+
+@pytest.fixture
+def ucx_offers(host: Any, node: Node, engine: RolePlan, output: Any, unknown: Unknown) -> frozenset[str]:
+    """Transports of the host's UCX: of the one that the plan lets the engine load, else the one on PATH."""
+    if "gaudi" in node.platforms and (node.target.serves or node.facts.holders):
+        not_needed("an engine uses the card, and ucx_info -d would take it away (15)")
+    if "gaudi" in node.platforms and not node.facts.root:
+        unknown("only root sees whether an engine uses the card, which ucx_info -d would take away (15)")
+    return transports.offered(output(reading.ucx_info(host, engine), "-d"))
+
+
+@pytest.fixture
+def family(host: Any, subject: Subject, role: RolePlan, once: Once) -> Family:
+    """The role's processes as they run; ``trouble`` says why nothing is known of them."""
+    reader, pid, names = reading.Through(host), subject.pids.get(role.name), sorted(role.env)
+    found: Family = once(role.name, lambda: processes.read(reader, pid, role.ports.api, names))
+    return found
+
+
+@pytest.fixture
+def running(engine: RolePlan, family: Family, unknown: Unknown) -> Family:
+    """An engine's processes, where there are some."""
+    if family.trouble:
+        unknown(f"the processes of {engine.name}: {family.trouble}")
+    return family
+
+
+@pytest.fixture
+def python(host: Any, running: Family, unknown: Unknown) -> dict[str, Any]:
+    """The engine's Python and its packages, as that Python says it."""
+    program = (running.arguments or ("nothing",))[0]
+    if not program.startswith("/"):
+        unknown(f"the engine's Python: its command line begins with {program}")
+    done = reading.Through(host).run([program, "-I", "-c", expected.PROGRAM])
+    if done.code != 0:
+        unknown(f"packages of {program}: {done.err.strip()[-200:]}")
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+@pytest.fixture
+def locked(
+    request: pytest.FixtureRequest, env: Env, engine: RolePlan, plan: Plan, python: dict[str, Any]
+) -> dict[str, str]:
+    """Versions that the pin set and its locks say for that Python, by package."""
+    try:
+        return expected.versions(engine, plan, env, request.config.rootpath, python)
+    except BadInput as unlocked:
+        request.getfixturevalue("unknown")(f"which versions are right: {unlocked}")
+        raise

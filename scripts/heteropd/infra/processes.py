@@ -1,0 +1,136 @@
+"""An engine as it runs: it and its descendants, read from /proc by one command and parsed into plain data."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from heteropd.preflight.facts import Memlock
+from heteropd.preflight.runners import Reader
+
+_TIMEOUT_S = 60.0
+_CAP_IPC_LOCK = 14
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a socket says that listens on every address
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process. None: this user may not read it. ``listens``: pairs of address and TCP port.
+
+    ``retitled``: its title was written over its environment, as setproctitle does without SPT_NOENV.
+    """
+
+    pid: str
+    name: str
+    memlock: Memlock | None = None
+    variables: dict[str, str] | None = None
+    libraries: tuple[str, ...] | None = None
+    listens: frozenset[tuple[str, int]] | None = None
+    retitled: bool = False
+
+    def loaded(self, library: str) -> list[str]:
+        """Paths of the copies of a library, such as ``libucp``, that the process has mapped."""
+        names = {path: path.rpartition("/")[2] for path in self.libraries or ()}
+        return sorted(path for path, name in names.items() if name.startswith((f"{library}.", f"{library}-")))
+
+
+@dataclass(frozen=True)
+class Family:
+    """An engine's first process and its descendants. ``trouble``: why nothing is known of it."""
+
+    trouble: str | None = None
+    leader: str = ""
+    arguments: tuple[str, ...] = ()
+    processes: tuple[Process, ...] = field(default=())
+
+    @property
+    def first(self) -> Process:
+        return next(one for one in self.processes if one.pid == self.leader)
+
+    def loading(self, library: str) -> list[Process]:
+        """The processes that have a library loaded."""
+        return [one for one in self.processes if one.loaded(library)]
+
+    def listening(self, port: int) -> set[str]:
+        """Addresses on which a process of the engine listens at a TCP port."""
+        return {address for one in self.processes for address, found in one.listens or () if found == port}
+
+    def closed(self, fact: Literal["memlock", "variables", "libraries", "listens"]) -> list[str]:
+        """Processes of which a fact cannot be had. A child's overwritten environment was its parent's."""
+        return [
+            f"pid {one.pid} ({one.name})"
+            for one in self.processes
+            if getattr(one, fact) is None
+            and not (fact == "variables" and one.retitled and one.pid != self.leader)
+        ]
+
+
+def read(reader: Reader, pid: int | None, port: int, names: Sequence[str], root: str = "") -> Family:
+    """Read an engine: of ``pid``, or of whoever listens on ``port``. Never raises; see ``Family.trouble``.
+
+    ``names``: the variables that are wanted; the rest of the environment stays where it is.
+    """
+    script = (Path(__file__).parent / "processes.sh").read_text(encoding="utf-8")
+    words = ["sh", "-c", script, "processes", root, str(pid or 0), str(port), *names]
+    done = reader.run(words, timeout_s=_TIMEOUT_S)
+    if not done.out.rstrip().endswith("\nend"):
+        said = " ".join(done.err.split()) or "no output"
+        return Family(trouble=f"its processes could not be read: {said[-200:]} (exit status {done.code})")
+    found = parse(done.out)
+    if found.leader and found.processes:
+        return found
+    gone = f"there is no process {pid}" if pid else f"no process of this user listens on port {port}"
+    return Family(trouble=f"{gone}: it does not run here, or belongs to somebody else")
+
+
+def parse(text: str) -> Family:
+    """A family from the script's lines; pure."""
+    rows: dict[str, list[list[str]]] = {}
+    for line in text.splitlines():
+        key, *values = line.split("\t")
+        rows.setdefault(key, []).append(values)
+
+    def of(key: str, pid: str) -> list[list[str]]:
+        return [row[1:] for row in rows.get(key, []) if row[0] == pid]
+
+    def process(pid: str, name: str) -> Process:
+        limits, environment = of("memlock", pid), of("environment", pid)
+        return Process(
+            pid,
+            name,
+            memlock=_memlock(pid, *limits[0]) if limits and limits[0][0] else None,
+            variables={row[0]: row[1] for row in of("variable", pid)} if environment == [["read"]] else None,
+            libraries=tuple(row[0] for row in of("library", pid)) if of("maps", pid) else None,
+            listens=frozenset(socket(row[0]) for row in of("listen", pid)) if of("sockets", pid) else None,
+            retitled=environment == [["overwritten"]],
+        )
+
+    return Family(
+        leader=rows.get("leader", [[""]])[0][0],
+        arguments=tuple("\t".join(row) for row in rows.get("argument", [])),
+        processes=tuple(process(row[0], row[1]) for row in rows.get("process", [])),
+    )
+
+
+def socket(text: str) -> tuple[str, int]:
+    """Address and port of /proc/net/tcp and tcp6: ``0100007F:1F90`` is 127.0.0.1 and 8080."""
+    digits, _, port = text.partition(":")
+    # The kernel prints 32-bit words in its own byte order.
+    words = struct.pack(
+        f"<{len(digits) // 8}I", *(int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))
+    )
+    return str(ipaddress.ip_address(words)), int(port, 16)
+
+
+def everywhere(addresses: set[str]) -> bool:
+    """Whether one of them stands for all addresses of the host."""
+    return not addresses.isdisjoint(_WILDCARDS)
+
+
+def _memlock(pid: str, limit: str, capabilities: str) -> Memlock:
+    held = int(capabilities or "0", 16)
+    return Memlock(pid, None if limit == "unlimited" else int(limit), bool(held >> _CAP_IPC_LOCK & 1))

@@ -1,0 +1,95 @@
+"""Reads a host's facts through testinfra's connection, as the doctor reads them through its own."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from heteropd.infra.subjects import Subject
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.preflight import facts, targets
+from heteropd.preflight.model import Node, Target
+from heteropd.seams import Completed
+from heteropd.spec.checks import Limits
+
+
+class Answer(Protocol):
+    """What testinfra's ``host.run`` returns."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+class Host(Protocol):
+    """The part of testinfra's host that reading needs."""
+
+    def run(self, command: str) -> Answer: ...
+
+
+class Through:
+    """Runs commands on testinfra's host. It knows no time limit; connecting has one of its own."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        del timeout_s
+        try:
+            done = self._host.run(shlex.join(argv))
+        except RuntimeError as lost:  # ssh's own failure, as testinfra reports it
+            return Completed(tuple(argv), 255, "", unreached(lost))
+        return Completed(tuple(argv), done.rc, done.stdout, done.stderr)
+
+
+def unreached(lost: RuntimeError) -> str:
+    """Why ssh did not get there, in its own words."""
+    said = getattr(lost.args[0], "stderr", "") if lost.args else ""
+    return " ".join(str(said).split()) or str(lost)
+
+
+def target(subject: Subject, plan: Plan) -> Target:
+    """What the plan wants of this host, or of this container of it."""
+    part = plan.model_copy(update={"roles": subject.planned(plan)})
+    found = replace(targets.of_plan(part, serves=subject.runs)[0], serves=subject.runs)
+    if not subject.container:
+        return found
+    # It is the engine's own container that is looked into: none need be started for the engine's NIXL.
+    inside = tuple(replace(one, launch=("sh",), python="python3") for one in found.engines)
+    return replace(found, engines=inside)
+
+
+def node(host: Host, subject: Subject, plan: Plan, limits: Limits) -> Node:
+    """The host with its facts; ``facts.trouble`` says why there are none."""
+    wanted = target(subject, plan)
+    return Node(wanted, facts.read(Through(host), wanted.model), limits)
+
+
+def skew(host: Host) -> tuple[float, float] | None:
+    """Seconds by which the host's clock is ahead, and how long the look took; None without an answer."""
+    before = time.time()
+    done = Through(host).run(["date", "+%s.%N"])
+    after = time.time()
+    try:
+        # busybox has no %N and prints it as it stands, or nothing.
+        there = float(done.out.strip().removesuffix("%N").rstrip("."))
+    except ValueError:
+        return None
+    return there - (before + after) / 2, after - before
+
+
+def loaded(host: Host, module: str) -> bool:
+    """Whether the kernel has a module, loaded or built in."""
+    script = '[ -e "/sys/module/$1" ] || grep -qs "/$1.ko" "/lib/modules/$(uname -r)/modules.builtin"'
+    return Through(host).run(["sh", "-c", script, "loaded", module]).code == 0
+
+
+def ucx_info(host: Host, engine: RolePlan) -> str:
+    """The ucx_info of the UCX that the plan lets an engine load, if there is one; else the one on PATH."""
+    folders = engine.env.get("LD_LIBRARY_PATH", "").split(":")
+    beside = [f"{folder.removesuffix('/lib')}/bin/ucx_info" for folder in folders if folder.endswith("/lib")]
+    script = 'for file in "$@"; do [ -x "$file" ] && echo "$file" && exit; done; echo ucx_info'
+    return Through(host).run(["sh", "-c", script, "find", *beside]).out.strip() or "ucx_info"

@@ -1,0 +1,66 @@
+"""InfiniBand and RoCE, where an engine's UCX_TLS names them, whatever it runs on. Numbers: failure modes."""
+
+from heteropd.infra import devices, reading, transports
+from heteropd.infra.fixtures import not_needed
+from heteropd.preflight.fabric import GID_INDEX, named_ports, used_ports
+
+
+def test_kernel_modules_are_loaded(host, node, facts):
+    """Without the card's module there is no device, without ib_uverbs none that a program can use (9, 10)."""
+    names = named_ports(node) or [port.name for port in node.facts.ports]
+    missing = [name for name in devices.modules(names, facts.rdma_modules) if not reading.loaded(host, name)]
+    assert not missing, f"not loaded: {', '.join(missing)}"
+
+
+def test_verbs_devices_open(doctor):
+    """Without /dev/infiniband/uverbs* UCX has no InfiniBand, and says so only at debug level (10)."""
+    doctor("T2-10-verbs-devices")
+
+
+def test_connection_manager_opens(host):
+    """A container that was given only uverbs* lacks the connection manager; on a host, rdma_ucm (10)."""
+    device = host.file("/dev/infiniband/rdma_cm")
+    assert device.exists, "there is no /dev/infiniband/rdma_cm"
+    assert host.run(": <> %s", device.path).rc == 0, "this user may not open /dev/infiniband/rdma_cm"
+
+
+def test_named_ports_are_active(doctor):
+    """UCX leaves out a device that it does not know, and takes what is left, without an error (9)."""
+    doctor("T2-09-net-devices")
+
+
+def test_verbs_sees_the_ports(output, node, facts, agree):
+    """The kernel's port may lack its user-space driver here; then link layer, LID and active MTU (9, 10)."""
+    found = {port.name: port for port in devices.ports(output("ibv_devinfo"))}
+    names = named_ports(node) or [port.name for port in used_ports(node)] or list(found)
+    assert names, "ibv_devinfo lists no port"
+    agree(line for name in names for line in devices.seen(name, found, facts.active_mtu))
+
+
+def test_gid_index_is_a_gid_that_roce_routes(doctor, node):
+    """An unset GID, or one of RoCE v1, ends in time-outs when the first request comes (12)."""
+    if not any(GID_INDEX in engine.env for engine in node.target.engines):
+        not_needed(f"{GID_INDEX} is not set: UCX chooses")
+    doctor("T2-12-gid-index")
+
+
+def test_a_gid_can_be_routed(doctor, node):
+    """With link-local or RoCE v1 GIDs alone, connections between subnets time out (12)."""
+    if {port.link_layer for port in used_ports(node)} == {"InfiniBand"}:
+        not_needed("the ports in use are InfiniBand, which has no RoCE GIDs")
+    doctor("T2-12-roce-gid")
+
+
+def test_memory_may_be_locked(doctor):
+    """Registering memory for RDMA locks it; above the limit it fails with 'Cannot allocate memory' (11)."""
+    doctor("T2-11-memlock")
+
+
+def test_ucx_offers_what_ucx_tls_names(ucx_offers, engine, facts, agree):
+    """UCX takes what is left of the names in UCX_TLS, and starts; TCP is far slower (7, 8, 39)."""
+    agree(transports.missing(engine.env["UCX_TLS"], ucx_offers, facts.transports))
+
+
+def test_nixl_comes_up_with_the_fabric(doctor, nixl_node):
+    """NIXL's wheel brings a libibverbs of its own, which may not know the card: rc is lost there (5)."""
+    doctor("T2-57-nixl-verbs", nixl_node)
