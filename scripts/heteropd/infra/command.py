@@ -22,6 +22,7 @@ from heteropd.topology import Context, Topology, load
 SUITES = "tests/infra"
 _IMAGE = re.compile(r"(--)?image([_-]ref)?(=|$)")
 _OPTIONS = ("on", "ssh_config", "junit", "json", "case")
+_SSH_CONFIG = "ssh_config"
 _PLUGINS = ("selection", "fixtures", "results")
 # pytest: 1 is tests that failed; everything above is pytest itself that could not go on.
 _TESTS_FAILED = 1
@@ -47,6 +48,7 @@ def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -
     with tempfile.TemporaryDirectory(prefix="heteropd-infra-") as folder:
         file = Path(folder) / "subjects.json"
         file.write_text(what.model_dump_json())
+        file.with_name(_SSH_CONFIG).write_text(ssh_config(parsed.options.get("ssh_config")))
         status = context.runner.show(argv(what, file, parsed), env=_environ(context, topology))
     if status > _TESTS_FAILED:
         raise KitError(f"infra: pytest ended with status {status}; see its output above")
@@ -74,17 +76,22 @@ def chosen(wanted: Plan | None, topology: Topology | None, parsed: Words) -> Sub
 
 
 def argv(what: Subjects, file: Path, parsed: Words) -> list[str]:
-    """The command that tests them: all suites that one of them needs; conftest.py picks for each."""
+    """The command that tests them: all suites that one of them needs; `selection` picks for each."""
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
     words += [word for name in _PLUGINS for word in ("-p", f"heteropd.infra.{name}")]
     words.append(f"--subjects={file}")
     words.append(f"--hosts={','.join(one.connection for one in what.subjects)}")
-    words.append("--ssh-extra-args=-o BatchMode=yes")  # what needs a password fails
-    words += [f"--ssh-config={parsed.options['ssh_config']}"] if "ssh_config" in parsed.options else []
+    words.append(f"--ssh-config={file.with_name(_SSH_CONFIG)}")
     words += ["--strict-facts"] if "strict" in parsed.flags else []
     words += [f"--junit-xml={parsed.options['junit']}"] if "junit" in parsed.options else []
     words += [f"--json-facts={parsed.options['json']}"] if "json" in parsed.options else []
     return [*words, *(f"{SUITES}/{name}" for name in what.folders)]
+
+
+def ssh_config(given: str | None) -> str:
+    """What ssh is to read: the file that was given, or its usual ones; it asks nobody for a password."""
+    files = [str(Path(given).resolve())] if given else ["~/.ssh/config", "/etc/ssh/ssh_config"]
+    return "".join(f"{line}\n" for line in ("BatchMode yes", *(f'Include "{file}"' for file in files)))
 
 
 def _as_on(word: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import pytest
@@ -26,11 +27,17 @@ Once = Callable[[str, Callable[[], Any]], Any]
 Unknown = Callable[[str], NoReturn]
 _SEEN = pytest.StashKey[dict[tuple[str, str], Any]]()
 _NO_SUCH_PROGRAM = 127
+_AT_ONCE = 32
 
 
 def not_needed(why: str) -> NoReturn:
     """Skip: the fact does not matter here, --strict or not."""
     pytest.skip(f"not needed: {why}")
+
+
+def _at_once(read: Callable[[Any], Node], hosts: Mapping[str, Any]) -> dict[str, Node]:
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        return dict(zip(hosts, pool.map(read, hosts.values()), strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -71,19 +78,37 @@ def once(request: pytest.FixtureRequest, host: Any) -> Once:
     return ask
 
 
-@pytest.fixture
-def node(host: Any, subject: Subject, plan: Plan, checks: Checks, once: Once) -> Node:
-    """The host with the facts that the doctor reads."""
-    found: Node = once("node", lambda: reading.node(host, subject, plan, checks.limits))
-    return found
+@pytest.fixture(scope="session")
+def nodes(request: pytest.FixtureRequest, plan: Plan, checks: Checks) -> dict[str, Node]:
+    """Every host with the facts that the doctor reads; all of them at once."""
+
+    def read(host: Any) -> Node:
+        return reading.node(host, selection.subject(host, request.config), plan, checks.limits)
+
+    return _at_once(read, selection.hosts(request.config))
+
+
+@pytest.fixture(scope="session")
+def nixl_nodes(request: pytest.FixtureRequest, nodes: dict[str, Node]) -> dict[str, Node]:
+    """With what NIXL says where RDMA is named, started in the place of the engines; no card is opened."""
+
+    def read(host: Any) -> Node:
+        node = nodes[host.backend.get_pytest_id()]
+        return doctors.node(node.target, reading.Through(host), node.limits) if node.verbs else node
+
+    return _at_once(read, selection.hosts(request.config))
 
 
 @pytest.fixture
-def nixl_node(host: Any, node: Node, once: Once) -> Node:
-    """The same, with what NIXL says when it is started in the place of the engines; no card is opened."""
-    reader = reading.Through(host)
-    found: Node = once("nixl", lambda: doctors.node(node.target, reader, node.limits))
-    return found
+def node(host: Any, nodes: dict[str, Node]) -> Node:
+    """The host with its facts."""
+    return nodes[host.backend.get_pytest_id()]
+
+
+@pytest.fixture
+def nixl_node(host: Any, nixl_nodes: dict[str, Node]) -> Node:
+    """The host with what its NIXL says."""
+    return nixl_nodes[host.backend.get_pytest_id()]
 
 
 @pytest.fixture(autouse=True)

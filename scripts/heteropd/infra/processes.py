@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from heteropd.preflight import facts
 from heteropd.preflight.facts import Memlock
 from heteropd.preflight.runners import Reader
 
 _TIMEOUT_S = 60.0
-_CAP_IPC_LOCK = 14
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a socket says that listens on every address
 
 
@@ -102,7 +102,7 @@ def parse(text: str) -> Family:
         return Process(
             pid,
             name,
-            memlock=_memlock(pid, *limits[0]) if limits and limits[0][0] else None,
+            memlock=facts.memlock([pid, *limits[0]]) if limits and limits[0][0] else None,
             variables={row[0]: row[1] for row in of("variable", pid)} if environment == [["read"]] else None,
             libraries=tuple(row[0] for row in of("library", pid)) if of("maps", pid) else None,
             listens=frozenset(socket(row[0]) for row in of("listen", pid)) if of("sockets", pid) else None,
@@ -129,8 +129,3 @@ def socket(text: str) -> tuple[str, int]:
 def everywhere(addresses: set[str]) -> bool:
     """Whether one of them stands for all addresses of the host."""
     return not addresses.isdisjoint(_WILDCARDS)
-
-
-def _memlock(pid: str, limit: str, capabilities: str) -> Memlock:
-    held = int(capabilities or "0", 16)
-    return Memlock(pid, None if limit == "unlimited" else int(limit), bool(held >> _CAP_IPC_LOCK & 1))

@@ -46,7 +46,6 @@ def _result(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
         "outcome": report.outcome,
         "reason": _reason(report),
         "doc": " ".join(doc.split()),
-        "seconds": round(report.duration, 3),
     }
 
 

@@ -11,6 +11,7 @@ import testinfra
 from heteropd.infra.subjects import Subject, Subjects
 
 _TESTED = pytest.StashKey[Subjects]()
+_HOSTS = pytest.StashKey[dict[str, Any]]()
 _HOST = "_testinfra_host"
 
 
@@ -31,6 +32,11 @@ def tested(config: pytest.Config) -> Subjects:
     return config.stash[_TESTED]
 
 
+def hosts(config: pytest.Config) -> dict[str, Any]:
+    """testinfra's hosts, by the name that tests show."""
+    return config.stash[_HOSTS]
+
+
 def subject(host: Any, config: pytest.Config) -> Subject:
     """What a host of testinfra's is in the plan."""
     return next(
@@ -48,6 +54,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is not for a host."""
     fitting = [item for item in items if isinstance(item, pytest.Function) and _fits(item, config)]
+    every: list[Any] = [item.callspec.params[_HOST] for item in fitting]
+    config.stash[_HOSTS] = {one.backend.get_pytest_id(): one for one in every}
     config.hook.pytest_deselected(items=[item for item in items if item not in fitting])
     items[:] = fitting
 

@@ -120,7 +120,7 @@ def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
         mtus={row[0]: int(row[1]) for row in rows.get("mtu", []) if row[1].isdigit()},
         addresses=frozenset([*texts("address"), *(_address6(one) for one in texts("address6"))]),
         listening=frozenset(_listening(one) for one in texts("listen")) if "sockets" in rows else None,
-        memlock=tuple(_memlock(row) for row in rows.get("memlock", []) if row[1]),
+        memlock=tuple(memlock(row) for row in rows.get("memlock", []) if row[1]),
         modules=frozenset(texts("module")),
         nvidia=one("nvidia"),
         accel={row[0]: row[1] == "yes" for row in rows.get("accel", [])},
@@ -162,7 +162,8 @@ def _ahead(clocks: tuple[str, ...], before: float, after: float) -> tuple[float,
     return float(clocks[1]) - after, float(clocks[0]) - before
 
 
-def _memlock(row: list[str]) -> Memlock:
+def memlock(row: list[str]) -> Memlock:
+    """Of whom, the limit as /proc/PID/limits shows it, and CapEff of /proc/PID/status."""
     capabilities = int(row[2] or "0", 16)
     limit = None if row[1] == "unlimited" else int(row[1])
     return Memlock(row[0], limit, bool(capabilities >> _CAP_IPC_LOCK & 1))

@@ -21,9 +21,8 @@ from heteropd.spec.machine import Machine
 
 ROOT = Path(__file__).parents[3]
 FACTS = yamlfile.load(InfraFacts, ROOT / "env" / "infra.yaml", ROOT)
-# Debian 12's ucx_info (UCX 1.13.1), the lines that name transports; with rxe0 from a Soft-RoCE guest.
+# Debian 12's ucx_info -d (UCX 1.13.1) on a Soft-RoCE guest, the lines that name; without and with the device.
 UCX_INFO = """\
-#
 # Memory domain: self
 #     Component: self
 #      Transport: self
@@ -35,11 +34,17 @@ UCX_INFO = """\
 #      Transport: tcp
 #         Device: eth0
 # Memory domain: sysv
+#     Component: sysv
 #      Transport: sysv
+#         Device: memory
 # Memory domain: posix
+#     Component: posix
 #      Transport: posix
+#         Device: memory
 # Memory domain: cma
+#     Component: cma
 #      Transport: cma
+#         Device: memory
 """
 RXE = """\
 # Memory domain: rxe0
@@ -49,12 +54,13 @@ RXE = """\
 #      Transport: ud_verbs
 #         Device: rxe0:1
 """
+# ibv_devinfo on the same guest.
 DEVINFO = """\
 hca_id:	rxe0
 	transport:			InfiniBand (0)
 	fw_ver:				0.0.0
-	node_guid:			5054:00ff:fe12:3456
-	sys_image_guid:			5054:00ff:fe12:3456
+	node_guid:			5054:00ff:fe77:0201
+	sys_image_guid:			5054:00ff:fe77:0201
 	vendor_id:			0xffffff
 	vendor_part_id:			0
 	hw_ver:				0x0
@@ -62,7 +68,7 @@ hca_id:	rxe0
 		port:	1
 			state:			PORT_ACTIVE (4)
 			max_mtu:		4096 (5)
-			active_mtu:		1024 (3)
+			active_mtu:		4096 (5)
 			sm_lid:			0
 			port_lid:		0
 			port_lmc:		0x00
@@ -143,7 +149,7 @@ def test_what_ucx_lacks_is_said_with_what_it_has() -> None:
         ("", "", None),
         ("PORT_ACTIVE (4)", "PORT_DOWN (1)", "rxe0:1: PORT_DOWN, PORT_ACTIVE wanted"),
         (
-            "active_mtu:		1024",
+            "active_mtu:		4096",
             "active_mtu:		256",
             "rxe0:1: active MTU 256 bytes, at least 1024 wanted",
         ),

@@ -6,6 +6,8 @@ import ast
 import io
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -206,11 +208,13 @@ class Terminal(LocalRunner):
         super().__init__()
         self.status, self.argv, self.env = status, [""], dict[str, str]()
         self.subjects: Subjects | None = None
+        self.ssh_config = ""
 
     def show(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
         self.argv, self.env = list(argv), dict(env or {})
-        file = next(word.partition("=")[2] for word in argv if word.startswith("--subjects="))
-        self.subjects = Subjects.model_validate_json(Path(file).read_text())
+        given = dict(word.partition("=")[::2] for word in argv if word.startswith("--"))
+        self.subjects = Subjects.model_validate_json(Path(given["--subjects"]).read_text())
+        self.ssh_config = Path(given["--ssh-config"]).read_text()
         return self.status
 
 
@@ -227,12 +231,26 @@ def test_the_command(tmp_path: Path) -> None:
     words = ["--hosts", "ssh://192.0.2.10,ssh://192.0.2.30", "case1", EXAMPLE, f"ssh_config={config}"]
     assert run([*words, "--strict", "--junit", "out.xml", "json=out.json"], tmp_path, terminal) == 0
     assert "--hosts=ssh://192.0.2.10,ssh://192.0.2.30" in terminal.argv
-    assert "--ssh-extra-args=-o BatchMode=yes" in terminal.argv
-    assert {f"--ssh-config={config}", "--strict-facts", "--junit-xml=out.xml"} <= set(terminal.argv)
+    assert terminal.ssh_config == f'BatchMode yes\nInclude "{config}"\n'
+    assert {"--strict-facts", "--junit-xml=out.xml"} <= set(terminal.argv)
     assert "--json-facts=out.json" in terminal.argv
     assert terminal.argv[-3:] == ["tests/infra/hosts", "tests/infra/fabric", "tests/infra/devices/cuda"]
     assert terminal.subjects is not None
     assert [one.host for one in terminal.subjects.subjects] == ["cuda-node", "proxy-node"]
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs the ssh program")
+def test_ssh_reads_the_given_file_and_asks_nobody(tmp_path: Path) -> None:
+    given, config = tmp_path / "given", tmp_path / "config"
+    given.write_text("Host box\n  HostName 192.0.2.9\n  BatchMode no\n")
+    config.write_text(command.ssh_config(str(given)))
+    told = subprocess.run(["ssh", "-G", "-F", config, "box"], capture_output=True, text=True, check=True)
+    assert {"batchmode yes", "hostname 192.0.2.9"} <= set(told.stdout.splitlines())
+
+
+def test_ssh_reads_its_usual_files_without_one() -> None:
+    assert 'Include "~/.ssh/config"' in command.ssh_config(None)
+    assert 'Include "/etc/ssh/ssh_config"' in command.ssh_config(None)
 
 
 def test_what_a_case_runs_in_containers_is_asked_of_its_engine(tmp_path: Path) -> None:
