@@ -57,9 +57,18 @@ def booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def health(booted: Lab) -> Findings:
+def first(booted: Lab) -> tuple[Findings, dict[str, int]]:
+    """The doctor before anything is broken: what it found, and what each guest's device sent meanwhile."""
+    before = booted.packets_sent()
+    found = doctor.examine(booted, booted.hosts())
+    after = booted.packets_sent()
+    return found, {name: after[name] - before[name] for name in before}
+
+
+@pytest.fixture(scope="session")
+def health(first: tuple[Findings, dict[str, int]]) -> Findings:
     """What the doctor says before anything is broken."""
-    return doctor.examine(booted, booted.hosts())
+    return first[0]
 
 
 def _until_interrupted(request: pytest.FixtureRequest, found: Lab) -> None:

@@ -52,6 +52,12 @@ def unfit(node: Node) -> str | None:
     return None
 
 
+def hangs(node: Node) -> str | None:
+    """Why UCX is not started on a host: with verbs and little locked memory it tries to allocate for ever."""
+    limit = memlock(node)
+    return f"not tried: {limit.text}" if node.verbs and limit.status == "FAIL" else None
+
+
 def without_rdma(node: Node) -> str | None:
     """An engine whose UCX_TLS names no RDMA, though UCX_NET_DEVICES names ports: UCX cannot use them."""
     ports = named_ports(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heteropd.preflight import facts, launch, nixl
+from heteropd.preflight import fabric, facts, launch, nixl
 from heteropd.preflight.model import Engine, Node, Target
 from heteropd.preflight.runners import Reader
 from heteropd.spec.checks import Limits
@@ -13,8 +13,9 @@ _PROGRAM_S, _TIMEOUT_S = 60, 75.0
 def node(target: Target, reader: Reader, limits: Limits) -> Node:
     """Everything that is known of a host. Never raises."""
     found = facts.read(reader, target.model)
-    if found.trouble:
-        return Node(target, found, limits)
+    bare = Node(target, found, limits)
+    if found.trouble or fabric.hangs(bare):
+        return bare
     seen: dict[tuple[object, ...], Engine] = {}
     for engine in target.engines:
         if engine.python:

@@ -110,7 +110,7 @@ def _unread(node: Node) -> Outcome | None:
     if not node.target.engines:
         return Outcome("SKIP", "no engine is planned here")
     if not node.nixl:
-        return Outcome("SKIP", unknown_python(node.target))
+        return Outcome("SKIP", fabric.hangs(node) or unknown_python(node.target))
     trouble = _trouble(node)
     return Outcome("SKIP", f"could not be asked: {trouble}") if trouble else None
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from guests import kit
 from guests.lab import Lab
 
-ROOT = Path(__file__).parents[3]
 PAIR = "prefill and decode"
-_LIMIT_S = 420.0
 
 
 @dataclass(frozen=True)
@@ -30,19 +26,7 @@ Findings = dict[tuple[str, str], Finding]
 
 def examine(lab: Lab, hosts: Path) -> Findings:
     """`doctor case1 hosts=… ssh_config=… --json`: by check and place. The exit status must say the same."""
-    words = ["doctor", "case1", f"hosts={hosts}", f"ssh_config={lab.ssh_config}", "--json"]
-    # A topology that runs in this checkout is none of the lab's.
-    ours = {"PYTHONPATH": str(ROOT / "scripts"), "HETEROPD_STATE_DIR": str(lab.folder / "state")}
-    done = subprocess.run(
-        [sys.executable, "-m", "heteropd", *words],
-        cwd=ROOT,
-        env={**os.environ, **ours},
-        capture_output=True,
-        text=True,
-        timeout=_LIMIT_S,
-        check=False,
-    )
-    assert done.returncode in (0, 1), f"exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    done = kit.run("doctor", lab, hosts, "--json")
     said = json.loads(done.stdout)
     found = {
         (one["check"], one["place"]): Finding(one["status"], one["text"], one["mend"])

@@ -38,6 +38,11 @@ class Lab:
     def guests(self) -> tuple[Guest, Guest]:
         return self.prefill, self.decode
 
+    def packets_sent(self) -> dict[str, int]:
+        """Packets that each guest's RDMA device has sent so far, by guest."""
+        counter = f"/sys/class/infiniband/{DEVICE}/ports/1/hw_counters/sent_pkts"
+        return {one.name: int(one.access.run(f"cat {counter}").stdout) for one in self.guests}
+
     def hosts(self, name: str = "hosts", **environ: Mapping[str, str]) -> Path:
         """A hosts file: stand-ins on the guests over rc. ``environ``: another environment for a role."""
         machines = {

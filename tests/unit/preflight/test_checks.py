@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 from preflight_cases import CASES as FACT_CASES
-from preflight_cases import HEALTHY, Case
+from preflight_cases import HEALTHY, LOW, SHELL, Case
 from preflight_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, plan_of, talker
 from preflight_sent_cases import NODE_CASES, PAIR_CASES
 from preflight_texts import CPU, CUDA, GAUDI
 
 from heteropd.errors import BadInput
-from heteropd.preflight import doctor, facts, judge, pages, targets
+from heteropd.preflight import doctor, facts, judge, pages, reading, targets
 from heteropd.preflight.catalogue import NODE, PAIR, TOPOLOGY
 from heteropd.preflight.model import Result
 from heteropd.preflight.reach import Outside
@@ -83,6 +83,17 @@ def test_a_probe_that_ends_early_is_not_believed() -> None:
 def test_output_that_makes_no_sense_is_trouble_and_no_traceback() -> None:
     found = facts.read(Canned(CUDA.replace("0000:0000:0000:0000:0000:ffff:c000:020a", "zzzz")))
     assert "not understood" in (found.trouble or "")
+
+
+def test_ucx_is_not_started_where_it_would_not_end() -> None:
+    """Seen on rxe: with verbs and 64 KiB of locked memory UCX tries to allocate for ever."""
+    reader = Healthy(CUDA.replace(SHELL, LOW))
+    low = reading.node(TARGETS["cuda"], reader, CHECKS.limits)
+    assert len(reader.asked) == 1, "only the probe"
+    said = {result.check: result for result in judge.node(low, CHECKS)}
+    assert said["T2-05-nixl-ucx"].status == "SKIP"
+    assert said["T2-05-nixl-ucx"].text == "not tried: shell: 64 KiB"
+    assert [name for name, result in said.items() if result.status == "FAIL"] == ["T2-11-memlock"]
 
 
 def test_what_a_standin_does_not_need_is_named_all_the_same() -> None:
