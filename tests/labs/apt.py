@@ -38,6 +38,7 @@ def need(programs: Mapping[str, str]) -> None:
 
 def must(argv: list[str]) -> None:
     """Run a command that must succeed, and never asks."""
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # Runlevel 1: a package's daemon is not started where no init is there to say otherwise.
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     done = subprocess.run(argv, env=quiet, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"

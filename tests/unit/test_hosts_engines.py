@@ -251,7 +251,7 @@ def test_a_host_that_does_not_answer_is_said_and_not_forgotten(
     monkeypatch.setattr(container, "find_any", answers.__getitem__)
     recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
 
-    def client(needs: object = None, url: str = "") -> Any:
+    def client(_needs: object = None, url: str = "") -> Any:
         raise MissingPrerequisite(f"{url} does not answer over ssh", "try ssh")
 
     monkeypatch.setattr(container, "client", lambda url: client(url=url))
