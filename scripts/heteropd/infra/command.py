@@ -16,6 +16,7 @@ from heteropd.images import engine
 from heteropd.infra import subjects
 from heteropd.infra.subjects import Subjects
 from heteropd.plan.model import Plan
+from heteropd.runtime.forward import SCHEME
 from heteropd.spec.images import IMAGE_NAMES
 from heteropd.topology import Context, Topology, load
 
@@ -62,8 +63,10 @@ def chosen(wanted: Plan | None, topology: Topology | None, parsed: Words) -> Sub
         mend = "start one (`make case1`), or name a case: nox -s infra -- --hosts local case1"
         raise BadInput("command line", "infra", None, "no topology is running here", mend)
     started = topology is not None and plan.fingerprint() == topology.plan.fingerprint()
-    known = subjects.running(topology) if topology is not None and started else []
-    runs = "running" in parsed.flags or (started and plan.runtime == "process")
+    # Containers of other hosts are seen from those hosts: testinfra asks one engine only.
+    elsewhere = len(plan.roles_here) < len(plan.roles)
+    known = subjects.running(topology) if topology is not None and started and not elsewhere else []
+    runs = "running" in parsed.flags or (started and (plan.runtime == "process" or elsewhere))
     if "on" in parsed.options:
         found = subjects.named(parsed.options["on"], plan, known, runs=runs)
     else:
@@ -106,5 +109,5 @@ def _alive(context: Context) -> Topology | None:
 
 def _environ(context: Context, topology: Topology | None) -> Mapping[str, str]:
     """testinfra asks containers through the docker program, which must reach the same engine."""
-    address = (topology.engine if topology else None) or engine.address()
-    return {**os.environ, **context.environ, "DOCKER_HOST": address}
+    here = [url for url in (topology.engines if topology else []) if not url.startswith(SCHEME)]
+    return {**os.environ, **context.environ, "DOCKER_HOST": here[0] if here else engine.address()}

@@ -66,7 +66,7 @@ def topology(plan: Plan, dead: Sequence[str] = ()) -> Topology:
         created=datetime.now(UTC),
         plan=plan,
         roles=roles,
-        engine="unix:///x" if docker else None,
+        engines=["unix:///x"] if docker else [],
     )
 
 
