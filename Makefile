@@ -5,7 +5,7 @@
 NOX := .venv/bin/nox
 WORDS := $(subst $$,$$$$,$(MAKEOVERRIDES))
 
-SESSIONS := case1 case2 plan validate status logs down doctor test test-images fabric_lab lint types unit e2e bench build infra lock publish bundle
+SESSIONS := case1 case2 plan validate status logs down doctor test test-images fabric_lab node_lab lint types unit e2e bench build infra lock publish bundle
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clean $(SESSIONS)
@@ -30,6 +30,7 @@ doctor: ## check hosts and what runs, with a mend for what is wrong; case=case1 
 test: ## everything that runs without hardware: lint, types, unit, both cases on real engines
 test-images: ## build the images, run both cases in containers, publish, bundle; root where no Docker answers
 fabric_lab: ## real verbs on two QEMU guests with Soft-RoCE, broken in nine ways; root where QEMU is missing
+node_lab: ## both cases over ssh on three hosts made here: networks, sshd, engines; root
 lint: ## ruff over the whole tree
 types: ## mypy, strict, over the package
 unit: ## unit tests: no network, no vLLM, seconds

@@ -255,7 +255,7 @@ def test_ssh_reads_its_usual_files_without_one() -> None:
 
 def test_what_a_case_runs_in_containers_is_asked_of_its_engine(tmp_path: Path) -> None:
     terminal, plan = Terminal(), planned("case1")
-    state = topology(plan).model_copy(update={"engine": "unix:///else/docker.sock"})
+    state = topology(plan).model_copy(update={"engines": ["unix:///else/docker.sock"]})
     save(state, tmp_path / "state")
     assert run([], tmp_path, terminal) == 0
     assert terminal.env["DOCKER_HOST"] == "unix:///else/docker.sock"
