@@ -18,7 +18,16 @@ def run(verb: str, lab: Lab, hosts: Path, *words: str) -> subprocess.CompletedPr
     # A topology that runs in this checkout is none of the lab's.
     ours = {"PYTHONPATH": str(ROOT / "scripts"), "HETEROPD_STATE_DIR": str(lab.folder / "state")}
     done = subprocess.run(
-        [sys.executable, "-m", "heteropd", verb, "case1", f"hosts={hosts}", f"ssh_config={lab.ssh_config}", *words],
+        [
+            sys.executable,
+            "-m",
+            "heteropd",
+            verb,
+            "case1",
+            f"hosts={hosts}",
+            f"ssh_config={lab.ssh_config}",
+            *words,
+        ],
         cwd=ROOT,
         env={**os.environ, **ours},
         capture_output=True,
