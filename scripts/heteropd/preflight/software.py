@@ -29,7 +29,7 @@ def one_ucx(node: Node) -> Outcome:
         shown.append(f"{said.engine}: UCX {said.ucx}, {files['ucp'][0]}")
         verbs = files.get("ibverbs", ())
         doubled += [f"{said.engine}: libibverbs: {', '.join(verbs)}"] if len(verbs) > 1 else []
-    # The wheel's UCX modules load some drivers of the system, with its libibverbs: T2-57 says what RDMA is left.
+    # The wheel's UCX loads some drivers of the system, and they its libibverbs: T2-57 says what RDMA is left.
     return Outcome("WARN", "; ".join(doubled)) if doubled else Outcome("PASS", "; ".join(shown))
 
 
