@@ -18,9 +18,10 @@ _LIMITS = "/etc/security/limits.d/lab.conf"
 
 @dataclass(frozen=True)
 class Fault:
-    """``plant`` and ``undo`` are commands of root on the guest ``where``; ``says``: another environment.
+    """``plant`` and ``undo``: commands of root on the guest ``where``; ``says``: another environment.
 
-    ``check`` at ``place`` is what must fail, with these words in its evidence and in its mend.
+    ``check`` at ``place`` is what must fail, with these words in its evidence and in its mend. ``warned``:
+    the one other check, if any, that has a warning there.
     """
 
     check: str
@@ -31,6 +32,7 @@ class Fault:
     plant: str = ""
     undo: str = ""
     says: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    warned: str = ""
 
     def planted(self, lab: Lab) -> None:
         """Break it."""
@@ -94,6 +96,7 @@ FAULTS = {
     ),
     "the wheel's own libibverbs": Fault(
         *("T2-57-nixl-verbs", "prefill", "no RDMA on rxe0:1", "docker/common/verbs.sh"),
+        warned="T2-04-one-ucx",  # the system's libibverbs is there as well, for a driver
         plant=f"cd {_SITE}/nixl_cu12.libs && cp -a --remove-destination /opt/heteropd/unmended/* .",
         undo=f"bash /opt/heteropd/share/verbs.sh {_SITE}",
     ),
