@@ -180,6 +180,7 @@ def test_the_suites_on_a_stand_in_cuda(
         "test_python_is_the_engines",
     }
     assert {name: found[name] for name in looked} == dict.fromkeys(looked, "")
+    assert found["test_verbs_of_nixls_wheel_are_the_systems"] == ""
     assert "an NVIDIA GPU" in found["test_ucx_sees_the_device"]
 
 
