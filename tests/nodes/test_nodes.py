@@ -64,6 +64,7 @@ def _seen_from_another_checkout(one: Kit, nodes: Lab, case: str) -> None:
         ended = other.run("down", where)
         assert (ended.returncode, "3 containers removed" in ended.stdout) == (0, True), ended.stdout
     assert one.status()["state"] == "broken"
+    assert one.shared_memory() == []
 
 
 def test_a_closed_port_is_found_before_anything_starts(nodes: Lab) -> None:

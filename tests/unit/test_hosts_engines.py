@@ -17,7 +17,7 @@ from rich.console import Console
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan import make
 from heteropd.plan.model import Plan
-from heteropd.runtime import archives, container, forward, shipping
+from heteropd.runtime import archives, container, container_memory, forward, shipping
 from heteropd.runtime.container import ContainerRef
 from heteropd.runtime.identity import Identity, alive, identify
 from heteropd.spec.env import load_hosts
@@ -175,6 +175,19 @@ def test_a_secret_is_a_file() -> None:
         content = tar.extractfile(one)
         assert content is not None
         assert content.read() == b"hf_x"
+
+
+def test_segments_are_read_from_maps_and_open_files() -> None:
+    text = """7f6d2c000000-7f6d2c021000 rw-s 00000000 00:19 7                          /dev/shm/sem.AbCdEf (deleted)
+7f6d2c000000-7f6d2c021000 r-xp 00000000 fe:00 9                          /usr/lib/libc.so.6
+lrwx------ 1 root root 64 Nov 22 20:00 12 -> /dev/shm/psm_25631bc3
+lrwx------ 1 root root 64 Nov 22 20:00 13 -> socket:[4711]
+
+ 7 sem.mp-ephyntjq
+ 8 psm_25631bc3
+ 9 psm_of_somebody_else
+"""
+    assert container_memory.named(text) == {"psm_25631bc3", "sem.mp-ephyntjq"}
 
 
 def test_a_plan_survives_as_a_label() -> None:

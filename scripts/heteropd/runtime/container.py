@@ -149,6 +149,7 @@ def copy_log(ref: ContainerRef, log: Path) -> None:
                 fresh.append(text + "\n")
                 last = stamp
         if fresh:
+            log.parent.mkdir(parents=True, exist_ok=True)  # the first that this state folder hears of it
             with log.open("a") as stream:
                 stream.write("".join(fresh))
             beside.write_text(last)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from heteropd.errors import BadInput
 from heteropd.images import engine
-from heteropd.runtime import container, ending, guard, shared_memory
+from heteropd.runtime import container, container_memory, ending, guard, shared_memory
 from heteropd.runtime.container import Outcome
 from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import family, marked
@@ -174,11 +174,15 @@ def _stop_containers(
     if topology is None or not topology.engines:
         return {}
     stopped: dict[str, Outcome] = {}
+    known = {role.container.id: role for role in topology.roles if role.container}
+    memory = container_memory.used(one.container for one in known.values() if one.container)
     for roles in steps:
         stopped |= container.stop([one.container for one in roles if one.container], context.timeouts.stop)
     for role in topology.roles:
         role.refresh_log()
     container.sweep_all(topology.engines, context.state_dir, topology.id)
+    planned = {name: topology.planned(role.name).container for name, role in known.items()}
+    container_memory.remove(memory, {name: one.image for name, one in planned.items() if one})
     return stopped
 
 
