@@ -1,4 +1,7 @@
-"""Each planted fault turns exactly the right check to FAIL, with its mend, and no other."""
+"""Each planted fault turns exactly the right check to FAIL, with its mend, and no other.
+
+That a fault was undone shows the next one, which fails alone, and at last test_suites.py.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,3 @@ def test_fault_fails_its_check_alone(fault: Fault, booted: Lab, health: Findings
     if fault.warned:
         assert changed.pop((fault.warned, fault.place)) == "WARN", doctor.shown(found)
     assert set(changed.values()) <= {"SKIP"}, doctor.shown(found)
-
-
-def test_guests_are_as_healthy_as_before(booted: Lab, health: Findings) -> None:
-    """Last: what was undone leaves no trace."""
-    found = doctor.examine(booted, booted.hosts())
-    assert {key: one.status for key, one in found.items()} == {key: one.status for key, one in health.items()}

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 from guests import kit
-from guests.doctor import Findings
 from guests.faults import FAULTS
 from guests.lab import Lab
 
 Results = dict[str, tuple[str, str]]
 
 
-def tested(lab: Lab, folder: Path, code: int) -> Results:
+def outcomes(lab: Lab, folder: Path, code: int) -> Results:
     """Outcome and reason by test; the verb must exit with ``code``."""
     file = folder / "facts.json"
     done = kit.run("infra", lab, lab.hosts(), "--strict", f"json={file}")
@@ -23,8 +22,21 @@ def tested(lab: Lab, folder: Path, code: int) -> Results:
 
 
 @pytest.mark.usefixtures("health")
-def test_suites_are_green_on_healthy_guests(booted: Lab, tmp_path: Path) -> None:
-    found = tested(booted, tmp_path, code=0)
+def test_suites_are_red_where_the_fault_is(booted: Lab, tmp_path: Path) -> None:
+    fault = FAULTS["link down"]
+    try:
+        fault.planted(booted)
+        found = outcomes(booted, tmp_path, code=1)
+    finally:
+        fault.undone(booted)
+    failed = {name for name, (outcome, _) in found.items() if outcome == "failed"}
+    assert failed
+    assert all("/fabric/" in name and f"ssh://{fault.where}" in name for name in failed), sorted(failed)
+
+
+@pytest.mark.usefixtures("health")
+def test_suites_are_green_once_all_is_undone(booted: Lab, tmp_path: Path) -> None:
+    found = outcomes(booted, tmp_path, code=0)
     passed = {name for name, (outcome, _) in found.items() if outcome == "passed"}
     for suite, least in (("hosts", 4), ("fabric", 9)):
         for guest in booted.guests:
@@ -32,16 +44,3 @@ def test_suites_are_green_on_healthy_guests(booted: Lab, tmp_path: Path) -> None
             assert len(of_guest) >= least, sorted(found)
     skipped = {reason for outcome, reason in found.values() if outcome == "skipped"}
     assert all("not needed" in reason for reason in skipped), skipped
-
-
-def test_suites_are_red_where_the_fault_is(booted: Lab, health: Findings, tmp_path: Path) -> None:
-    del health
-    fault = FAULTS["link down"]
-    try:
-        fault.planted(booted)
-        found = tested(booted, tmp_path, code=1)
-    finally:
-        fault.undone(booted)
-    failed = {name for name, (outcome, _) in found.items() if outcome == "failed"}
-    assert failed
-    assert all("/fabric/" in name and f"ssh://{fault.where}" in name for name in failed), sorted(failed)

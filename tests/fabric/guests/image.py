@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guests import recipe
+from heteropd.errors import MissingPrerequisite
 from heteropd.prepare import environments, pip_settings
 from heteropd.seams import LocalRunner
 from labs import debian
@@ -39,12 +40,14 @@ class Image:
 
 
 def cached(cache: Path) -> Image:
-    """The image of the present inputs from ``cache``; built there if need be, for which it takes root."""
+    """The image of the present inputs from ``cache``, built there if need be. Raises MissingPrerequisite."""
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / f"guest-{recipe.fingerprint()[:16]}"
     with (cache / "guest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
+            if os.getuid() != 0:
+                raise MissingPrerequisite(f"there is no {target}", "run this once as root, which builds it")
             aside = cache / f"{target.name}.part"
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
@@ -95,7 +98,7 @@ def _install_wheels(site: Path, requirements: Path) -> None:
 
 def _forget_old(cache: Path) -> None:
     # A guest that runs keeps its disk open and does not mind.
-    images = sorted(cache.glob("guest-*[!k]/"), key=lambda path: path.stat().st_mtime)
+    images = sorted(cache.glob("guest-*"), key=lambda path: path.stat().st_mtime)
     for old in images[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
