@@ -178,8 +178,8 @@ def test_a_secret_is_a_file() -> None:
 
 
 def test_segments_are_read_from_maps_and_open_files() -> None:
-    text = """7f6d2c000000-7f6d2c021000 rw-s 00000000 00:19 7                          /dev/shm/sem.AbCdEf (deleted)
-7f6d2c000000-7f6d2c021000 r-xp 00000000 fe:00 9                          /usr/lib/libc.so.6
+    text = """7f6d2c000000-7f6d2c021000 rw-s 00000000 00:19 7              /dev/shm/sem.AbCdEf (deleted)
+7f6d2c000000-7f6d2c021000 r-xp 00000000 fe:00 9              /usr/lib/libc.so.6
 lrwx------ 1 root root 64 Nov 22 20:00 12 -> /dev/shm/psm_25631bc3
 lrwx------ 1 root root 64 Nov 22 20:00 13 -> socket:[4711]
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import cast
 
 from heteropd.runtime import container, forward
 from heteropd.runtime.container import ContainerRef
@@ -41,7 +42,7 @@ def remove(segments: dict[ContainerRef, frozenset[str]], images: dict[str, str])
 def _used(ref: ContainerRef) -> frozenset[str]:
     with suppress(Exception):
         done = container.client(ref.engine).containers.get(ref.id).exec_run(["sh", "-c", _LOOK])
-        return named(bytes(done.output).decode(errors="replace"))
+        return named(cast("bytes", done.output).decode(errors="replace"))
     return frozenset()
 
 
