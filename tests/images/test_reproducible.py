@@ -29,7 +29,6 @@ def kit(tmp_path: Path) -> Checkout:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="the layer of the engine's environment differs; docs/publishing.md")
 @pytest.mark.timeout(3600)
 def test_two_builds_from_one_lock_are_one_image(
     images: dict[str, str], kit: Checkout, client: docker.DockerClient, bases: tuple[str, str]

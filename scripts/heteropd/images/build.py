@@ -23,6 +23,7 @@ from heteropd.topology.progress import Progress, Row
 _POLL_S = 0.3
 _TAIL_LINES = 25
 _STEP = re.compile(r"^#\d+ (\[[^\]]*\] .*|exporting .*)")
+_MOUNT = re.compile(r"--mount=\S+\s+")
 
 
 @dataclass(frozen=True)
@@ -143,5 +144,5 @@ class Builds:
         for line in reversed(last_lines(self.log(name), 60)):
             found = _STEP.match(line)
             if found:
-                return found[1]
+                return _MOUNT.sub("", found[1])
         return ""
