@@ -60,7 +60,7 @@ def chosen(wanted: Plan | None, topology: Topology | None, parsed: Words) -> Sub
     plan = wanted or (topology.plan if topology else None)
     if plan is None:
         mend = "start one (`make case1`), or name a case: nox -s infra -- --hosts local case1"
-        raise BadInput("command line", "infra", None, "no topology is running here", mend)
+        raise BadInput("command line", None, None, "no topology is running here", mend)
     started = topology is not None and plan.fingerprint() == topology.plan.fingerprint()
     known = subjects.running(topology) if topology is not None and started else []
     runs = "running" in parsed.flags or (started and plan.runtime == "process")
