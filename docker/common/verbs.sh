@@ -5,7 +5,7 @@
 set -euo pipefail
 site=$1 python=${2:-python3}
 
-system() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk -v name="$1" '$1 == name && /x86-64|AArch64/ {print $NF; exit}'; }
+system() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk -v name="$1" '$1 == name && /x86-64|AArch64/ && !seen++ {print $NF}'; }
 loads() { "$python" -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$1"; }
 
 shopt -s nullglob
