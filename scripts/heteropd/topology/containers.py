@@ -79,6 +79,8 @@ class ContainerStarter:
             image=planned.image,
             argv=child_argv(role.argv, places),
             env={
+                # vLLM's processes write their titles over their environment otherwise: nobody can read it then.
+                "SPT_NOENV": "1",
                 **added,
                 **({"HF_HOME": _HUB_CACHE} if hub else {}),
                 **({"HF_TOKEN_PATH": _TOKEN} if token else {}),
