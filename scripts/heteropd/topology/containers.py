@@ -79,7 +79,7 @@ class ContainerStarter:
             image=planned.image,
             argv=child_argv(role.argv, places),
             env={
-                # vLLM's processes write their titles over their environment otherwise: nobody can read it then.
+                # vLLM titles its workers, which would overwrite the environment that `infra` reads.
                 "SPT_NOENV": "1",
                 **added,
                 **({"HF_HOME": _HUB_CACHE} if hub else {}),
