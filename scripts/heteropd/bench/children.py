@@ -17,7 +17,7 @@ import psutil
 from heteropd.bench.lab import Lab
 from heteropd.errors import KitError
 from heteropd.runtime import ending, guard, shared_memory
-from heteropd.runtime.environment import child_environment
+from heteropd.runtime.environment import KEEPS_ENVIRONMENT, child_environment
 from heteropd.runtime.family import mark, marked
 from heteropd.runtime.identity import Identity, alive, identify
 from heteropd.runtime.orphan import follow_parent
@@ -82,7 +82,7 @@ class Children:
         """
         log = self.folder / f"{name}.log"
         log.unlink(missing_ok=True)
-        extra = {**mark(self._id, self.folder), "PYTHONUNBUFFERED": "1", "SPT_NOENV": "1"}
+        extra = {**mark(self._id, self.folder), "PYTHONUNBUFFERED": "1", **KEEPS_ENVIRONMENT}
         variables = child_environment(env or {}, os.environ, places or {}, extra, ["127.0.0.1"]).variables
         try:
             pid = self._runner.spawn(argv, env=variables, log=log, cwd=self.folder)

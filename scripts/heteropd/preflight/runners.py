@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from heteropd.runtime import forward
 from heteropd.seams import Completed, LocalRunner
 
 
@@ -50,9 +51,7 @@ class SshRunner:
     config: Path | None = None
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        options = ["-F", str(self.config)] if self.config else []
-        options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
-        return ["ssh", *options, self.destination, "--", shlex.join(argv)]
+        return [*forward.ssh(self.config), self.destination, "--", shlex.join(argv)]
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
         return self.local.run(self.command(argv), timeout_s=timeout_s)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 ENGINE_PYTHON, ENGINE_BIN, MODEL_DIR = "ENGINE_PYTHON", "ENGINE_BIN", "MODEL_DIR"
+# vLLM titles its workers, which would overwrite the environment that they are found by and that tests read.
+KEEPS_ENVIRONMENT = {"SPT_NOENV": "1"}
 PLACES = (ENGINE_PYTHON, ENGINE_BIN, MODEL_DIR)
 
 _NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

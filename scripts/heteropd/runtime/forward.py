@@ -66,14 +66,17 @@ def local(url: str) -> str:
         return f"unix://{found.socket}"
 
 
+def ssh(config: str | Path | None) -> list[str]:
+    """ssh that never asks; ``config`` is a file for ``-F``, the user's own configuration without it."""
+    words = ["ssh", *(["-F", str(config)] if config else [])]
+    return [*words, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_S}"]
+
+
 def argv(destination: str, socket: Path) -> list[str]:
     """The command that forwards. What it runs there ends with our end of the pipe, and ssh with that: a kit
     that was killed leaves no ssh behind."""
-    config = os.environ.get(CONFIG_VARIABLE)
-    words = ["ssh", *(["-F", config] if config else []), "-T", "-L", f"{socket}:{_REMOTE_SOCKET}"]
+    words = [*ssh(os.environ.get(CONFIG_VARIABLE)), "-T", "-L", f"{socket}:{_REMOTE_SOCKET}"]
     for option in (
-        "BatchMode=yes",
-        f"ConnectTimeout={_CONNECT_S}",
         "ExitOnForwardFailure=yes",
         "ServerAliveInterval=5",
         "ServerAliveCountMax=3",
@@ -85,23 +88,23 @@ def argv(destination: str, socket: Path) -> list[str]:
 
 def _forward(destination: str) -> _Forward:
     folder = tempfile.TemporaryDirectory(prefix="heteropd-ssh-")
-    socket = Path(folder.name) / "docker.sock"
+    socket, told = (Path(folder.name) / name for name in ("docker.sock", "said"))
     try:
-        process = subprocess.Popen(
-            argv(destination, socket),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with told.open("wb") as stderr:  # a pipe that nobody reads would stop ssh when it is full
+            process = subprocess.Popen(
+                argv(destination, socket),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
     except OSError as problem:
         folder.cleanup()
         raise MissingPrerequisite(f"ssh cannot be started ({problem})", "install an OpenSSH client") from None
     made = _Forward(process, folder)
     if not _ready(process):
-        process.terminate()
-        said = process.communicate()[1].decode(errors="replace").strip().splitlines()
-        made.folder.cleanup()
+        said = told.read_text(errors="replace").strip().splitlines()
+        made.close()
         raise MissingPrerequisite(
             f"{destination} does not answer over ssh ({said[-1][-200:] if said else 'no reason given'})",
             f"try `ssh -o BatchMode=yes {destination} true`: keys, known hosts and names come from your ssh"

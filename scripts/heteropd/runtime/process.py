@@ -9,7 +9,12 @@ from pathlib import Path
 
 from heteropd.errors import MissingPrerequisite
 from heteropd.plan.model import RolePlan
-from heteropd.runtime.environment import ChildEnvironment, child_argv, child_environment
+from heteropd.runtime.environment import (
+    KEEPS_ENVIRONMENT,
+    ChildEnvironment,
+    child_argv,
+    child_environment,
+)
 from heteropd.runtime.family import ROLE
 from heteropd.runtime.identity import Identity, identify
 from heteropd.seams import Runner
@@ -43,8 +48,7 @@ def prepare(role: RolePlan, around: Surroundings, log: Path, tmp: Path) -> Launc
         ROLE: role.name,
         "TMPDIR": str(tmp),
         "PYTHONUNBUFFERED": "1",
-        # vLLM titles its workers, which would overwrite the environment they are found by.
-        "SPT_NOENV": "1",
+        **KEEPS_ENVIRONMENT,
     }
     env = child_environment(role.env, around.parent, around.places, extra, around.peers)
     return Launch(role.name, child_argv(role.argv, around.places), env, log, tmp)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from heteropd.runtime.container import ContainerLaunch
 from heteropd.runtime.environment import (
     ENGINE_BIN,
     ENGINE_PYTHON,
+    KEEPS_ENVIRONMENT,
     MODEL_DIR,
     child_argv,
     child_environment,
@@ -46,7 +46,7 @@ class ContainerStarter:
         self.engines = engines_of(plan)
         self._plan, self._context, self._id = plan, context, topology_id
         self._baked = self._images()
-        self._supplies = self._on_every_engine(self._supply)
+        self._supplies = self._mounts()
         self._launches = {role.name: self._launch(role) for role in plan.roles}
 
     def dropped(self) -> list[str]:
@@ -79,8 +79,7 @@ class ContainerStarter:
             image=planned.image,
             argv=child_argv(role.argv, places),
             env={
-                # vLLM titles its workers, which would overwrite the environment that `infra` reads.
-                "SPT_NOENV": "1",
+                **KEEPS_ENVIRONMENT,
                 **added,
                 **({"HF_HOME": _HUB_CACHE} if hub else {}),
                 **({"HF_TOKEN_PATH": _TOKEN} if token else {}),
@@ -116,10 +115,11 @@ class ContainerStarter:
             raise BadInput("plan", "image", name, f"is not on the engine at {url}", mend)
         return dict(one.partition("=")[::2] for one in found["Config"].get("Env") or [])
 
-    def _on_every_engine(self, supply: Any) -> dict[str, list[str]]:
+    def _mounts(self) -> dict[str, list[str]]:
+        """What gives the engines of every host their model, by the host's engine."""
         serving = {engine.of_host(role.host.ssh): role for role in self._plan.engines}
         with ThreadPoolExecutor(max_workers=max(len(serving), 1)) as pool:
-            return dict(zip(serving, pool.map(supply, serving.values()), strict=True))
+            return dict(zip(serving, pool.map(self._supply, serving.values()), strict=True))
 
     def _supply(self, role: RolePlan) -> list[str]:
         """Mounts that give an engine on the role's host its model."""
@@ -144,9 +144,8 @@ class ContainerStarter:
         caller = container.default_user() if role.host.ssh is None else None
         return caller or ("0:0" if _from_hub(self._plan) else None)
 
-    @property
-    def _say(self) -> Any:
-        return partial(self._context.console.print, soft_wrap=True, markup=False, highlight=False)
+    def _say(self, text: str) -> None:
+        self._context.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def model_dir(plan: Plan, context: Context) -> Path | str:

@@ -69,8 +69,13 @@ def _topology(found: Found, where: str, context: Context) -> Topology:
         problem = "what runs on these hosts was started by another version of the kit"
         raise BadInput(where, "hosts", None, problem, "use that version")
     refs = {labels[container.ROLE]: ref for ref, labels in found.items()}
+    return running(plan, ids[0], refs, context)
+
+
+def running(plan: Plan, topology_id: str, refs: Mapping[str, ContainerRef], context: Context) -> Topology:
+    """A topology of containers that were started before, by role; one that is not there has none."""
     return Topology(
-        id=ids[0],
+        id=topology_id,
         phase="up",
         boot_id=boot_id(),
         fingerprint=plan.fingerprint(),
@@ -82,6 +87,6 @@ def _topology(found: Found, where: str, context: Context) -> Topology:
             )
             for role in plan.roles
         ],
-        engines=sorted({ref.engine for ref in found}),
+        engines=sorted({ref.engine for ref in refs.values()}),
         folders=[context.tmp_root],
     )

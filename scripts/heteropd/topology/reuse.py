@@ -9,11 +9,12 @@ from heteropd.runtime import container, guard
 from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
 from heteropd.runtime.sweep import clean, forget, sweep
+from heteropd.topology import recover
 from heteropd.topology.compare import differences
 from heteropd.topology.containers import engines_of
 from heteropd.topology.context import Context
 from heteropd.topology.probe import Probe
-from heteropd.topology.state import RoleState, Topology, load, save
+from heteropd.topology.state import Topology, load, save
 
 
 def settle(plan: Plan, context: Context) -> Topology | None:
@@ -78,20 +79,7 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
     roles = {labels.get(container.ROLE, ""): ref for ref, labels in found.items() if container.alive(ref)}
     ours = {labels.get(container.FINGERPRINT) for labels in found.values()} == {plan.fingerprint()}
     if ours and set(roles) == {role.name for role in plan.roles} and len(found) == len(roles):
-        topology = Topology(
-            id=next(iter(found.values()))[container.TOPOLOGY],
-            phase="up",
-            boot_id=boot_id(),
-            fingerprint=plan.fingerprint(),
-            created=context.clock.wall(),
-            plan=plan,
-            roles=[
-                RoleState(name=name, log=context.log(name), container=ref, healthy_after_s=0.0)
-                for name, ref in roles.items()
-            ],
-            engines=urls,
-            folders=[context.tmp_root],
-        )
+        topology = recover.running(plan, next(iter(found.values()))[container.TOPOLOGY], roles, context)
         save(topology, context.state_dir)
         context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
         return topology

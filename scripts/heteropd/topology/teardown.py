@@ -174,15 +174,18 @@ def _stop_containers(
     if topology is None or not topology.engines:
         return {}
     stopped: dict[str, Outcome] = {}
-    known = {role.container.id: role for role in topology.roles if role.container}
-    memory = container_memory.used(one.container for one in known.values() if one.container)
+    memory = container_memory.used(one.container for one in topology.roles if one.container)
     for roles in steps:
         stopped |= container.stop([one.container for one in roles if one.container], context.timeouts.stop)
     for role in topology.roles:
         role.refresh_log()
     container.sweep_all(topology.engines, context.state_dir, topology.id)
-    planned = {name: topology.planned(role.name).container for name, role in known.items()}
-    container_memory.remove(memory, {name: one.image for name, one in planned.items() if one})
+    images = {
+        role.container.id: box.image
+        for role in topology.roles
+        if role.container and (box := topology.planned(role.name).container)
+    }
+    container_memory.remove(memory, images)
     return stopped
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,6 @@ from heteropd.infra import command
 from heteropd.infra.subjects import Subjects
 from heteropd.plan import make
 from heteropd.plan.model import Plan
-from heteropd.preflight import catalogue
 from heteropd.runtime.container import ContainerRef
 from heteropd.runtime.identity import Identity, boot_id, identify
 from heteropd.seams import LocalRunner
@@ -259,28 +256,6 @@ def test_what_a_case_runs_in_containers_is_asked_of_its_engine(tmp_path: Path) -
     save(state, tmp_path / "state")
     assert run([], tmp_path, terminal) == 0
     assert terminal.env["DOCKER_HOST"] == "unix:///else/docker.sock"
-
-
-def numbers(suite: str) -> dict[str, set[int]]:
-    """Tests of a suite, with the failure modes that end their docstrings: ``… (7, 8)``."""
-    found = {}
-    for file in sorted((ROOT / command.SUITES / suite).glob("test_*.py")):
-        for node in ast.parse(file.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                said = " ".join((ast.get_docstring(node) or "").split())
-                told = re.search(r"\((\d+(?:, \d+)*)\)", said)
-                modes = {int(number) for number in told[1].split(", ")} if told else set()
-                found[f"{file.relative_to(ROOT)}::{node.name}"] = modes
-    return found
-
-
-@pytest.mark.parametrize("suite", ["hosts", "fabric", "devices/cuda", "devices/gaudi", "topology"])
-def test_docstrings_and_the_table_of_failures_say_the_same(suite: str) -> None:
-    said = numbers(suite)
-    assert said, "a suite has tests"
-    failures = catalogue.load(ROOT).failures
-    listed = {test: {number for number, one in failures.items() if test in one.caught_by} for test in said}
-    assert listed == said
 
 
 def test_exit_statuses(tmp_path: Path) -> None:

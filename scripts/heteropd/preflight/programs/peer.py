@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 _GRACE_S = 5.0
@@ -57,3 +58,13 @@ class Peer:
         self._lines.put(None)
         time.sleep(_GRACE_S)
         os._exit(3)
+
+
+def run(work: Callable[[Peer, Any], Any]) -> None:
+    """Run one side, as the JSON of the first argument says; what ``work`` returns is its result."""
+    asked = json.loads(sys.argv[1])
+    peer = Peer(asked["seconds"])
+    try:
+        peer.report(work(peer, asked))
+    except GoneError as gone:
+        peer.report({"error": str(gone)})

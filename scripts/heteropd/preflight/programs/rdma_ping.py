@@ -1,14 +1,12 @@
 """One side of ibv_rc_pingpong between two declared ports."""
 
-import json
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from heteropd.preflight.programs.peer import GoneError, Peer
+from heteropd.preflight.programs.peer import Peer, run
 
 PROGRAM = "ibv_rc_pingpong"
 _LISTEN = "0A"
@@ -61,15 +59,5 @@ def work(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     return {"code": child.returncode, "out": out[-400:]}
 
 
-def main() -> None:
-    """Run one side."""
-    asked = json.loads(sys.argv[1])
-    peer = Peer(asked["seconds"])
-    try:
-        peer.report(work(peer, asked))
-    except GoneError as gone:
-        peer.report({"error": str(gone)})
-
-
 if __name__ == "__main__":
-    main()
+    run(work)

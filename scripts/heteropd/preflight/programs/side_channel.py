@@ -5,13 +5,11 @@ Where something listens already, an engine say, connecting to it is enough.
 
 import contextlib
 import errno
-import json
 import socket
-import sys
 import threading
 from typing import Any
 
-from heteropd.preflight.programs.peer import GoneError, Peer
+from heteropd.preflight.programs.peer import Peer, run
 
 _CONNECT_S = 3.0
 
@@ -65,15 +63,5 @@ def work(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    """Run one side."""
-    asked = json.loads(sys.argv[1])
-    peer = Peer(asked["seconds"])
-    try:
-        peer.report(work(peer, asked))
-    except GoneError as gone:
-        peer.report({"error": str(gone)})
-
-
 if __name__ == "__main__":
-    main()
+    run(work)
