@@ -249,7 +249,7 @@ FILED: dict[str, tuple[Change, str, str, str, str]] = {
         "document",
         "correct",
     ),
-    "deep nesting": (text(HOSTS, "[" * 5000), f"case1 {HOSTS_WORD}", HOSTS, "", "correct"),
+    "deep nesting": (text(HOSTS, "[" * 400_000), f"case1 {HOSTS_WORD}", HOSTS, "", "correct"),
     "empty": (text(HOSTS, ""), f"case1 {HOSTS_WORD}", HOSTS, "is empty", "copy a file"),
     "comments only": (text(CASE, "# nothing\n"), "case1", CASE, "is empty", "copy a file"),
     "binary": (

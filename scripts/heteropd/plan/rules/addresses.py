@@ -17,16 +17,22 @@ def _side_channel_host(context: Context) -> Finding | None:
 def _engine_side_channel(engine: Engine, context: Context) -> Finding | None:
     announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
     address = engine.plan.host.address
-    elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
-    if elsewhere and _nowhere_else(announced):
-        problem = f"means another machine to {', '.join(elsewhere)}, which must fetch KV metadata from it"
-        return engine.env_finding(SIDE_CHANNEL_HOST, problem, "give the host the address that its peers use")
+    if _nowhere_else(announced):
+        elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
+        if elsewhere:
+            problem = f"means another machine to {_shown(elsewhere)}, which must fetch KV metadata from it"
+            mend = "give the host the address that its peers use"
+            return engine.env_finding(SIDE_CHANNEL_HOST, problem, mend)
     if announced != address:
         problem = f"is not this host's address, {address}"
         return engine.env_finding(
             SIDE_CHANNEL_HOST, problem, "leave it out of the additions: the kit sets it"
         )
     return None
+
+
+def _shown(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _nowhere_else(address: str) -> bool:
@@ -76,7 +82,7 @@ def _remote_process(context: Context) -> Finding | None:
     remote = sorted({host.name for host in hosts if host.ssh and not host.python})
     if context.plan.runtime != "process" or not remote:
         return None
-    problem = f"starts processes on this machine only, and {', '.join(remote)} is reached over ssh"
+    problem = f"starts processes on this machine only, and {_shown(remote)} is reached over ssh"
     return context.parameter(
         "runtime", problem, "use runtime=docker, or name its engines' python: in the hosts file"
     )
