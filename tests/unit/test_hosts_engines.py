@@ -14,6 +14,7 @@ import pytest
 from docker.errors import ImageNotFound
 from rich.console import Console
 
+from heteropd import workplace
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan import make
 from heteropd.plan.model import Plan
@@ -24,7 +25,7 @@ from heteropd.spec.env import load_hosts
 from heteropd.spec.machine import Machine
 from heteropd.topology import Context
 from heteropd.topology import recover as recover_it
-from heteropd.topology.containers import engines_of
+from heteropd.topology.containers import ContainerStarter, engines_of
 from heteropd.topology.recover import packed, unpacked
 from heteropd.topology.state import load
 
@@ -274,3 +275,30 @@ def test_a_host_that_does_not_answer_is_said_and_not_forgotten(
     assert not report.ok
     assert "`make down` again" in report.notes[0]
     assert load(context.state_dir) is not None
+
+
+def test_engines_of_a_host_get_its_own_model_and_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = tmp_path / "hosts.yaml"
+    text = (ROOT / "env/hosts/example-2p2d.yaml").read_text()
+    hosts.write_text(
+        text.replace(
+            "gaudi-2: {", "gaudi-2: {model: /models/mine, image: 'mine:1', management: 198.51.100.9, "
+        )
+    )
+    plan = make(["case1", f"hosts={hosts}", "model=org/name"], ROOT, Machine(cores=[0]))
+    monkeypatch.setattr(shipping, "image", lambda *_: {"Config": {"Env": []}})
+    context = Context(
+        ROOT, Console(quiet=True), state_dir=tmp_path / "state", images=workplace.context(ROOT).images
+    )
+    starter = ContainerStarter(plan, context, "id")
+    launches = starter._launches
+    assert launches["decode-0"].options["volumes"] == ["heteropd-hub:/home/heteropd/.cache/huggingface"]
+    assert launches["decode-1"].options["volumes"] == ["/models/mine:/models/mine:ro"]
+    assert [launches[f"decode-{at}"].image for at in (0, 1)] == [
+        "heteropd/gaudi:doc-2025-12-decode-post-process", "mine:1",
+    ]  # fmt: skip
+    assert "HF_HOME" not in launches["decode-1"].env
+    assert launches["decode-1"].env["HETEROPD_HEALTH"] == "http://192.0.2.21:8200/health", "asked from inside"
+    assert plan.of("decode")[1].url == "http://198.51.100.9:8200"

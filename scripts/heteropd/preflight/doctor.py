@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from heteropd.plan.model import Plan
 from heteropd.preflight import exchange, judge, reading, targets
-from heteropd.preflight.model import Pair, Result, Running, Status, Target
+from heteropd.preflight.model import Node, Pair, Result, Running, Status, Target
 from heteropd.preflight.reach import Outside
 from heteropd.spec.checks import Checks
 
@@ -24,9 +24,11 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Report:
-    """All results, grouped by place in the order in which they were found."""
+    """All results, grouped by place in the order in which they were found; ``left_out`` says what was not
+    tried for the number of it."""
 
     results: tuple[Result, ...]
+    left_out: str = ""
 
     @property
     def ok(self) -> bool:
@@ -39,7 +41,9 @@ class Report:
 
     def to_json(self) -> str:
         """The report for programs."""
-        return json.dumps({"ok": self.ok, "results": [asdict(one) for one in self.results]}, indent=2)
+        left_out = {"left_out": self.left_out} if self.left_out else {}
+        results = [asdict(one) for one in self.results]
+        return json.dumps({"ok": self.ok, "results": results, **left_out}, indent=2)
 
     def show(self, console: Console, *, wrong_only: bool = False) -> None:
         """Print the report: a table for each place, a mend below what is wrong."""
@@ -47,6 +51,8 @@ class Report:
         for place in dict.fromkeys(one.place for one in shown):
             console.print(Text(place, style="bold"))
             console.print(_table([one for one in shown if one.place == place]))
+        if self.left_out:
+            console.print(Text(self.left_out))
         console.print(Text(f"doctor: {self.summary}"))
 
 
@@ -64,12 +70,32 @@ def examine(
         found = pool.map(lambda target: reading.node(target, reach(target), checks.limits), hosts)
         nodes = {node.target.name: node for node in found}
     results = [result for one in nodes.values() for result in judge.node(one, checks)]
-    for one, other in targets.pairs(plan) if plan else []:
-        seen = exchange.between(nodes[one], nodes[other], outside)
-        results += judge.pair(Pair(nodes[one], nodes[other], seen), checks)
+    tried, known = targets.pairs(plan) if plan else ([], 0)
+    results += [result for pair in _exchanged(tried, nodes, outside) for result in judge.pair(pair, checks)]
     if running:
         results += judge.topology(running, checks)
-    return Report(tuple(results))
+    return Report(tuple(results), _left_out(tried, known))
+
+
+def _exchanged(tried: list[tuple[str, str]], nodes: Mapping[str, Node], outside: Outside) -> list[Pair]:
+    """What every pair sent to each other, in the order of ``tried``; side by side as far as hosts differ."""
+
+    def between(names: tuple[str, str]) -> Pair:
+        one, other = (nodes[name] for name in names)
+        return Pair(one, other, exchange.between(one, other, outside))
+
+    found: dict[tuple[str, str], Pair] = {}
+    for together in targets.rounds(tried):
+        with ThreadPoolExecutor(max_workers=min(len(together), _AT_ONCE)) as pool:
+            found |= zip(together, pool.map(between, together), strict=True)
+    return [found[names] for names in tried]
+
+
+def _left_out(tried: list[tuple[str, str]], known: int) -> str:
+    if len(tried) == known:
+        return ""
+    words = f"{len(tried):,} of {known:,} pairs of hosts were tried, every host in one of them at least"
+    return f"{words}; nothing was sent between the other {known - len(tried):,}"
 
 
 def _table(results: Sequence[Result]) -> Table:

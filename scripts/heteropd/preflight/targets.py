@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-from heteropd.plan.model import Plan, RolePlan
+from heteropd.plan.engines import NET_DEVICES
+from heteropd.plan.model import HostPlan, Plan, RolePlan
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
 from heteropd.preflight.launch import fabric_env
 from heteropd.preflight.model import Engine, Target
 
-NET_DEVICES = "UCX_NET_DEVICES"
+PAIRS = 64
+"""Pairs of hosts that are tried, unless there are more hosts on a side: each is tried once at least."""
 
 
 def here() -> Target:
@@ -53,14 +57,42 @@ def engine(role: RolePlan, python: Path | None = None) -> Engine:
     )
 
 
-def pairs(plan: Plan) -> list[tuple[str, str]]:
-    """Names of hosts whose engines exchange KV, where they are two."""
-    found = {
-        (prefill.host.name, decode.host.name)
-        for prefill in plan.of("prefill")
-        for decode in plan.of("decode")
-    }
-    return sorted(pair for pair in found if pair[0] != pair[1])
+def pairs(plan: Plan, most: int = PAIRS) -> tuple[list[tuple[str, str]], int]:
+    """Names of hosts whose engines exchange KV, where they are two; and how many such pairs there are.
+
+    Every prefill host with every decode host, ``most`` of them where they are more, and of those so many that
+    each host is in one.
+    """
+    prefills, decodes = (
+        list(dict.fromkeys(role.host.name for role in plan.of(side))) for side in ("prefill", "decode")
+    )
+    found = list(islice(_crossed(prefills, decodes), max(most, len(prefills), len(decodes))))
+    both = len(set(prefills) & set(decodes))
+    return sorted(found), len(prefills) * len(decodes) - both
+
+
+def rounds(pairs: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """The pairs in as few rounds as come easily, no host twice in one: what is sent side by side does not
+    meet on a host, whose ports and speed are one pair's."""
+    found: list[tuple[set[str], list[tuple[str, str]]]] = []
+    for pair in pairs:
+        busy, together = next((one for one in found if not one[0] & set(pair)), (set[str](), []))
+        if not together:
+            found.append((busy, together))
+        busy.update(pair)
+        together.append(pair)
+    return [together for _, together in found]
+
+
+def _crossed(ones: list[str], others: list[str]) -> Iterator[tuple[str, str]]:
+    """All pairs of two different names, those first that bring every name once."""
+    longer, seen = max(len(ones), len(others)), set[tuple[str, str]]()
+    for shift in range(longer):
+        for index in range(longer):
+            pair = ones[index % len(ones)], others[(index + shift) % len(others)]
+            if pair[0] != pair[1] and pair not in seen:
+                seen.add(pair)
+                yield pair
 
 
 def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None) -> Target:
@@ -74,12 +106,18 @@ def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None
         announced=tuple(dict.fromkeys(one.address for one in planned)),
         ports={port: f"{role.name} {use}" for role in roles for use, port in role.ports.all().items()},
         devices=_devices(engines),
-        model=plan.model_source if engines and plan.model_source.startswith("/") else "",
+        model=_folder(plan, host) if engines else "",
         engines=planned,
         verbs=any(one.verbs for one in planned),
         docker=plan.runtime == "docker",
         serves=serves,
     )
+
+
+def _folder(plan: Plan, host: HostPlan) -> str:
+    """The folder that must hold the model on a host; empty for a hub id, and what is sent there."""
+    found = host.model or plan.model_source
+    return found if found.startswith("/") else ""
 
 
 def _devices(engines: list[RolePlan]) -> tuple[str, ...]:

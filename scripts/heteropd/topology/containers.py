@@ -28,6 +28,7 @@ from heteropd.topology.recover import packed
 _MODEL = "/model"
 _HUB_CACHE = "/home/heteropd/.cache/huggingface"
 _HUB_VOLUME = "heteropd-hub"
+_Shelf = tuple[str, str | None]
 _TOKEN = "/run/secrets/hf_token"  # noqa: S105 - a place, not a secret
 
 
@@ -67,12 +68,12 @@ class ContainerStarter:
         env = child_environment(role.env, baked, places, {}).variables
         added = {name: value for name, value in env.items() if baked.get(name) != value}
         engine_role = role.role != "router"
-        mounts = self._supplies[url] if engine_role else []
+        mounts = self._supplies[_shelf(role)] if engine_role else []
         options["volumes"] = [*options.get("volumes", []), *mounts]
         user = self._user(role)
         if user and "privileged" not in options:
             options.setdefault("user", user)
-        hub = engine_role and _from_hub(self._plan)
+        hub = engine_role and _from_hub(self._plan, role)
         token = self._context.environ.get("HF_TOKEN") if hub else None
         return ContainerLaunch(
             name=f"heteropd-{self._id}-{role.name}",
@@ -83,7 +84,7 @@ class ContainerStarter:
                 **added,
                 **({"HF_HOME": _HUB_CACHE} if hub else {}),
                 **({"HF_TOKEN_PATH": _TOKEN} if token else {}),
-                "HETEROPD_HEALTH": role.url + role.health_path,
+                "HETEROPD_HEALTH": role.peer_url + role.health_path,  # asked from inside
             },
             labels={
                 **container.labels(self._context.state_dir, self._id, role.name, self._plan.fingerprint()),
@@ -112,12 +113,13 @@ class ContainerStarter:
             short = name.rpartition("/")[2].partition(":")[0]
             plan = self._plan
             mend = f"build it: nox -s build -- {short} pins={plan.pins} variant={plan.variant}"
+            mend += "; the hosts file's own must be there, or be named by digest to be pulled"
             raise BadInput("plan", "image", name, f"is not on the engine at {url}", mend)
         return dict(one.partition("=")[::2] for one in found["Config"].get("Env") or [])
 
-    def _mounts(self) -> dict[str, list[str]]:
-        """What gives the engines of every host their model, by the host's engine."""
-        serving = {engine.of_host(role.host.ssh): role for role in self._plan.engines}
+    def _mounts(self) -> dict[_Shelf, list[str]]:
+        """What gives the engines of every host their model."""
+        serving = {_shelf(role): role for role in self._plan.engines}
         with ThreadPoolExecutor(max_workers=max(len(serving), 1)) as pool:
             return dict(zip(serving, pool.map(self._supply, serving.values()), strict=True))
 
@@ -125,13 +127,12 @@ class ContainerStarter:
         """Mounts that give an engine on the role's host its model."""
         plan, url = self._plan, engine.of_host(role.host.ssh)
         here = role.host.ssh is None
-        used = set().union(*(places_used(one.argv, one.env) for one in plan.roles))
-        if MODEL_DIR in used:
+        if MODEL_DIR in places_used(role.argv, role.env):
             folder = Path(model_dir(plan, self._context))
             source = _readable(folder) if here else shipping.model(folder, url, _image(role), self._say)
             return [f"{source}:{_MODEL}:ro"]
-        if not _from_hub(plan):
-            folder = Path(plan.model_source)
+        if not _from_hub(plan, role):
+            folder = Path(role.host.model or plan.model_source)
             return [f"{_readable(folder) if here else folder}:{folder}:ro"]
         if not here:
             return [f"{_HUB_VOLUME}:{_HUB_CACHE}"]
@@ -142,7 +143,7 @@ class ContainerStarter:
     def _user(self, role: RolePlan) -> str | None:
         """The caller, who can read what is mounted; root, where a hub's cache of root's must be written."""
         caller = container.default_user() if role.host.ssh is None else None
-        return caller or ("0:0" if _from_hub(self._plan) else None)
+        return caller or ("0:0" if _from_hub(self._plan, role) else None)
 
     def _say(self, text: str) -> None:
         self._context.console.print(text, soft_wrap=True, markup=False, highlight=False)
@@ -155,8 +156,13 @@ def model_dir(plan: Plan, context: Context) -> Path | str:
     return context.model_dir(plan.model_source)
 
 
-def _from_hub(plan: Plan) -> bool:
-    return not plan.model_source.startswith(("/", "package:"))
+def _from_hub(plan: Plan, role: RolePlan) -> bool:
+    return role.host.model is None and not plan.model_source.startswith(("/", "package:"))
+
+
+def _shelf(role: RolePlan) -> _Shelf:
+    """Whose models a role's mounts are: its host's engine, and the folder where the host has its own."""
+    return engine.of_host(role.host.ssh), role.host.model
 
 
 def _image(role: RolePlan) -> str:
