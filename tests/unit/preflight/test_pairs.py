@@ -94,7 +94,7 @@ def test_pairs_are_tried_side_by_side() -> None:
     barrier, calm = threading.Barrier(2), talker()
 
     def together(one: Sequence[str], other: Sequence[str], seconds: float) -> tuple[Completed, Completed]:
-        if "token" in json.loads(one[-1]):  # the side channels, which every pair tries
+        if "mib" in json.loads(one[-1]):  # the transfer, which every pair tries
             barrier.wait(20)  # raises where nobody else is at it
         return calm(one, other, seconds)
 
