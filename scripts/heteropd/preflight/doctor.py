@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from heteropd.plan.model import Plan
+from heteropd.plan.pairs import Names, rounds
 from heteropd.preflight import exchange, judge, reading, targets
 from heteropd.preflight.model import Node, Pair, Result, Running, Status, Target
 from heteropd.preflight.reach import Outside
@@ -77,21 +78,21 @@ def examine(
     return Report(tuple(results), _left_out(tried, known))
 
 
-def _exchanged(tried: list[tuple[str, str]], nodes: Mapping[str, Node], outside: Outside) -> list[Pair]:
+def _exchanged(tried: list[Names], nodes: Mapping[str, Node], outside: Outside) -> list[Pair]:
     """What every pair sent to each other, in the order of ``tried``; side by side as far as hosts differ."""
 
-    def between(names: tuple[str, str]) -> Pair:
+    def between(names: Names) -> Pair:
         one, other = (nodes[name] for name in names)
         return Pair(one, other, exchange.between(one, other, outside))
 
-    found: dict[tuple[str, str], Pair] = {}
-    for together in targets.rounds(tried):
+    found: dict[Names, Pair] = {}
+    for together in rounds(tried):
         with ThreadPoolExecutor(max_workers=min(len(together), _AT_ONCE)) as pool:
             found |= zip(together, pool.map(between, together), strict=True)
     return [found[names] for names in tried]
 
 
-def _left_out(tried: list[tuple[str, str]], known: int) -> str:
+def _left_out(tried: list[Names], known: int) -> str:
     if len(tried) == known:
         return ""
     words = f"{len(tried):,} of {known:,} pairs of hosts were tried, every host in one of them at least"

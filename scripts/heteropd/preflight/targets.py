@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from heteropd.plan.engines import NET_DEVICES
 from heteropd.plan.model import HostPlan, Plan, RolePlan
+from heteropd.plan.pairs import MOST, Names, crossed
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
 from heteropd.preflight.launch import fabric_env
 from heteropd.preflight.model import Engine, Target
-
-PAIRS = 64
-"""Pairs of hosts that are tried, unless there are more hosts on a side: each is tried once at least."""
 
 
 def here() -> Target:
@@ -57,42 +53,14 @@ def engine(role: RolePlan, python: Path | None = None) -> Engine:
     )
 
 
-def pairs(plan: Plan, most: int = PAIRS) -> tuple[list[tuple[str, str]], int]:
-    """Names of hosts whose engines exchange KV, where they are two; and how many such pairs there are.
-
-    Every prefill host with every decode host, ``most`` of them where they are more, and of those so many that
-    each host is in one.
-    """
+def pairs(plan: Plan, most: int = MOST) -> tuple[list[Names], int]:
+    """Names of hosts whose engines exchange KV, where they are two, at most about ``most`` of them;
+    and how many such pairs there are."""
     prefills, decodes = (
         list(dict.fromkeys(role.host.name for role in plan.of(side))) for side in ("prefill", "decode")
     )
-    found = list(islice(_crossed(prefills, decodes), max(most, len(prefills), len(decodes))))
     both = len(set(prefills) & set(decodes))
-    return sorted(found), len(prefills) * len(decodes) - both
-
-
-def rounds(pairs: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
-    """The pairs in as few rounds as come easily, no host twice in one: what is sent side by side does not
-    meet on a host, whose ports and speed are one pair's."""
-    found: list[tuple[set[str], list[tuple[str, str]]]] = []
-    for pair in pairs:
-        busy, together = next((one for one in found if not one[0] & set(pair)), (set[str](), []))
-        if not together:
-            found.append((busy, together))
-        busy.update(pair)
-        together.append(pair)
-    return [together for _, together in found]
-
-
-def _crossed(ones: list[str], others: list[str]) -> Iterator[tuple[str, str]]:
-    """All pairs of two different names, those first that bring every name once."""
-    longer, seen = max(len(ones), len(others)), set[tuple[str, str]]()
-    for shift in range(longer):
-        for index in range(longer):
-            pair = ones[index % len(ones)], others[(index + shift) % len(others)]
-            if pair[0] != pair[1] and pair not in seen:
-                seen.add(pair)
-                yield pair
+    return crossed(prefills, decodes, most), len(prefills) * len(decodes) - both
 
 
 def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None) -> Target:

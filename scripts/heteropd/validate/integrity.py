@@ -12,7 +12,7 @@ from heteropd.validate.probes import Probe
 from heteropd.validate.settings import Limits, Noise
 from heteropd.validate.verdict import Check, Evidence, Floor, ProbeResult, Sent
 
-_MEND = "see the probes table in the report: which lengths fail says which blocks are wrong (docs/proof.md)"
+MEND = "see the probes table in the report: which lengths fail says which blocks are wrong (docs/proof.md)"
 
 Pair = tuple[KVGeometry, KVGeometry]
 
@@ -205,5 +205,5 @@ def _check(name: str, good: bool, says: str, evidence: Evidence) -> Check:
         status="PASS" if good else "FAIL",
         says=says,
         evidence=evidence,
-        mend=None if good else _MEND,
+        mend=None if good else MEND,
     )

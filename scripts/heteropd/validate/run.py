@@ -12,13 +12,14 @@ from rich.console import Console
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from heteropd.seams import Clock
-from heteropd.validate import connectivity, geometry, identity, integrity, moved
+from heteropd.validate import connectivity, geometry, identity, integrity, meetings, moved
 from heteropd.validate.accounting import Expected, Observed, Traffic
 from heteropd.validate.client import AnswerProblem
 from heteropd.validate.converse import Conversation
 from heteropd.validate.identity import Card
 from heteropd.validate.integrity import Pair
 from heteropd.validate.lab import Findings, Lab
+from heteropd.validate.meetings import Meetings
 from heteropd.validate.probes import Probe, block_sizes, build, lengths
 from heteropd.validate.progress import Phases
 from heteropd.validate.settings import Settings
@@ -99,10 +100,13 @@ def _judge(lab: Lab, pair: Pair, phases: Phases) -> _Judged:
         if same[0].status == "FAIL":
             return _Judged(same)
         trial = _trial(lab, pair, cards)
-        found = lab.investigate(trial.probes, trial.lone, trial.twice, secrets.token_hex(8), phases)
+        run_id = secrets.token_hex(8)
+        found = lab.investigate(trial.probes, trial.lone, trial.twice, run_id, phases)
+        few = _spread(trial.probes, lab.settings.probes.each_pair)
+        met = meetings.hold(lab, [one for one in trial.probes if one.index in few], run_id, phases)
     except AnswerProblem as problem:
         return _Judged([_failed("connectivity.answers", str(problem), _UP_MEND)])
-    return _conclude(lab, trial, same, found)
+    return _conclude(lab, trial, same, found, met)
 
 
 def _identity(lab: Lab, cards: dict[str, Card]) -> list[Check]:
@@ -138,7 +142,7 @@ def _spread(chosen: Sequence[Probe], count: int) -> set[int]:
     return {chosen[(2 * part + 1) * len(chosen) // (2 * count)].index for part in range(count)}
 
 
-def _conclude(lab: Lab, trial: _Trial, same: list[Check], found: Findings) -> _Judged:
+def _conclude(lab: Lab, trial: _Trial, same: list[Check], found: Findings, met: Meetings | None) -> _Judged:
     settings = lab.settings
     limits = settings.limits_for(trial.dtype)
     floor = integrity.measure_floor(found.replies, trial.dtype, settings.noise, limits)
@@ -155,14 +159,16 @@ def _conclude(lab: Lab, trial: _Trial, same: list[Check], found: Findings) -> _J
         if one.index in found.replies.again
     ]
     document = found.conversations.document
+    expected = _expected(lab.plan, trial)
     return _Judged(
         [
             *_connectivity(lab, found, bound),
             *same,
             identity.check_weights(floor, limits),
-            *_moved(lab.plan, trial, found),
+            *_moved(trial, found, expected),
             *integrity.checks(results, found.replies, floor, settings.probes.least, bound),
             integrity.check_reuse(repeated, found.reused),
+            *(meetings.checks(met, expected, found.replies, bound) if met else []),
         ],
         floor,
         [*results, *repeated],
@@ -189,15 +195,18 @@ def _connectivity(lab: Lab, found: Findings, bound: float) -> list[Check]:
     return checks
 
 
-def _moved(plan: Plan, trial: _Trial, found: Findings) -> list[Check]:
-    tokens = {one.index: len(one.tokens) for one in trial.probes}
+def _expected(plan: Plan, trial: _Trial) -> Expected:
     kv_dtype = geometry.kv_dtype(plan.of("decode")[0].argv) or trial.dtype
-    expected = Expected(
-        prompt_tokens=list(tokens.values()),
+    return Expected(
+        prompt_tokens=[len(one.tokens) for one in trial.probes],
         wire_block=trial.pair[0].wire_block_size,
         token_bytes=geometry.bytes_per_token(trial.config, kv_dtype) if trial.config else None,
         layers=geometry.layers_of(trial.config) if trial.config else None,
     )
+
+
+def _moved(trial: _Trial, found: Findings, expected: Expected) -> list[Check]:
+    tokens = {one.index: len(one.tokens) for one in trial.probes}
     sent = Traffic(
         prefill_alone=[tokens[index] for index in found.replies.prefill],
         decode_alone=[tokens[index] for index in found.replies.decode],

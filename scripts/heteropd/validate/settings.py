@@ -39,8 +39,9 @@ class Probes(_Frozen):
     """How many prompts, how long, and how they are sent. Lengths and budgets count prompt tokens.
 
     ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always
-    sent. The ``again`` longest are sent a second time, to meet the prefix caches. ``prefill_references`` are
-    also computed by the prefill engine alone, which costs it a second prefill each; the decode engine alone
+    sent. The ``again`` longest are sent a second time, to meet the prefix caches; ``each_pair`` go through
+    every prefill and decode, where there are several. ``prefill_references`` are also computed by the
+    prefill engine alone, which costs it a second prefill each; the decode engine alone
     computes them all, on time it would spend waiting.
     """
 
@@ -50,6 +51,7 @@ class Probes(_Frozen):
     top_logprobs: Annotated[int, Field(ge=2, le=20)]
     one_by_one: Positive
     again: Positive
+    each_pair: Positive
     in_flight: Positive
     references_in_flight: Positive
     prefill_references: Annotated[int, Field(ge=8)]

@@ -16,6 +16,7 @@ from preflight_texts import CPU, CUDA, GAUDI
 
 from heteropd.plan import make
 from heteropd.plan.model import Plan
+from heteropd.plan.pairs import rounds
 from heteropd.preflight import doctor, targets
 from heteropd.preflight.reach import Outside
 from heteropd.seams import Completed
@@ -69,7 +70,7 @@ def test_many_pairs_are_bounded_and_leave_no_host_out(
 
 def test_no_host_is_in_two_pairs_of_a_round() -> None:
     pairs = list(product("abcd", "wxyz"))
-    found = targets.rounds(pairs)
+    found = rounds(pairs)
     assert sorted(pair for one in found for pair in one) == pairs
     for one in found:
         names = [name for pair in one for name in pair]

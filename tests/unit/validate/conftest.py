@@ -22,7 +22,7 @@ from rich.console import Console
 from heteropd import validate
 from heteropd.plan.model import HostPlan, KVGeometry, Plan, Ports, RolePlan
 
-PORTS = {18100: "prefill", 18200: "decode", 18000: "router"}
+BASES = {18100: "prefill", 18200: "decode", 18000: "router"}
 TOKEN_VALUES = 2 * 2 * 2 * 8  # K and V, 2 layers, 2 KV heads, head size 8
 CONFIG = {"num_hidden_layers": 2, "num_key_value_heads": 2, "num_attention_heads": 4, "head_dim": 8}
 WIRE = 16
@@ -44,7 +44,7 @@ class FakeClock:
         self.time += seconds
 
 
-def plan(model_source="/nowhere", dtype="float32"):
+def plan(model_source="/nowhere", dtype="float32", prefills=1, decodes=1):
     prefill = KVGeometry(layout="HND", block_size=16, wire_layout="HND", wire_block_size=16)
     decode = KVGeometry(
         layout="NHD", block_size=128, wire_layout="NHD", wire_block_size=128, permute_on_receive=True
@@ -75,8 +75,8 @@ def plan(model_source="/nowhere", dtype="float32"):
         parameters={"port": 18000},
         agreed_block_size=None,
         roles=[
-            role("prefill-0", "prefill", "cuda", 18100, prefill),
-            role("decode-0", "decode", "gaudi", 18200, decode),
+            *(role(f"prefill-{at}", "prefill", "cuda", 18100 + at, prefill) for at in range(prefills)),
+            *(role(f"decode-{at}", "decode", "gaudi", 18200 + at, decode) for at in range(decodes)),
             role("router", "router", "router", 18000),
         ],
     )
@@ -89,27 +89,31 @@ def _logits(context):
 
 
 class Topology:
-    """``fault`` names what is wrong with it; ``noise`` is the rounding of each engine, in logits."""
+    """``fault`` names what is wrong with it; ``noise`` is the rounding of each engine, in logits. Engines
+    are told apart by their ports; the router takes them in turn."""
 
-    def __init__(self, fault=None, noise=0.0, counters=True, item_bytes=4):
+    def __init__(self, fault=None, noise=0.0, counters=True, item_bytes=4, *, prefills=1, decodes=1):
         self.fault, self.noise, self.counters = fault, noise, counters
         self.slot_bytes = WIRE * TOKEN_VALUES * item_bytes
         self.rng = random.Random(7)
         self.lock = threading.Lock()
-        self.counts = {side: {} for side in ("prefill", "decode")}
+        self.engines = {"prefill": prefills, "decode": decodes}
+        self.counts = {name: {} for side, many in self.engines.items() for name in _names(side, many)}
         self.routed, self.known = 0, set()
+        self.spared = 5  # requests before a pair of engines goes wrong: the connectivity requests
 
     @property
     def transport(self):
         return httpx.MockTransport(self.handle)
 
     def handle(self, request):
-        side = PORTS[request.url.port]
+        side = BASES[request.url.port - request.url.port % 100]
+        name = f"{side}-{request.url.port % 100}"
         if self.fault == f"{side} down":
             raise httpx.ConnectError("refused", request=request)
         body = json.loads(request.content) if request.content else {}
         if request.method == "GET":
-            return self.page(side, request.url.path)
+            return self.page(side, name, request.url.path)
         if request.url.path == "/tokenize":
             extra = self.fault == "tokenizer" and side == "decode" and "café" in body["prompt"]
             tokens = tokenize(body["prompt"]) + [1] * extra
@@ -119,14 +123,20 @@ class Topology:
         chat = "chat" in request.url.path
         tokens = tokenize(body["messages"][0]["content"]) if chat else body["prompt"]
         tokens = tuple(tokens if isinstance(tokens, list) else tokenize(tokens))
-        steps = self.route(tokens, body) if side == "router" else self.alone(side, tokens, body)
+        given = body.get("kv_transfer_params")
+        if given and given.get("do_remote_decode"):
+            self.prefilled(name, tokens)
+            kept = None if self.fault == "keeps nothing" and name != "prefill-0" else {"from": name}
+            return answer(body, len(tokens), self.generate(("", tokens), body), chat, None, kept=kept)
+        if given:
+            steps = self.receive(given["from"], name, tokens, body)
+        else:
+            steps = self.route(tokens, body) if side == "router" else self.alone(name, tokens, body)
         return answer(body, len(tokens), steps, chat, self.fault)
 
-    def page(self, side, path):
+    def page(self, side, name, path):
         if path == "/metrics":
-            lines = [
-                f'vllm:{name}{{engine="0"}} {value}' for name, value in sorted(self.counts[side].items())
-            ]
+            lines = [f'vllm:{one}{{engine="0"}} {value}' for one, value in sorted(self.counts[name].items())]
             zero = ["vllm:nixl_num_failed_transfers_total 0.0", "vllm:prefix_cache_hits_total 0.0"]
             known = (
                 "nixl_xfer_time_seconds_count",
@@ -136,60 +146,73 @@ class Topology:
                 "request_success_total",
                 "prompt_tokens_total",
             )
-            zero += [f"vllm:{name} 0.0" for name in known if name not in self.counts[side]]
+            zero += [f"vllm:{one} 0.0" for one in known if one not in self.counts[name]]
             return httpx.Response(200, text="\n".join(zero + lines) if self.counters else "# nothing\n")
         if path == "/v1/models":
-            name = "other" if self.fault == "model" and side == "decode" else "m"
+            model = "other" if self.fault == "model" and side == "decode" else "m"
             limit = 1024 if self.fault == "length" and side == "decode" else 2048
             return httpx.Response(
-                200, json={"data": [{"id": name, "root": "/models/m", "max_model_len": limit}]}
+                200, json={"data": [{"id": model, "root": "/models/m", "max_model_len": limit}]}
             )
         if path == "/version":
             other = self.fault == "version" and side == "decode"
             return httpx.Response(200, json={"version": "0.31.0" if other else "0.32.0"})
         return httpx.Response(200)
 
-    def count(self, side, **moved):
+    def count(self, name, **moved):
         with self.lock:
-            for name, value in moved.items():
-                self.counts[side][name] = self.counts[side].get(name, 0) + value
+            for metric, value in moved.items():
+                self.counts[name][metric] = self.counts[name].get(metric, 0) + value
 
-    def alone(self, side, tokens, body):
-        self.count(side, request_success_total=1, prompt_tokens_total=len(tokens))
-        self.computed(side, len(tokens))
-        weights = "other" if self.fault == "weights" and side == "decode" else ""
+    def alone(self, name, tokens, body):
+        self.count(name, request_success_total=1, prompt_tokens_total=len(tokens))
+        self.computed(name, len(tokens))
+        weights = "other" if self.fault == "weights" and name.startswith("decode") else ""
         return self.generate((weights, tokens), body)
 
-    def computed(self, side, tokens):
+    def computed(self, name, tokens):
         with self.lock:
-            name = 'prompt_tokens_by_source_total{engine="0",source="local_compute"}'
-            self.counts[side].setdefault(name, 0)
-            self.counts[side][name] += tokens
+            metric = 'prompt_tokens_by_source_total{engine="0",source="local_compute"}'
+            self.counts[name].setdefault(metric, 0)
+            self.counts[name][metric] += tokens
 
     def route(self, tokens, body):
         if self.fault in ("whole to decode", "whole to prefill"):
-            return self.alone(self.fault.split()[-1], tokens, body)
+            return self.alone(f"{self.fault.split()[-1]}-0", tokens, body)
+        with self.lock:
+            turn = self.routed
+        prefill, decode = (f"{side}-{turn % many}" for side, many in self.engines.items())
+        self.prefilled(prefill, tokens)
+        return self.receive(prefill, decode, tokens, body)
+
+    def prefilled(self, name, tokens):
+        self.count(name, request_success_total=1, prompt_tokens_total=len(tokens))
+        self.computed(name, len(tokens))
+
+    def receive(self, prefill, decode, tokens, body):
+        """The decode's part of a request whose prompt the prefill has computed."""
         with self.lock:
             self.routed += 1
             number = self.routed
-        self.count("prefill", request_success_total=1, prompt_tokens_total=len(tokens))
-        self.computed("prefill", len(tokens))
-        self.count("decode", request_success_total=1, prompt_tokens_total=len(tokens))
-        if self.fault == "recomputed":
-            self.computed("decode", len(tokens))
+        self.count(decode, request_success_total=1, prompt_tokens_total=len(tokens))
+        apart = (prefill, decode) == ("prefill-0", "decode-1") and number > self.spared
+        if self.fault == "recomputed" or (self.fault == "one pair recomputes" and apart):
+            self.computed(decode, len(tokens))
             return self.generate(("", tokens), body)
         blocks = -(-len(tokens) // WIRE) - (self.fault == "block not sent" and number > 5)
         failed = (
             {"nixl_num_failed_transfers_total": 1} if self.fault == "failed transfer" and number == 9 else {}
         )
         self.count(
-            "decode",
+            decode,
             nixl_xfer_time_seconds_count=1,
             nixl_bytes_transferred_sum=blocks * self.slot_bytes,
             nixl_num_descriptors_sum=2 * max(blocks, 1),
             external_prefix_cache_hits_total=len(tokens),
             **failed,
         )
+        if self.fault == "one pair garbles" and apart:
+            return self.generate(("", tokens[WIRE:]), body)
         return self.generate(self.received(tokens, number), body, self.shift(number))
 
     def shift(self, number):
@@ -225,11 +248,15 @@ class Topology:
         return steps
 
 
+def _names(side, many):
+    return [f"{side}-{at}" for at in range(many)]
+
+
 def tokenize(text):
     return [int(hashlib.sha256(word.encode()).hexdigest()[:4], 16) for word in text.split()]
 
 
-def answer(body, prompt, steps, chat, fault):
+def answer(body, prompt, steps, chat, fault, *, kept=None):
     name = (
         (lambda token: f"token_id:{token}")
         if body.get("return_tokens_as_token_ids")
@@ -241,7 +268,7 @@ def answer(body, prompt, steps, chat, fault):
         "id": "cmpl-1",
         "created": 1,
         "model": "m",
-        "kv_transfer_params": {"x": 1} if fault == "leak" else None,
+        "kv_transfer_params": {"x": 1} if fault == "leak" else kept,
     }
     bare = fault == "no logprobs" and "prompt" in body and isinstance(body["prompt"], list)
 
@@ -307,7 +334,8 @@ def prove(settings, make_plan):
     """Run validation against a topology with a fault; gives the verdict."""
 
     def run(fault=None, *, noise=0.0, counters=True, config=True, **more):
-        made = Topology(fault, noise, counters, 2 if more.get("dtype") == "bfloat16" else 4)
+        many = {side: more[side] for side in ("prefills", "decodes") if side in more}
+        made = Topology(fault, noise, counters, 2 if more.get("dtype") == "bfloat16" else 4, **many)
         return validate.run(
             make_plan(config, **more),
             settings,
