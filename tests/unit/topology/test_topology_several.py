@@ -51,7 +51,7 @@ def test_the_second_of_a_role_that_dies_is_named(kit, two):
 
 
 def test_a_bring_up_in_which_the_second_dies_leaves_nothing(kit, two):
-    flags = ["--die-after", "0.2", "--exit-code", "3"]
+    flags = ["--healthy-after", "60", "--die-after", "0.2", "--exit-code", "3"]
     with pytest.raises(TopologyFailed, match="decode-1 died"):
         up(two(flags), kit.context)
     kit.assert_nothing_left()
