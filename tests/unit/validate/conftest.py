@@ -240,7 +240,7 @@ class Topology:
             raw = _logits((weights, tokens))
             with self.lock:
                 logits = [one + self.rng.gauss(0, self.noise) for one in raw]
-            logits[0] += shift * 10
+            logits[raw.index(max(raw))] += shift * 10  # of the likeliest: what is never chosen may not show
             total = math.log(sum(map(math.exp, logits)))
             ranked = sorted(range(len(logits)), key=lambda token: -logits[token])
             steps.append([(token, logits[token] - total) for token in ranked[:20]])
