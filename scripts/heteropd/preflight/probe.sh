@@ -3,7 +3,7 @@
 # It opens nothing but the verbs devices: an accelerator may belong to a running engine.
 root=$1 model=$2
 fact() { first=$1; shift; printf '%s' "$first"; for value in "$@"; do printf '\t%s' "$value"; done; echo; }
-line() { head -n 1 "$1" 2>/dev/null; }
+line() { text=; { IFS= read -r text <"$1"; } 2>/dev/null; printf '%s' "$text"; }
 within() { if command -v timeout >/dev/null; then timeout 10 "$@"; else "$@"; fi; }
 
 fact clock "$(date +%s.%N)"
