@@ -150,7 +150,7 @@ def _host(platform: PlatformName, request: Request) -> HostPlan:
     if platform not in request.hosts.platforms:
         problem = f"names no host for {platform!r}, which {request.case} needs"
         raise BadInput(where, "platforms", request.hosts.platforms, problem, f"add '{platform}: HOST'")
-    name = request.hosts.platforms[platform]
+    name = request.hosts.platforms[platform][0]
     host = request.hosts.hosts[name]
     return HostPlan(name=name, address=host.address, ssh=host.ssh, python=host.python)
 

@@ -83,6 +83,24 @@ HostFile = Annotated[
     str,
     _matching(r"/[\w./+-]+", "is no absolute path of a program", "give it from the root: /opt/…/python"),
 ]
+HostFolder = Annotated[
+    str,
+    _matching(r"/[\w./+-]+", "is no absolute path of a folder", "give it from the root: /models/…"),
+]
+ImageRef = Annotated[
+    str,
+    _matching(
+        r"[a-z0-9][\w.-]*(:[0-9]+)?(/[\w.-]+)*(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?",
+        "is no image reference",
+        "give [REGISTRY/]NAME:TAG or NAME@sha256:…",
+    ),
+]
+NetDevice = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9][\w.-]*(:[0-9]+)?", "is no network device of UCX", "give DEVICE:PORT, such as mlx5_0:1"
+    ),
+]
 
 
 def _address(value: str) -> str:
