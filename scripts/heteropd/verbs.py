@@ -211,6 +211,13 @@ def doctor(words: list[str]) -> int:
     return command.run(words, _plan, _context())
 
 
+def hosts(words: list[str]) -> int:
+    """Write a hosts file from what nodes say of themselves over ssh."""
+    from heteropd.inventory import command
+
+    return command.run(words, root())
+
+
 def infra(words: list[str]) -> int:
     """Test hosts and what runs on them, or an image: 0 or 1."""
     from heteropd.infra import command
@@ -245,6 +252,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "down": down,
     "prepare": prepare,
     "doctor": doctor,
+    "hosts": hosts,
     "infra": infra,
     "bench": bench,
     **image_verbs.VERBS,

@@ -38,8 +38,8 @@ def router_named(router: str | None, nodes: Sequence[Node]) -> str | None:
 
 
 def roles(entries: Sequence[Entry], router: str | None, *, standin: bool) -> Roles:
-    """Every accelerator's host on its platform; with ``standin``, a platform that no host has goes to hosts
-    without accelerators, in their order, and to the router's and the last of them again where they are few."""
+    """Every accelerator's host on its platform. With ``standin``, a platform that no host has goes to hosts
+    without accelerators, in their order; to one twice, and to the router's, where they are too few."""
     platforms: dict[PlatformName, list[str]] = {}
     for one in entries:
         for platform in one.platforms:
@@ -47,8 +47,8 @@ def roles(entries: Sequence[Entry], router: str | None, *, standin: bool) -> Rol
     plain = [one.node.name for one in entries if not one.platforms]
     missing = [platform for platform in PLATFORMS if platform not in platforms] if standin else []
     free = [name for name in plain if name != router] or plain
+    places = free or [one.node.name for one in entries]
     for index, platform in enumerate(missing):
-        places = free or [one.node.name for one in entries]
         platforms[platform] = [places[min(index, len(places) - 1)]]
     left = [name for name in plain if not any(name in several for several in platforms.values())]
     ordered = {platform: platforms[platform] for platform in PLATFORMS if platform in platforms}

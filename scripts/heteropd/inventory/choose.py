@@ -94,7 +94,7 @@ def _cards(facts: Facts, remarks: list[str]) -> tuple[tuple[PlatformName, ...], 
             platforms.append(platform)
             devices = tuple(int(one.partition(",")[0]) for one in cards if one.partition(",")[0].isdigit())
             names = dict.fromkeys(card.split(",")[1].strip() for card in cards if "," in card)
-            remarks.append(f"{len(cards)} × {', '.join(names) or platform}")
+            remarks.append(f"{len(cards)} of {', '.join(names) or platform}")
         elif driver:
             platforms.append(platform)
             said = "is missing" if listed is None else f"lists no card ({' '.join(listed)[:100]})"
@@ -149,18 +149,20 @@ def _address(
     lacking = f"the interface of {port.name} has no address" if port else "no RDMA port is active"
     if facts.reached and _for_peers(facts.reached):
         return facts.reached, f"check: {lacking}, so this is where ssh arrived"
-    for interface, several in candidates.items():
-        return several[0], f"check: {lacking}, so this is the first address ({interface or 'interface unknown'})"
+    if candidates:
+        interface, several = next(iter(candidates.items()))
+        where = interface or "interface unknown"
+        return several[0], f"check: {lacking}, so this is the first address ({where})"
     raise KitError(f"{node.ssh}: has no address that other hosts could connect to; nothing was written")
 
 
 def _about_ports(facts: Facts, chosen: IbPort | None) -> list[str]:
     ports = [port for port in facts.ports if not port.name.startswith(_OF_CARDS)]
     others = [port for port in ports if port != chosen]
-    lines = []
     if chosen is None:
-        lines.append("check: no active RDMA port, so KV could go over TCP only" + _listed(others, "; there are: "))
-        return lines
+        there = _listed(others, "; there are: ")
+        return [f"check: no active RDMA port, so KV could go over TCP only{there}"]
+    lines = []
     if _soft(chosen, facts):
         lines.append("check: a software RDMA device, not a card")
     if closed := [name for name, opens in facts.verbs.items() if not opens]:

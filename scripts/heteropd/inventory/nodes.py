@@ -38,9 +38,9 @@ def named(words: Sequence[str]) -> list[Node]:
     for word in words:
         try:
             _SSH.validate_python(word)
-        except ValidationError:
-            mend = "give user@host, or an alias of your ssh configuration"
-            raise BadInput(_WHERE, "node", word, "is not an ssh destination", mend) from None
+        except ValidationError as bad:
+            problem, _, mend = str(bad.errors()[0]["ctx"]["error"]).partition("; ")
+            raise BadInput(_WHERE, "node", word, problem, mend) from None
         name = _name(word)
         if name in nodes:
             raise BadInput(_WHERE, "node", word, f"is {nodes[name].ssh} once more", "name each node once")

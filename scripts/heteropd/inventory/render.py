@@ -15,12 +15,12 @@ _WIDTH = 118
 
 
 def text(entries: Sequence[Entry], roles: Roles, shown: str, schema: str | None) -> str:
-    """The whole file. ``shown``: how it is named on a command line; ``schema``: its schema's relative path."""
+    """The whole file. ``shown``: its name on a command line; ``schema``: its schema's relative path."""
     lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
     lines += _comment(
         [
-            "Written by `nox -s hosts -- init`, from what every node said of itself. Read it through: lines with"
-            " 'check:' say what was not found or is doubtful. Addresses are those that the other hosts use.",
+            "Written by `nox -s hosts -- init`, from what every node said of itself. Read it through: lines"
+            " with 'check:' say what was not found or is doubtful. Addresses are those that other hosts use.",
             f"Next: make doctor case=case1 hosts={shown}",
         ]
     )
@@ -67,7 +67,8 @@ def _platforms(roles: Roles) -> list[str]:
         found = {"cuda": "no GPU", "gaudi": "no Gaudi"}
         without = " and ".join(found[platform] for platform in roles.missing)
         if without:
-            lines = [f"check: {without} was found; a case needs a host for both. standin=1 tries the path without."]
+            mend = "a case needs a host for both, or write the file again with standin=1"
+            lines = [f"check: {without} was found; {mend}"]
     shown = {platform: names[0] if len(names) == 1 else names for platform, names in roles.platforms.items()}
     return [*_comment(lines), f"platforms: {value(shown)}"]
 

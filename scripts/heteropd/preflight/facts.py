@@ -57,7 +57,7 @@ class Memlock:
 
 @dataclass(frozen=True)
 class Docker:
-    """The engine's socket: ``there``, ``denied`` to this user, or ``absent``; ``version`` where it answered."""
+    """Its socket is ``there``, ``denied`` to this user, or ``absent``; ``version`` where it answered."""
 
     socket: str
     version: str = ""
@@ -163,15 +163,16 @@ def _ports(rows: dict[str, list[list[str]]]) -> tuple[IbPort, ...]:
         gids.setdefault(f"{device}:{port}", []).append(
             Gid(int(index), ipaddress.IPv6Address(address), kind, interface)
         )
+    named = [(f"{row[0]}:{row[1]}", *row) for row in rows.get("port", [])]
     return tuple(
-        IbPort(name, state, link, tuple(gids.get(name, ())), _interface(device, port, gids.get(name, []), rows))
-        for device, port, state, link in rows.get("port", [])
-        for name in [f"{device}:{port}"]
+        IbPort(name, state, link, tuple(gids.get(name, ())), _interface(name, gids.get(name, []), rows))
+        for name, _, _, state, link in named
     )
 
 
-def _interface(device: str, port: str, gids: list[Gid], rows: dict[str, list[list[str]]]) -> str:
+def _interface(name: str, gids: list[Gid], rows: dict[str, list[list[str]]]) -> str:
     """Of a RoCE port its GIDs name it. InfiniBand's is below the device, with the port's number less one."""
+    device, _, port = name.partition(":")
     named = [gid.interface for gid in gids if gid.interface]
     below = [row for row in rows.get("ibnet", []) if row[0] == device]
     ports = [row for row in rows.get("port", []) if row[0] == device]

@@ -72,9 +72,10 @@ Name = Annotated[
 SshDestination = Annotated[
     str,
     _matching(
-        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9.:_-]*)?",
+        # After the @ a name or address; one colon alone would be a port, which ssh takes for part of a name.
+        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@([A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}))?",
         "is not an ssh destination",
-        "give user@host, or an alias of your ssh configuration",
+        "give user@host, or an alias of your ssh configuration, which may also say the port",
     ),
 ]
 
@@ -104,13 +105,18 @@ NetDevice = Annotated[
 
 
 def _address(value: str) -> str:
+    mend = "give what the other hosts connect to, such as 192.0.2.10"
     try:
-        ipaddress.ip_address(value)
+        parsed = ipaddress.ip_address(value)
     except ValueError:
         numeric = re.fullmatch(r"[0-9.]+|.*:.*", value)
         if numeric or not _HOST_NAME.fullmatch(value):
-            mend = "give what the other hosts connect to, such as 192.0.2.10"
             raise ValueError(f"is neither an IP address nor a host name; {mend}") from None
+        return value
+    if parsed.is_unspecified or parsed.is_multicast:
+        raise ValueError(f"is no address of one host; {mend}")
+    if parsed.version == 6 and parsed.is_link_local:  # with %eth0 or without
+        raise ValueError(f"means another machine on every link; {mend}")
     return value
 
 

@@ -14,14 +14,26 @@ from heteropd.spec.problems import validate
 Model = TypeVar("Model", bound=BaseModel)
 
 _LARGEST_BYTES = 1_000_000
+_MOST_VALUES = 100_000
 
 
 class _DuplicateKey(yaml.constructor.ConstructorError):
     pass
 
 
+class _TooMuch(yaml.constructor.ConstructorError):
+    pass
+
+
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice: YAML would silently keep the last."""
+    """Refuses a key that is given twice: YAML would silently keep the last. Refuses aliases that multiply."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _size(node, {}) > _MOST_VALUES:
+            problem = f"stands for more than {_MOST_VALUES} values through its aliases, or for itself"
+            raise _TooMuch(None, None, problem, node.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -35,28 +47,54 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_MENDS: dict[type, str] = {_DuplicateKey: "keep one of the two", _TooMuch: "write the values out"}
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for with every alias written out. A node within itself is endless."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_VALUES + 1  # while it is being counted
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [one for pair in node.value for one in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        known[id(node)] = 1 + sum(_size(one, known) for one in inner)
+    return known[id(node)]
+
+
 def shown(path: Path, root: Path) -> str:
     """The path as messages name it: relative to the repository where it lies inside."""
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def read(path: Path, where: str) -> dict[str, Any]:
-    """The file's top-level mapping.
-
-    Raises BadInput when it is missing, unreadable, not UTF-8 text, not YAML, empty, has a key twice, or is
-    something other than a mapping with text keys.
-    """
-    text = _text(path, where)
+def located(value: str, name: str, root: Path) -> Path:
+    """The path that the user gave as ``name=``, relative to ``root``. Raises BadInput for what is no path."""
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - derives from SafeLoader
+        if "\0" not in value:
+            return root / Path(value).expanduser()
+    except RuntimeError:  # ~somebody, and there is no such user
+        pass
+    raise BadInput("command line", name, value, "is not a path", "give a YAML file")
+
+
+def read(path: Path, where: str) -> dict[str, Any]:
+    """The file's top-level mapping. Raises BadInput when it is missing, no UTF-8 text, and as ``parse``."""
+    return parse(_text(path, where), where)
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """The text's top-level mapping.
+
+    Raises BadInput when it is not YAML, empty, has a key twice, grows without measure through its aliases, or
+    is something other than a mapping with text keys.
+    """
+    try:
+        data = _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as bad:
         mark = bad.problem_mark or bad.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        mend = (
-            "keep one of the two"
-            if isinstance(bad, _DuplicateKey)
-            else "correct the YAML there; check indentation, quotes and colons"
-        )
+        mend = _MENDS.get(type(bad), "correct the YAML there; check indentation, quotes and colons")
         problem = bad.problem or "is not valid YAML"
         raise BadInput(f"{where}{line}", None, None, problem, mend) from None
     except (yaml.YAMLError, ValueError, RecursionError) as bad:
