@@ -189,12 +189,13 @@ def _found(parsed: Words) -> Context:
     from heteropd import topology
     from heteropd.preflight import reach
     from heteropd.spec.env import load_hosts
+    from heteropd.spec.yamlfile import located
 
     context = _context()
     reach.use(parsed.options.get("ssh_config"))
     if "hosts" in parsed.options:
         file = parsed.options["hosts"]
-        topology.recover(load_hosts(root() / file, root()), file, context)
+        topology.recover(load_hosts(located(file, "hosts", root()), root()), file, context)
     return context
 
 

@@ -62,6 +62,7 @@ GitRef = Annotated[
         r"refs/[A-Za-z0-9][^\s~^:?*\[\\]*", "is not a full git ref", "write refs/heads/… or refs/tags/…"
     ),
 ]
+Word = Annotated[str, _matching(r"[^\0]*", "holds a null byte", "no program takes one")]
 EnvName = Annotated[
     str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
 ]

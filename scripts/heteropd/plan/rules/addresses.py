@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from heteropd.plan.model import RolePlan
 from heteropd.plan.rules.base import Context, Engine, Finding, Rule, first
 
 SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
@@ -18,9 +19,13 @@ def _engine_side_channel(engine: Engine, context: Context) -> Finding | None:
     announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
     address = engine.plan.host.address
     elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
-    if elsewhere and _nowhere_else(announced):
+    if elsewhere and nowhere_else(announced):
         problem = f"means another machine to {', '.join(elsewhere)}, which must fetch KV metadata from it"
-        return engine.env_finding(SIDE_CHANNEL_HOST, problem, "give the host the address that its peers use")
+        mend = "give the host the address that its peers use"
+        if announced == address and context.request.hosts_file:
+            field = f"hosts.{engine.plan.host.name}.address"
+            return Finding(context.request.hosts_file, field, address, problem, mend)
+        return engine.env_finding(SIDE_CHANNEL_HOST, problem, mend)
     if announced != address:
         problem = f"is not this host's address, {address}"
         return engine.env_finding(
@@ -29,7 +34,7 @@ def _engine_side_channel(engine: Engine, context: Context) -> Finding | None:
     return None
 
 
-def _nowhere_else(address: str) -> bool:
+def nowhere_else(address: str) -> bool:
     """True for an address that means the machine itself, or every interface of it."""
     if address.rstrip(".").lower() in ("localhost", "localhost.localdomain"):
         return True
@@ -42,33 +47,46 @@ def _nowhere_else(address: str) -> bool:
 
 @dataclass(frozen=True)
 class _Use:
-    """One port in use. ``parameter`` is what the user gives it by, where it is a parameter."""
+    """One port in use. ``parameter`` is what the user gives it by, where it is a parameter; ``addition`` the
+    hosts file's field that gives it."""
 
     text: str
-    parameter: str | None
+    parameter: str | None = None
+    addition: str | None = None
 
 
 def _port_clash(context: Context) -> Finding | None:
     taken: dict[tuple[str, int], _Use] = {}
     for role in context.plan.roles:
         for use, port in role.ports.all().items():
-            parameter = None
-            if use == "api":
-                parameter = "port" if role.role == "router" else f"{role.role}_port"
-            one = _Use(f"the {use.replace('_', '-')} port of {role.name}", parameter)
+            one = _use(context, role, use)
             other = taken.setdefault((role.host.address, port), one)
             if other is not one:
                 return _clash(context, one, other, port)
     return None
 
 
+def _use(context: Context, role: RolePlan, use: str) -> _Use:
+    text = f"the {use.replace('_', '-')} port of {role.name}"
+    if use == "api":
+        return _Use(text, parameter="port" if role.role == "router" else f"{role.role}_port")
+    hosts = context.request.hosts
+    additions = {str(name): one for name, one in hosts.roles.items()} if hosts else {}
+    if role.role in additions and additions[role.role].side_channel_port:
+        return _Use(text, addition=f"roles.{role.role}.side_channel_port")
+    return _Use(text)
+
+
 def _clash(context: Context, one: _Use, other: _Use, port: int) -> Finding:
     names = [use.parameter for use in (one, other) if use.parameter]
+    additions = [use.addition for use in (one, other) if use.addition]
+    blamed = context.blame(*names) if names else None
     problem = f"is {other.text} and {one.text}, on one host"
-    if names:
-        return context.parameter(context.blame(*names), problem, "choose another port")
+    if blamed and not (additions and context.request.layers[blamed] in ("defaults", "case")):
+        return context.parameter(blamed, problem, "choose another port")
     where = context.request.hosts_file or "env/defaults.yaml"
-    return Finding(where, "side_channel_port", port, problem, "choose another port")
+    field = additions[0] if additions else "side_channel_port"
+    return Finding(where, field, port, problem, "choose another port")
 
 
 def _remote_process(context: Context) -> Finding | None:
