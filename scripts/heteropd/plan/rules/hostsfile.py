@@ -7,7 +7,9 @@ import re
 from heteropd.plan.rules.addresses import nowhere_else
 from heteropd.plan.rules.base import Context, Finding, Rule
 
-_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$")
+_SECRET = re.compile(
+    r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$"
+)
 _SECRET_OPTIONS = ("--api-key", "--hf-token")
 
 
@@ -19,7 +21,11 @@ def _remote_address(context: Context) -> Finding | None:
                 problem = "means the machine that asks, and this host is reached over ssh"
                 where = context.request.hosts_file or "hosts"
                 return Finding(
-                    where, f"hosts.{name}.{field}", address, problem, "give the address that others connect to"
+                    where,
+                    f"hosts.{name}.{field}",
+                    address,
+                    problem,
+                    "give the address that others connect to",
                 )
     return None
 
