@@ -41,11 +41,15 @@ def entry(node: Node, facts: Facts) -> Entry:
     address, why = _address(node, facts, port, candidates)
     others = [f"{name or '?'} {one}" for name, several in candidates.items() for one in several]
     others = [one for one in others if one.split()[1] != address]
-    remarks["address"] = [why, *([f"others: {', '.join(others)}"] if others else [])]
+    # A host without accelerators runs the router or stand-ins, which use neither RDMA nor locked memory.
+    doubtful = platforms and not (port and port.interface in candidates)
+    remarks["address"] = [f"{'check: ' if doubtful else ''}{why}"]
+    remarks["address"] += [f"others: {', '.join(others)}"] if others else []
     reached = facts.reached if _for_peers(facts.reached) and facts.reached != address else None
     if reached:
         remarks["management"] = ["where ssh arrived: for health checks and requests"]
-    remarks["nics"] = _about_ports(facts, port)
+    remarks["nics"] = _about_ports(facts, port) if platforms or port else []
+    remarks["host"] += _about_memlock(facts) if platforms else []
     return Entry(
         node=node,
         platforms=platforms,
@@ -70,13 +74,15 @@ def _about(facts: Facts) -> list[str]:
         lines.append("check: this user may not use /var/run/docker.sock; add it to the group docker")
     elif not engine:
         lines.append("check: /var/run/docker.sock is there, but no Docker answered through it")
-    low = [one for one in facts.memlock if one.who == "shell" and not one.enough]
-    if low:
-        lines.append(
-            f"check: a shell here may lock {(low[0].limit or 0) // 1024} KiB of memory;"
-            " RDMA needs more (containers have their own limit)"
-        )
     return lines
+
+
+def _about_memlock(facts: Facts) -> list[str]:
+    low = [(one.limit or 0) // 1024 for one in facts.memlock if one.who == "shell" and not one.enough]
+    return [
+        f"check: a shell here may lock {kib} KiB of memory; RDMA needs more (containers have their own limit)"
+        for kib in low
+    ]
 
 
 def _cards(facts: Facts, remarks: list[str]) -> tuple[tuple[PlatformName, ...], tuple[int, ...]]:
@@ -148,11 +154,11 @@ def _address(
         return candidates[port.interface][0], f"{port.interface} of {port.name}, an active {link} port"
     lacking = f"the interface of {port.name} has no address" if port else "no RDMA port is active"
     if facts.reached and _for_peers(facts.reached):
-        return facts.reached, f"check: {lacking}, so this is where ssh arrived"
+        return facts.reached, f"{lacking}, so this is where ssh arrived"
     if candidates:
         interface, several = next(iter(candidates.items()))
         where = interface or "interface unknown"
-        return several[0], f"check: {lacking}, so this is the first address ({where})"
+        return several[0], f"{lacking}, so this is the first address ({where})"
     raise KitError(f"{node.ssh}: has no address that other hosts could connect to; nothing was written")
 
 

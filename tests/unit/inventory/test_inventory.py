@@ -99,9 +99,9 @@ def test_comments_say_why_and_what_else_there_is(net: Net) -> None:
     assert "check: a shell here may lock 8192 KiB" in about
     assert "check: this user cannot open /dev/infiniband/uverbs1" in remarks(text, "nics: ['mlx5_1:1']")
     assert "hbl_" not in text  # the cards' own ports carry no KV
-    assert "check: no RDMA port is active, so this is where ssh arrived" in remarks(
-        text, "address: 10.20.4.31"
-    )
+    # The router's host needs no RDMA.
+    assert remarks(text, "address: 10.20.4.31").startswith("no RDMA port is active, so this is where ssh")
+    assert "check:" not in remarks(text, "proxy:")
 
 
 def test_a_file_of_healthy_hosts_has_nothing_to_check(net: Net, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +113,9 @@ def test_a_file_of_healthy_hosts_has_nothing_to_check(net: Net, capsys: pytest.C
     net.init(cuda=CUDA, gaudi=healthy)
     assert capsys.readouterr().out.endswith("2 hosts, 0 lines to check\n")
     assert net.hosts().router is None
+    text = net.init("force=1", cuda=CUDA.replace("4: ACTIVE", "1: DOWN"))
+    assert "check: no RDMA port is active, so this is where ssh arrived" in remarks(text, "address")
+    assert "check: no active RDMA port, so KV could go over TCP only; there are: mlx5_0:1" in text
 
 
 def test_several_hosts_of_a_kind_are_a_list(net: Net) -> None:
@@ -120,6 +123,8 @@ def test_several_hosts_of_a_kind_are_a_list(net: Net) -> None:
     text = net.init(cuda1=CUDA, cuda2=second, gaudi=GAUDI)
     assert net.hosts().platforms == {"cuda": ["cuda1", "cuda2"], "gaudi": ["gaudi"]}
     assert "platforms: {cuda: [cuda1, cuda2], gaudi: gaudi}" in text
+    plan = make(["case1", f"hosts={net.file}"], ROOT, Machine(cores=[0, 1]))
+    assert [role.host.name for role in plan.of("prefill")] == ["cuda1", "cuda2"]
 
 
 def test_a_host_with_everything_doubtful(net: Net) -> None:
