@@ -261,9 +261,10 @@ def test_addresses(net: Net, name: str) -> None:
 
 def test_what_nodes_say_cannot_leave_its_comment(net: Net) -> None:
     evil = CUDA.replace("NVIDIA H100 80GB HBM3", "x\x85standin: true\x0b\u2028router: x # \x1b[31m: {[")
+    evil = evil.replace("there\t27.1.1", "there\t27\x1b[31m\u202e.1")
     net.init(cuda=evil, gaudi=GAUDI)
     assert (net.hosts().router, net.hosts().standin) == (None, False)
-    assert not any(sign in net.file.read_text() for sign in "\x85\x0b\u2028\x1b")
+    assert not any(sign in net.file.read_text() for sign in "\x85\x0b\u2028\x1b\u202e")
 
 
 @pytest.mark.parametrize(
