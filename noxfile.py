@@ -84,6 +84,12 @@ def doctor(session: nox.Session) -> None:
 
 
 @verb
+def hosts(session: nox.Session) -> None:
+    """Write a hosts file from what nodes say over ssh: `-- init to=FILE user@cuda user@gaudi [router]`."""
+    _kit("hosts", *session.posargs)
+
+
+@verb
 def bench(session: nox.Session) -> None:
     """Measure, print a table and write JSON: `-- bringup|router|engines`; costs minutes, asserts nothing."""
     _kit("bench", *session.posargs)

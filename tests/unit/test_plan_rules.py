@@ -86,6 +86,37 @@ def address(cuda: str) -> dict[str, Any]:
     return {"hosts": {**EXAMPLE["hosts"], "cuda-node": {"address": cuda, "ssh": "cuda-node"}}}
 
 
+def cuda(many: int = 1, ranks: int = 1, **host: Any) -> dict[str, Any]:
+    """The example with ``many`` engines on the CUDA node, of ``ranks`` as all others are."""
+    hosts = {**EXAMPLE["hosts"], "cuda-node": {**EXAMPLE["hosts"]["cuda-node"], **host}}
+    roles = {name: {"tensor_parallel_size": ranks} for name in ("prefill", "decode")}
+    return {
+        "hosts": hosts,
+        "platforms": {**EXAMPLE["platforms"], "cuda": ["cuda-node"] * many},
+        "roles": roles,
+    }
+
+
+def ranks(prefill: int, decode: int) -> dict[str, Any]:
+    sizes = {"prefill": prefill, "decode": decode}
+    return {"roles": {name: {"tensor_parallel_size": size} for name, size in sizes.items()}}
+
+
+def second_decode(**host: Any) -> dict[str, Any]:
+    """The example with a second Gaudi node."""
+    hosts = {**EXAMPLE["hosts"], "gaudi-2": {"address": "192.0.2.21", "ssh": "gaudi-2", **host}}
+    return {"hosts": hosts, "platforms": {"cuda": "cuda-node", "gaudi": ["gaudi-node", "gaudi-2"]}}
+
+
+def router_at(address: str, ssh: str | None = "root@proxy") -> dict[str, Any]:
+    return {"hosts": {**EXAMPLE["hosts"], "proxy-node": {"address": address, "ssh": ssh}}}
+
+
+def managed(address: str) -> dict[str, Any]:
+    cuda_node = {**EXAMPLE["hosts"]["cuda-node"], "management": address}
+    return {"hosts": {**EXAMPLE["hosts"], "cuda-node": cuda_node}}
+
+
 def kv(device: str, *extra: str, compat: str = "false") -> list[str]:
     fields = ", ".join(
         [
@@ -132,8 +163,13 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         (Given("case1", address("127.0.0.1")), Given("case1", address("192.0.2.11"))),
         (Given("case1", address("::1")), Given("case1", address("2001:db8::1"))),
         (Given("case1", role("decode", env={"VLLM_NIXL_SIDE_CHANNEL_HOST": "192.0.2.99"})), Given("case1")),
+        (Given("case1", second_decode(address="127.0.0.1")), Given("case1", second_decode())),
     ],
     "P18-port-clash": [
+        (
+            Given("case1 side_channel_port=65535", one_host()),
+            Given("case1 side_channel_port=65534", one_host()),
+        ),
         (standin("case1 port=8100"), standin("case1 port=8101")),
         (standin("case1 decode_port=5600"), standin("case1 decode_port=5602")),
         (standin("case1 prefill_port=29000"), standin("case1 prefill_port=29001")),
@@ -142,6 +178,12 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         (
             Given("case1", one_host(decode={"side_channel_port": 5600})),
             Given("case1", one_host(decode={"side_channel_port": 5700})),
+        ),
+        (standin("case1 decodes=2 port=8201"), standin("case1 decodes=2 port=8202")),
+        (Given("case1", second_decode(address="192.0.2.20")), Given("case1", second_decode())),
+        (  # several ranks may open as many side channels
+            Given("case1 prefill_port=5603", cuda(ranks=4)),
+            Given("case1 prefill_port=5604", cuda(ranks=4)),
         ),
     ],
     "P19-handshake-compat": [
@@ -238,6 +280,23 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1", role("decode", env={"VLLM_KV_CACHE_LAYOUT": "HND"})),
             Given("case1 decode_kv_layout=HND"),
         ),
+        *(
+            (
+                Given("case1", role("prefill", args=[word, "2"])),
+                Given("case1", role("prefill", tensor_parallel_size=1)),
+            )
+            for word in ("-tp", "--tensor-parallel-size")
+        ),
+        *(
+            (
+                Given("case1", {**cuda(**field), **role("prefill", env=env)}),
+                Given("case1", {**cuda(**field), **role("decode", env=env)}),
+            )
+            for field, env in (
+                ({"nics": ["mlx5_0:1"]}, {"UCX_NET_DEVICES": "mlx5_1:1"}),
+                ({"devices": [0]}, {"CUDA_VISIBLE_DEVICES": "1"}),
+            )
+        ),
     ],
     "P44-kv-transfer-config": [
         (Given("case1", role("decode", args=["--kv-transfer-config", "{not json"])), Given("case1")),
@@ -267,6 +326,41 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         (Given("case1"), Given("case1", role("decode", args=["--no-enable-prefix-caching"]))),
         (Given("case1"), standin("case1")),
         (Given("case1"), Given("case2")),  # there the prefill converts: equal blocks arrive
+    ],
+    "P49-tensor-parallel": [
+        (Given("case1", ranks(2, 1)), Given("case1", ranks(1, 2))),
+        (Given("case1", ranks(2, 3)), Given("case1", ranks(2, 4))),
+        (
+            Given("case1 prefill_kv_layout=NHD prefill_block_size=128", ranks(1, 2)),
+            Given("case1 prefill_kv_layout=NHD prefill_block_size=128", ranks(2, 2)),
+        ),
+        (
+            Given("case1 runtime=docker", {"standin": True, **ranks(2, 2)}),
+            Given("case1 runtime=docker", {"standin": True}),
+        ),
+    ],
+    "P50-devices": [
+        (Given("case1", cuda(2)), Given("case1", cuda(2, devices=[0, 1]))),
+        (Given("case1", cuda(2, devices=[0, 1, 2])), Given("case1", cuda(2, devices=[0, 1, 2, 3]))),
+        (Given("case1", cuda(1, 2, devices=[3])), Given("case1", cuda(1, 2, devices=[3, 4]))),
+        (Given("case2", cuda(2, 2, devices=[0, 1])), Given("case2", cuda(2, 2, devices=[0, 1, 2, 3]))),
+        (Given("case1", cuda(2)), Given("case1 runtime=docker", {**cuda(2), "standin": True})),
+    ],
+    "P55-remote-address": [
+        (Given("case1", router_at("127.0.0.1")), Given("case1", router_at("192.0.2.31"))),
+        (Given("case1", router_at("localhost")), Given("case1", router_at("localhost", ssh=None))),
+        (Given("case2", managed("::1")), Given("case2", managed("2001:db8::10"))),
+    ],
+    "P56-secrets": [
+        (
+            Given("case1", role("prefill", env={"HF_TOKEN": "x"})),
+            Given("case1", role("prefill", env={"HF_TOKEN_PATH": "/x", "MAX_TOKENS": "5"})),
+        ),
+        (Given("case1", role("decode", env={"my_api_key": "x"})), Given("case1")),
+        (
+            Given("case1", role("decode", args=["--api-key=x"])),
+            Given("case1", role("decode", args=["--ssl-keyfile=x"])),
+        ),
     ],
 }
 

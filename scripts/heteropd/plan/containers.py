@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from heteropd.errors import BadInput
 from heteropd.plan.model import ContainerPlan
+from heteropd.plan.places import Place
 from heteropd.plan.template import fill
 from heteropd.spec.env import Env
 from heteropd.spec.parameters import Request
 
 
-def engine_container(platform: str, variant: str, request: Request, env: Env) -> ContainerPlan | None:
-    """Arguments as ``docker run`` takes them; None for the process runtime."""
+def engine_container(
+    platform: str, variant: str, place: Place, request: Request, env: Env
+) -> ContainerPlan | None:
+    """Arguments as ``docker run`` takes them; None for the process runtime. What hands all devices over by
+    the variable that names an engine's own names those of ``place``."""
     if request.parameters.runtime != "docker":
         return None
     security = request.parameters.security
@@ -19,8 +23,16 @@ def engine_container(platform: str, variant: str, request: Request, env: Env) ->
     if args is None:
         args = list(env.defaults.containers.args[security])
         args += container.least_args if security == "least" else []
-    image = _image(platform, variant, request, env)
-    return ContainerPlan(image=image, args=args, device_args=container.device_args)
+    image = place.image or _image(platform, variant, request, env)
+    variable = f"--env={env.platforms[platform].visible_devices}="
+    return ContainerPlan(
+        image=image,
+        args=args,
+        device_args=[
+            variable + place.visible if place.visible and word.startswith(variable) else word
+            for word in container.device_args
+        ],
+    )
 
 
 def router_container(variant: str, request: Request, env: Env) -> ContainerPlan | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from heteropd.errors import BadInput
 from heteropd.plan import geometry
 from heteropd.plan.engines import EngineSpec, render_engine
-from heteropd.plan.model import HostPlan, KVGeometry, Note, Plan, RolePlan
+from heteropd.plan.model import KVGeometry, Note, Plan, RolePlan
+from heteropd.plan.places import places, router_place, share
 from heteropd.plan.router import render_router
 from heteropd.spec.cases import Case, EngineCase
 from heteropd.spec.env import Env, pick
@@ -16,17 +17,13 @@ from heteropd.spec.parameters import Request
 from heteropd.spec.pins import Pins, StandinPins
 from heteropd.spec.types import EngineRole, PlatformName
 
-LOCAL = HostPlan(name="local", address="127.0.0.1")
-
-ENGINE_ROLES: tuple[EngineRole, EngineRole] = ("prefill", "decode")
-
 
 def draft(request: Request, env: Env, machine: Machine) -> Plan:
     """The plan as rendered. Pure. Raises BadInput for names that lead nowhere."""
     case = env.cases[request.case]
     asked = request.parameters
     pins = pick("pins", asked.pins, env.pins, request.origins["pins"])
-    engines = {"prefill": case.prefill, "decode": case.decode}
+    engines: dict[EngineRole, EngineCase] = {"prefill": case.prefill, "decode": case.decode}
     runs_on = {role: _runs_on(engine.platform, request, env, pins) for role, engine in engines.items()}
     agreed = (
         geometry.agreed_block_size(asked.prefill_block_size, asked.decode_block_size)
@@ -39,9 +36,8 @@ def draft(request: Request, env: Env, machine: Machine) -> Plan:
         variant = geometry.choose_variant(pins, geometry.needs(kv["prefill"], kv["decode"]))
     pick("variant", variant, pins.variants, request.origins["variant"])
     model = _model(request, pins)
-    hosts = {role: _host(engine.platform, request) for role, engine in engines.items()}
-    side_channels = _side_channels(hosts, request)
-    cores = _divide(machine.cores)
+    placed = places({role: engine.platform for role, engine in engines.items()}, request)
+    cores = _divide(machine.cores, sum(map(len, placed.values())))
     rendered = [
         render_engine(
             EngineSpec(
@@ -49,23 +45,23 @@ def draft(request: Request, env: Env, machine: Machine) -> Plan:
                 case=engines[role],
                 prefix_caching=_prefix_caching(role, case, kv, request),
                 runs_on=runs_on[role],
-                host=hosts[role],
-                port=getattr(asked, f"{role}_port"),
-                side_channel=side_channels[role],
+                place=place,
                 kv=kv[role],
                 agreed=agreed,
                 variant=variant,
-                model=model.source,
+                model=place.host.model or model.source,
                 served_name=model.name,
-                cores=cores[role] if runs_on[role] == "cpu" else [],
+                cores=own if runs_on[role] == "cpu" else [],
             ),
             request,
             env,
             pins,
         )
-        for role in ENGINE_ROLES
+        for (role, place), own in zip(
+            [(role, place) for role, found in placed.items() for place in found], cores, strict=True
+        )
     ]
-    router = render_router(rendered, _router_host(request), variant, request, env)
+    router = render_router(rendered, router_place(request), variant, request, env)
     return Plan(
         case=request.case,
         pins=asked.pins,
@@ -143,44 +139,11 @@ def _prefix_caching(role: EngineRole, case: Case, kv: dict[str, KVGeometry], req
     return engine.prefix_caching
 
 
-def _host(platform: PlatformName, request: Request) -> HostPlan:
-    if request.hosts is None:
-        return LOCAL
-    where = request.hosts_file or "hosts"
-    if platform not in request.hosts.platforms:
-        problem = f"names no host for {platform!r}, which {request.case} needs"
-        raise BadInput(where, "platforms", request.hosts.platforms, problem, f"add '{platform}: HOST'")
-    name = request.hosts.platforms[platform]
-    host = request.hosts.hosts[name]
-    return HostPlan(name=name, address=host.address, ssh=host.ssh, python=host.python)
-
-
-def _router_host(request: Request) -> HostPlan:
-    if request.hosts is None or request.hosts.router is None:
-        return LOCAL
-    host = request.hosts.hosts[request.hosts.router]
-    return HostPlan(name=request.hosts.router, address=host.address, ssh=host.ssh, python=host.python)
-
-
-def _side_channels(hosts: dict[str, HostPlan], request: Request) -> dict[str, int]:
-    """The asked port on every host; the next one for a second engine on the same host."""
-    ports: dict[str, int] = {}
-    used: dict[str, int] = {}
-    for role in ENGINE_ROLES:
-        additions = request.hosts.roles.get(role) if request.hosts else None
-        index = used.get(hosts[role].name, 0)
-        used[hosts[role].name] = index + 1
-        given = additions.side_channel_port if additions else None
-        ports[role] = given or request.parameters.side_channel_port + index
-    return ports
-
-
-def _divide(cores: list[int]) -> dict[str, list[int]]:
-    """Half of the cores for each engine; one core is shared, for there is nothing to divide."""
-    if len(cores) == 1:
-        return {"prefill": cores, "decode": cores}
-    half = len(cores) // 2
-    return {"prefill": cores[:half], "decode": cores[half:]}
+def _divide(cores: list[int], engines: int) -> list[list[int]]:
+    """An equal part of the cores for each engine; where they are fewer, engines share one each in turn."""
+    if len(cores) < engines:
+        return [[cores[nth % len(cores)]] for nth in range(engines)]
+    return [share(cores, nth, engines) for nth in range(engines)]
 
 
 def _notes(engines: list[RolePlan], pins: Pins, machine: Machine) -> list[Note]:
@@ -188,8 +151,8 @@ def _notes(engines: list[RolePlan], pins: Pins, machine: Machine) -> list[Note]:
     if any(engine.standin for engine in engines):
         text = "CPU stand-ins take the accelerators' places: this shows the software path, not the hardware."
         notes.insert(0, Note(rule=None, text=text))
-        if len(machine.cores) == 1:
-            notes.append(
-                Note(rule=None, text="Both engines share this machine's one core; expect it to be slow.")
-            )
+        if len(machine.cores) < len(engines):
+            cores = "one core" if len(machine.cores) == 1 else f"{len(machine.cores)} cores"
+            text = f"{len(engines)} engines share this machine's {cores}; expect it to be slow."
+            notes.append(Note(rule=None, text=text))
     return notes

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from heteropd.plan.containers import engine_container
-from heteropd.plan.model import HostPlan, KVGeometry, Ports, RolePlan
+from heteropd.plan.model import KVGeometry, Ports, RolePlan
+from heteropd.plan.places import Place
 from heteropd.plan.template import fill_all, fill_env
 from heteropd.spec.cases import EngineCase
 from heteropd.spec.env import Env
@@ -17,6 +18,8 @@ from heteropd.spec.pins import Pins
 from heteropd.spec.types import EngineRole, PlatformName
 
 SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
+NET_DEVICES = "UCX_NET_DEVICES"
+TENSOR_PARALLEL = "--tensor-parallel-size"
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,7 @@ class EngineSpec:
     case: EngineCase
     prefix_caching: bool
     runs_on: PlatformName
-    host: HostPlan
-    port: int
-    side_channel: int
+    place: Place
     kv: KVGeometry
     agreed: int | None
     variant: str
@@ -43,18 +44,20 @@ def render_engine(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> R
     platform = env.platforms[spec.runs_on]
     additions = (request.hosts.roles.get(spec.role) if request.hosts else None) or RoleAdditions()
     return RolePlan(
-        name=f"{spec.role}-0",
+        name=f"{spec.role}-{spec.place.index}",
         role=spec.role,
         platform=spec.case.platform,
         runs_on=spec.runs_on,
-        host=spec.host,
+        host=spec.place.host,
         env=_environment(spec, request, env, pins) | additions.env,
         argv=_command(spec, request, env) + additions.args,
-        ports=Ports(api=spec.port, side_channel=spec.side_channel),
+        ports=Ports(
+            api=spec.place.port, side_channel=spec.place.side_channel, side_channels=spec.place.ranks
+        ),
         kv=spec.kv,
         dtype=platform.dtype,
         cores=spec.cores,
-        container=engine_container(spec.runs_on, spec.variant, request, env),
+        container=engine_container(spec.runs_on, spec.variant, spec.place, request, env),
         health_path=platform.health_path,
     )
 
@@ -64,9 +67,9 @@ def _fields(spec: EngineSpec, request: Request, env: Env) -> dict[str, str | int
         "model": spec.model,
         "served_name": spec.served_name,
         "bind": env.defaults.bind["local" if request.hosts is None else "remote"],
-        "address": spec.host.address,
-        "port": spec.port,
-        "side_channel_port": spec.side_channel,
+        "address": spec.place.host.address,
+        "port": spec.place.port,
+        "side_channel_port": spec.place.side_channel,
         "kv_layout": spec.kv.layout,
         "block_size": spec.kv.block_size,
         "cores": ",".join(map(str, spec.cores)),
@@ -80,8 +83,12 @@ def _environment(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> di
     rendered: dict[str, str] = {}
     if platform.accelerator:
         rendered |= fill_env(env.defaults.engines.env, fields, "env/defaults.yaml")
-        if spec.side_channel != env.defaults.ports.side_channel:
-            rendered[SIDE_CHANNEL_PORT] = str(spec.side_channel)
+        if spec.place.side_channel != env.defaults.ports.side_channel:
+            rendered[SIDE_CHANNEL_PORT] = str(spec.place.side_channel)
+        if spec.place.nics:
+            rendered[NET_DEVICES] = spec.place.nics
+    if platform.visible_devices and spec.place.visible:
+        rendered[platform.visible_devices] = spec.place.visible
     rendered |= fill_env(platform.env, fields, where)
     if request.hosts is None and _is_local(spec.model):
         rendered |= platform.local_model_env
@@ -94,7 +101,11 @@ def _command(spec: EngineSpec, request: Request, env: Env) -> list[str]:
     argv: list[str] = []
     if platform.accelerator:
         argv += fill_all(env.defaults.engines.argv, fields, "env/defaults.yaml")
+        if spec.model != spec.served_name:
+            argv += ["--served-model-name", spec.served_name]
     argv += fill_all(platform.argv, fields, f"env/platforms/{spec.runs_on}.yaml")
+    if spec.place.ranks > 1:
+        argv += [TENSOR_PARALLEL, str(spec.place.ranks)]
     if not spec.prefix_caching:
         argv.append("--no-enable-prefix-caching")
     return [*argv, "--kv-transfer-config", json.dumps(_kv_transfer(spec, env))]

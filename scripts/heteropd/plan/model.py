@@ -36,14 +36,24 @@ class KVGeometry(_Frozen):
 
 
 class Ports(_Frozen):
-    """TCP ports that a role listens on, on its host. ``api`` serves HTTP; the others as named."""
+    """TCP ports that a role listens on, on its host. ``api`` serves HTTP; the others as named.
+
+    An engine of several ranks has as many side channels, from ``side_channel`` on: which of them a vLLM opens
+    differs by version, so all are kept free.
+    """
 
     api: int
     side_channel: int | None = None
+    side_channels: int = Field(default=1, exclude_if=lambda count: count == 1)
     metrics: int | None = None
 
     def all(self) -> dict[str, int]:
-        return {name: port for name, port in self.model_dump().items() if port is not None}
+        """Every port by its name."""
+        named = {"api": self.api, "side_channel": self.side_channel, "metrics": self.metrics}
+        found = {name: port for name, port in named.items() if port is not None}
+        for rank in range(1, self.side_channels if self.side_channel else 1):
+            found[f"side_channel_{rank}"] = found["side_channel"] + rank
+        return found
 
 
 class ContainerPlan(_Frozen):
@@ -56,13 +66,16 @@ class ContainerPlan(_Frozen):
 
 
 class HostPlan(_Frozen):
-    """Where a role runs. ``address`` is what its peers connect to; ``ssh`` is None for this machine;
-    ``python`` is the Python there that has NIXL, where the hosts file says it."""
+    """Where a role runs. ``address`` is what its peers connect to, ``management`` what this machine does,
+    where it differs; ``ssh`` is None for this machine; ``python`` is the Python there that has NIXL and
+    ``model`` the folder there that holds the model, where the hosts file says them."""
 
     name: str
     address: str
     ssh: str | None = None
     python: str | None = None
+    management: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    model: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class RolePlan(_Frozen):
@@ -89,7 +102,15 @@ class RolePlan(_Frozen):
 
     @property
     def url(self) -> str:
-        address = self.host.address
+        """Where this machine reaches it."""
+        return self._at(self.host.management or self.host.address)
+
+    @property
+    def peer_url(self) -> str:
+        """Where the other roles reach it."""
+        return self._at(self.host.address)
+
+    def _at(self, address: str) -> str:
         return f"http://{f'[{address}]' if ':' in address else address}:{self.ports.api}"
 
 

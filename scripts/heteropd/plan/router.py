@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from heteropd.errors import BadInput
 from heteropd.plan.containers import router_container
 from heteropd.plan.model import HostPlan, Ports, RolePlan
-from heteropd.plan.template import fill_all
+from heteropd.plan.template import fill, fill_all
 from heteropd.spec.env import Env
 from heteropd.spec.parameters import Request
+
+_WHERE = "env/defaults.yaml"
+_Fields = Mapping[str, str | int]
 
 
 def render_router(
     engines: list[RolePlan], host: HostPlan, variant: str, request: Request, env: Env
 ) -> RolePlan:
-    """The router of kind ``request.parameters.router`` in front of one prefill and one decode engine."""
+    """The router of kind ``request.parameters.router`` in front of all engines."""
     asked = request.parameters
     if asked.router == "toy" and request.standin:
         problem = "the toy proxy is part of the vllm-gaudi tree, which stand-ins do not have"
@@ -21,20 +26,14 @@ def render_router(
             request.origins["router"], "router", "toy", problem, "use router=vllm, or give hosts=FILE"
         )
     kind = env.defaults.routers[asked.router]
-    prefill, decode = engines
     metrics = asked.metrics_port if kind.metrics else None
     fields: dict[str, str | int] = {
         "bin": "${ENGINE_BIN}/" if request.standin else "",
         "bind": env.defaults.bind["local" if request.hosts is None else "remote"],
         "port": asked.port,
         "metrics_port": metrics or 0,
-        "prefill_url": prefill.url,
-        "prefill_host": prefill.host.address,
-        "prefill_port": prefill.ports.api,
-        "decode_url": decode.url,
-        "decode_host": decode.host.address,
-        "decode_port": decode.ports.api,
     }
+    each = [(engine.role, _fields(engine)) for engine in engines]
     return RolePlan(
         name="router",
         role="router",
@@ -42,8 +41,24 @@ def render_router(
         runs_on="router",
         host=host,
         env={},
-        argv=fill_all(kind.argv, fields, "env/defaults.yaml"),
+        argv=[word for entry in kind.argv for word in _words(entry, fields, each)],
         ports=Ports(api=asked.port, metrics=metrics),
         container=router_container(variant, request, env),
         health_path=kind.health_path,
     )
+
+
+def _fields(engine: RolePlan) -> dict[str, str | int]:
+    return {
+        f"{engine.role}_url": engine.peer_url,
+        f"{engine.role}_host": engine.host.address,
+        f"{engine.role}_port": engine.ports.api,
+    }
+
+
+def _words(entry: str | list[str], fields: _Fields, each: Sequence[tuple[str, _Fields]]) -> list[str]:
+    """A word filled in; a list of words once for every engine of the role whose fields it names."""
+    if isinstance(entry, str):
+        return [fill(entry, fields, _WHERE)]
+    role = "prefill" if "{prefill_" in " ".join(entry) else "decode"
+    return [word for name, own in each if name == role for word in fill_all(entry, own, _WHERE)]

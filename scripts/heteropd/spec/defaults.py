@@ -29,7 +29,9 @@ class PortDefaults(Data):
 class Router(Data):
     """How one kind of router is started and asked for its health."""
 
-    argv: list[str] = Field(min_length=1)
+    argv: list[str | list[str]] = Field(
+        min_length=1, description="Words; a list among them stands once for every engine of the role it names"
+    )
     health_path: str
     metrics: bool = False
 

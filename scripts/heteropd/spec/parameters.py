@@ -21,7 +21,7 @@ from heteropd.spec.env import Env, load_hosts, pick
 from heteropd.spec.hosts import Hosts
 from heteropd.spec.problems import did_you_mean, validate
 from heteropd.spec.published import Published
-from heteropd.spec.types import BlockSize, Data, Port, RouterName, RuntimeName, SecurityName
+from heteropd.spec.types import BlockSize, Count, Data, Port, RouterName, RuntimeName, SecurityName
 
 COMMAND_LINE = "command line"
 
@@ -52,6 +52,11 @@ class Parameters(Data):
     runtime: RuntimeName = Field(description="process, or docker")
     router: RouterName = Field(description="vllm: vllm-router; toy: the source document's proxy")
     security: SecurityName = Field(description="Containers: privileged as documented, or least")
+    # Left out of a plan of one each, which is what it was before there could be more.
+    prefills: Count = Field(
+        description="Prefill engines on this machine", exclude_if=lambda count: count == 1
+    )
+    decodes: Count = Field(description="Decode engines on this machine", exclude_if=lambda count: count == 1)
 
     @field_validator("model")
     @classmethod
@@ -108,10 +113,13 @@ def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
     layers.append(_Layer(COMMAND_LINE, COMMAND_LINE, given))
     parameters, source = _merge(layers)
     parameters = _with_model_checked(parameters, source["model"].where, root, remote=_remote(hosts))
-    if images_file is not None and parameters.runtime != "docker":
-        where = source["runtime"].where
-        problem = "images= is for containers"
-        raise BadInput(where, "runtime", parameters.runtime, problem, "add runtime=docker")
+    _require_containers(parameters, source["runtime"].where, images_file, hosts)
+    for name in ("prefills", "decodes"):
+        many = getattr(parameters, name)
+        if hosts is not None and many != 1:
+            problem = "is for this machine alone; with hosts, the number follows from 'platforms'"
+            mend = "name one host an engine there, such as {cuda: [cuda-1, cuda-2]}"
+            raise BadInput(source[name].where, name, many, problem, mend)
     return Request(
         case=case_name,
         parameters=parameters,
@@ -122,6 +130,15 @@ def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
         images=yamlfile.load(Published, images_file, root) if images_file else None,
         images_file=yamlfile.shown(images_file, root) if images_file else None,
     )
+
+
+def _require_containers(parameters: Parameters, where: str, images: Path | None, hosts: Hosts | None) -> None:
+    """Raise BadInput where images are named and nothing would run them."""
+    own = [f"hosts.{name}.image" for name, host in hosts.hosts.items() if host.image] if hosts else []
+    for word in [*(["images="] if images else []), *own]:
+        if parameters.runtime != "docker":
+            problem = f"{word} is for containers"
+            raise BadInput(where, "runtime", parameters.runtime, problem, "add runtime=docker")
 
 
 @dataclass(frozen=True)
@@ -161,14 +178,7 @@ def _is_number(name: str, value: str) -> bool:
 
 
 def _path(value: str | None, name: str, root: Path) -> Path | None:
-    if value is None:
-        return None
-    try:
-        if "\0" not in value:
-            return root / Path(value).expanduser()
-    except RuntimeError:  # ~somebody, and there is no such user
-        pass
-    raise BadInput(COMMAND_LINE, name, value, "is not a path", "give a YAML file")
+    return None if value is None else yamlfile.located(value, name, root)
 
 
 def _defaults(env: Env) -> dict[str, Any]:
@@ -182,6 +192,8 @@ def _defaults(env: Env) -> dict[str, Any]:
         "router": env.defaults.router,
         "security": env.defaults.security,
         "variant": "auto",
+        "prefills": 1,
+        "decodes": 1,
     }
 
 

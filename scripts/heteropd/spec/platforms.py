@@ -54,6 +54,9 @@ class Platform(Data):
     receives: Receives
     transports: Transports
     env: dict[EnvName, str]
+    visible_devices: EnvName | None = Field(
+        default=None, description="Variable that names an engine's devices, where a hosts file says which"
+    )
     argv: list[str] = Field(default_factory=list, description="After what all accelerators share")
     local_model_env: dict[EnvName, str] = Field(
         default_factory=dict, description="Added when the model is on this machine"

@@ -39,6 +39,7 @@ def _matching(pattern: str, problem: str, mend: str) -> AfterValidator:
 
 
 Port = Annotated[int, Field(ge=1, le=65535, description="TCP port")]
+Count = Annotated[int, Field(ge=1, le=1000)]
 BlockSize = Annotated[int, Field(ge=1, le=65536, description="Tokens in a KV block")]
 Commit = Annotated[
     str,
@@ -62,6 +63,7 @@ GitRef = Annotated[
         r"refs/[A-Za-z0-9][^\s~^:?*\[\\]*", "is not a full git ref", "write refs/heads/… or refs/tags/…"
     ),
 ]
+Word = Annotated[str, _matching(r"[^\0]*", "holds a null byte", "no program takes one")]
 EnvName = Annotated[
     str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
 ]
@@ -72,9 +74,10 @@ Name = Annotated[
 SshDestination = Annotated[
     str,
     _matching(
-        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9.:_-]*)?",
+        # After the @ a name or address; one colon alone would be a port, which ssh takes for part of a name.
+        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@([A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}))?",
         "is not an ssh destination",
-        "give user@host, or an alias of your ssh configuration",
+        "give user@host, or an alias of your ssh configuration, which may also say the port",
     ),
 ]
 
@@ -83,16 +86,39 @@ HostFile = Annotated[
     str,
     _matching(r"/[\w./+-]+", "is no absolute path of a program", "give it from the root: /opt/…/python"),
 ]
+HostFolder = Annotated[
+    str,
+    _matching(r"/[\w./+-]+", "is no absolute path of a folder", "give it from the root: /models/…"),
+]
+ImageRef = Annotated[
+    str,
+    _matching(
+        r"[a-z0-9][\w.-]*(:[0-9]+)?(/[\w.-]+)*(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?",
+        "is no image reference",
+        "give [REGISTRY/]NAME:TAG or NAME@sha256:…",
+    ),
+]
+NetDevice = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9][\w.-]*(:[0-9]+)?", "is no network device of UCX", "give DEVICE:PORT, such as mlx5_0:1"
+    ),
+]
 
 
 def _address(value: str) -> str:
+    mend = "give what the other hosts connect to, such as 192.0.2.10"
     try:
-        ipaddress.ip_address(value)
+        parsed = ipaddress.ip_address(value)
     except ValueError:
         numeric = re.fullmatch(r"[0-9.]+|.*:.*", value)
         if numeric or not _HOST_NAME.fullmatch(value):
-            mend = "give what the other hosts connect to, such as 192.0.2.10"
             raise ValueError(f"is neither an IP address nor a host name; {mend}") from None
+        return value
+    if parsed.is_unspecified or parsed.is_multicast:
+        raise ValueError(f"is no address of one host; {mend}")
+    if parsed.version == 6 and parsed.is_link_local:  # with %eth0 or without
+        raise ValueError(f"means another machine on every link; {mend}")
     return value
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Any, Literal, cast
 
+from heteropd.plan.engines import TENSOR_PARALLEL
 from heteropd.plan.model import KVGeometry, Plan, RolePlan
 from heteropd.spec.env import Env
+from heteropd.spec.hosts import Host
 from heteropd.spec.parameters import PRECEDENCE, Request
 from heteropd.spec.pins import Pins, Variant
 from heteropd.spec.platforms import Platform
@@ -66,7 +70,7 @@ class Engine:
             state = {on: True, off: False}.get(word, state)
         return state
 
-    @property
+    @cached_property
     def kv_transfer(self) -> dict[str, Any] | None:
         """The connector's configuration, or None where it is not a JSON object (rule P44 says so)."""
         try:
@@ -79,6 +83,24 @@ class Engine:
     def kv_extra(self) -> dict[str, Any]:
         extra = (self.kv_transfer or {}).get("kv_connector_extra_config")
         return extra if isinstance(extra, dict) else {}
+
+    @property
+    def prefix_caching(self) -> bool:
+        """Whether it keeps a prefix cache."""
+        return self.switched("--enable-prefix-caching", "--no-enable-prefix-caching", default=True)
+
+    @property
+    def ranks(self) -> int:
+        """Devices that its model is split over."""
+        said = self.option(TENSOR_PARALLEL) or "1"
+        return int(said) if said.isdigit() else 1
+
+    @property
+    def kind(self) -> Hashable:
+        """All that counts for whom it can exchange KV with. Engines of a role differ in places and ports,
+        and in this only where somebody made them differ."""
+        plan = self.plan
+        return plan.platform, plan.runs_on, plan.kv, self.option(KV_TRANSFER), self.prefix_caching, self.ranks
 
     def env_finding(self, name: str, problem: str, mend: str) -> Finding:
         """A finding about one of the engine's variables."""
@@ -109,17 +131,21 @@ class Context:
     def pins_file(self) -> str:
         return f"env/pins/{self.plan.pins}.yaml"
 
-    @property
-    def prefill(self) -> Engine:
-        return self._engine(self.plan.of("prefill")[0])
-
-    @property
-    def decode(self) -> Engine:
-        return self._engine(self.plan.of("decode")[0])
-
-    @property
+    @cached_property
     def engines(self) -> list[Engine]:
-        return [self.prefill, self.decode]
+        return [self._engine(role) for role in self.plan.engines]
+
+    @cached_property
+    def pairs(self) -> list[tuple[Engine, Engine]]:
+        """Every prefill with every decode, engines of one kind counting once: 500 of each are one pair."""
+        kinds: dict[str, dict[Hashable, Engine]] = {"prefill": {}, "decode": {}}
+        for engine in self.engines:
+            kinds[engine.role].setdefault(engine.kind, engine)
+        return list(product(kinds["prefill"].values(), kinds["decode"].values()))
+
+    def host(self, engine: Engine) -> Host | None:
+        """What the hosts file says of the engine's host."""
+        return self.request.hosts.hosts[engine.plan.host.name] if self.request.hosts else None
 
     def on(self, platform: str) -> list[Engine]:
         """The engines that really run on a platform (a stand-in runs on cpu)."""
@@ -143,6 +169,12 @@ class Context:
 
 
 Check = Callable[[Context], Finding | None]
+PairCheck = Callable[[Context, Engine, Engine], Finding | None]
+
+
+def each_pair(check: PairCheck) -> Check:
+    """The check for every prefill and decode that may exchange KV."""
+    return lambda context: first([check(context, *pair) for pair in context.pairs])
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from heteropd.plan.geometry import able, missing, needs, reuse_is_wrong
-from heteropd.plan.rules.base import Context, Finding, Rule
+from heteropd.plan.rules.base import Context, Engine, Finding, Rule, each_pair
 from heteropd.spec.pins import Capability
 
 
-def _block_order(context: Context) -> Finding | None:
-    wire, own = context.prefill.kv.wire_block_size, context.decode.kv.block_size
+def _block_order(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    wire, own = prefill.kv.wire_block_size, decode.kv.block_size
     if wire <= own and own % wire == 0:
         return None
     problem = f"the decode's {own}-token block must be a whole number of the prefill's {wire}-token blocks"
@@ -28,15 +28,15 @@ def _block_multiple(context: Context) -> Finding | None:
     return None
 
 
-def _layout(context: Context) -> Finding | None:
-    wire, own = context.prefill.kv.wire_layout, context.decode.kv.layout
+def _layout(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    wire, own = prefill.kv.wire_layout, decode.kv.layout
     if wire == own:
         return None
     if (wire, own) == ("NHD", "HND"):
         problem = "a decode turns HND into NHD, never NHD into HND"
         field = context.blame("decode_kv_layout", "prefill_kv_layout")
         return context.parameter(field, problem, "use HND on the prefill, or NHD on both sides")
-    config = context.decode.kv_transfer
+    config = decode.kv_transfer
     if config is not None and str(config.get("enable_permute_local_kv")).lower() != "true":
         problem = (
             "takes the prefill's HND blocks only with enable_permute_local_kv, which this decode does not set"
@@ -45,32 +45,32 @@ def _layout(context: Context) -> Finding | None:
     return None
 
 
-def _decode_prefix_cache(context: Context) -> Finding | None:
-    prefill, decode = context.prefill.kv, context.decode.kv
-    on = context.decode.switched("--enable-prefix-caching", "--no-enable-prefix-caching", default=True)
-    if not on or not reuse_is_wrong(prefill, decode):
+def _decode_prefix_cache(_context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    if not decode.prefix_caching or not reuse_is_wrong(prefill.kv, decode.kv):
         return None
     problem = (
         "a prompt whose beginning the decode has cached gets wrong KV with HTTP 200:"
-        f" {prefill.wire_block_size}-token blocks arrive, its own hold {decode.block_size}"
+        f" {prefill.kv.wire_block_size}-token blocks arrive, its own hold {decode.kv.block_size}"
     )
     mend = "add --no-enable-prefix-caching under roles.decode.args of the hosts file"
-    return context.decode.option_finding("--no-enable-prefix-caching", "absent", problem, mend)
+    return decode.option_finding("--no-enable-prefix-caching", "absent", problem, mend)
 
 
-def _receives(context: Context) -> Finding | None:
-    return _converts_too_much(context, context.decode.plan.runs_on, "")
+def _receives(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    return _converts_too_much(context, prefill, decode, decode.plan.runs_on)
 
 
-def _original_receives(context: Context) -> Finding | None:
-    if not context.decode.plan.standin:
+def _original_receives(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    if not decode.plan.standin:
         return None
-    return _converts_too_much(context, context.decode.plan.platform, "; only its stand-in does")
+    return _converts_too_much(context, prefill, decode, decode.plan.platform, "; only its stand-in does")
 
 
-def _converts_too_much(context: Context, platform: str, remark: str) -> Finding | None:
+def _converts_too_much(
+    context: Context, prefill: Engine, decode: Engine, platform: str, remark: str = ""
+) -> Finding | None:
     receives = context.env.platforms[platform].receives
-    wire, own = context.prefill.kv, context.decode.kv
+    wire, own = prefill.kv, decode.kv
     if wire.wire_layout != own.layout and not receives.layout:
         problem = f"a {platform} decode does not convert the layout of what it receives{remark}"
         return context.parameter("decode_kv_layout", problem, f"use {wire.wire_layout}")
@@ -81,20 +81,24 @@ def _converts_too_much(context: Context, platform: str, remark: str) -> Finding 
     return None
 
 
-def _variant_receives(context: Context) -> Finding | None:
-    return _variant_lacks(context, tuple(name for name in _SAID if name != "prefill_conversion"))
+def _variant_receives(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    return _variant_lacks(
+        context, prefill, decode, tuple(name for name in _SAID if name != "prefill_conversion")
+    )
 
 
-def _variant_converts(context: Context) -> Finding | None:
-    return _variant_lacks(context, ("prefill_conversion",))
+def _variant_converts(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    return _variant_lacks(context, prefill, decode, ("prefill_conversion",))
 
 
-def _variant_lacks(context: Context, capabilities: tuple[Capability, ...]) -> Finding | None:
-    needed = [one for one in needs(context.prefill.kv, context.decode.kv) if one in capabilities]
+def _variant_lacks(
+    context: Context, prefill: Engine, decode: Engine, capabilities: tuple[Capability, ...]
+) -> Finding | None:
+    needed = [one for one in needs(prefill.kv, decode.kv) if one in capabilities]
     lacking = missing(context.variant, needed)
     if not lacking:
         return None
-    platforms = {engine.platform_name for engine in context.engines}
+    platforms = {prefill.platform_name, decode.platform_name}
     others = able(context.pins.variants, lacking[0])
     sets = [
         name
@@ -127,21 +131,21 @@ RULES = [
         "a decode block is a whole number of the blocks that arrive",
         "refuse",
         'vllm-project/vllm#26744 ("nP > nD is not supported yet")',
-        _block_order,
+        each_pair(_block_order),
     ),
     Rule(
         "P22-layout",
         "the decode keeps the layout that arrives, or permutes HND to NHD",
         "refuse",
         "vllm-project/vllm#26556",
-        _layout,
+        each_pair(_layout),
     ),
     Rule(
         "P23-block-and-layout",
         "the variant can do the difference that the sides have",
         "refuse",
         "vllm-project/vllm#30275",
-        _variant_receives,
+        each_pair(_variant_receives),
     ),
     Rule(
         "P41-block-multiple",
@@ -155,27 +159,27 @@ RULES = [
         "the decode's platform converts what arrives",
         "refuse",
         "measured on an H100 with vLLM 0.24 (docs/rules.md)",
-        _receives,
+        each_pair(_receives),
     ),
     Rule(
         "P45-converts",
         "the variant has the conversion that the prefill is asked for",
         "refuse",
         "vllm-project/vllm#30448, vllm-project/vllm-gaudi#867",
-        _variant_converts,
+        each_pair(_variant_converts),
     ),
     Rule(
         "P46-stand-in-receives",
         "what the stand-in does, the accelerator does too",
         "warn",
         "measured on an H100 with vLLM 0.24 (docs/rules.md)",
-        _original_receives,
+        each_pair(_original_receives),
     ),
     Rule(
         "P48-decode-prefix-cache",
         "a decode with larger blocks than arrive keeps no prefix cache",
         "warn",
         "vllm-project/vllm#32204 (the line), seen with vLLM 0.32 (docs/rules.md)",
-        _decode_prefix_cache,
+        each_pair(_decode_prefix_cache),
     ),
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from heteropd.plan.rules.base import KV_TRANSFER, Context, Engine, Finding, Rule, first
+from heteropd.plan.engines import NET_DEVICES, TENSOR_PARALLEL
+from heteropd.plan.rules.base import KV_TRANSFER, Context, Engine, Finding, Rule, each_pair, first
 
+_KEEP_OFF = "keep --no-enable-prefix-caching (prefix_caching: false)"
 HETERO_LAYOUT = "VLLM_HPU_HETERO_KV_LAYOUT"
 JOINT_KV = "VLLM_HPU_NIXL_JOINT_KV"
 DEVICE_TO_DEVICE = "VLLM_NIXL_DEVICE_TO_DEVICE"
@@ -18,13 +20,15 @@ SHADOWED = {
     "--port": "{role}_port=…",
     "--model": "model=…",
     "--served-model-name": "model=…",
+    TENSOR_PARALLEL: "roles.{role}.tensor_parallel_size",
+    "-tp": "roles.{role}.tensor_parallel_size",
 }
 
 
-def _handshake(context: Context) -> Finding | None:
-    if context.prefill.plan.platform == context.decode.plan.platform:
+def _handshake(_context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    if prefill.plan.platform == decode.plan.platform:
         return None
-    return first([_engine_handshake(engine) for engine in context.engines])
+    return first([_engine_handshake(engine) for engine in (prefill, decode)])
 
 
 def _engine_handshake(engine: Engine) -> Finding | None:
@@ -37,12 +41,14 @@ def _engine_handshake(engine: Engine) -> Finding | None:
 
 
 def _prefix_caching(context: Context) -> Finding | None:
-    prefill = context.prefill
-    on, off = "--enable-prefix-caching", "--no-enable-prefix-caching"
-    if not prefill.kv.convert_on_save or not prefill.switched(on, off, default=True):
+    return first([_engine_prefix_caching(engine) for engine in context.engines if engine.role == "prefill"])
+
+
+def _engine_prefix_caching(prefill: Engine) -> Finding | None:
+    if not prefill.kv.convert_on_save or not prefill.prefix_caching:
         return None
     problem = "with prefix caching on, the conversion is skipped without a word and the decode reads wrong KV"
-    return prefill.option_finding("prefix caching", "on", problem, f"keep {off} (prefix_caching: false)")
+    return prefill.option_finding("prefix caching", "on", problem, _KEEP_OFF)
 
 
 def _hetero_switch(context: Context) -> Finding | None:
@@ -58,9 +64,12 @@ def _engine_hetero_switch(engine: Engine, context: Context) -> Finding | None:
 
 
 def _joint_kv(context: Context) -> Finding | None:
-    if not context.pins.switches.joint_kv or context.decode.plan.runs_on != "cuda":
+    if not context.pins.switches.joint_kv or not any(one.role == "decode" for one in context.on("cuda")):
         return None
-    prefill = context.prefill
+    return first([_engine_joint_kv(engine) for engine in context.engines if engine.role == "prefill"])
+
+
+def _engine_joint_kv(prefill: Engine) -> Finding | None:
     if prefill.plan.runs_on != "gaudi" or prefill.plan.env.get(JOINT_KV) == "true":
         return None
     problem = "a GPU decode counts K and V as one layer and refuses this prefill's handshake"
@@ -81,14 +90,29 @@ def _engine_device_to_device(engine: Engine) -> Finding | None:
 def _shadowed(context: Context) -> Finding | None:
     hosts = context.request.hosts
     for role, additions in hosts.roles.items() if hosts else ():
+        decided = SHADOWED | _decided_by_hosts(role, context)
         words = [*additions.env, *(word.partition("=")[0] for word in additions.args)]
         for word in words:
-            if word in SHADOWED:
+            if word in decided:
                 where = context.request.hosts_file or "hosts"
-                problem = "is decided by a parameter, and a second place could only disagree"
-                mend = f"say {SHADOWED[word].format(role=role)} instead"
+                problem = "is decided elsewhere, and a second place could only disagree"
+                mend = f"say {decided[word].format(role=role)} instead"
                 return Finding(where, f"roles.{role}", word, problem, mend)
     return None
+
+
+def _decided_by_hosts(role: str, context: Context) -> dict[str, str]:
+    """Variables of a role that fields of its hosts set, and those fields."""
+    found: dict[str, str] = {}
+    for engine in context.engines:
+        host = context.host(engine)
+        if engine.role != role or host is None or not engine.platform.accelerator:
+            continue
+        if host.nics:
+            found.setdefault(NET_DEVICES, f"hosts.{engine.plan.host.name}.nics")
+        if host.devices and engine.platform.visible_devices:
+            found.setdefault(engine.platform.visible_devices, f"hosts.{engine.plan.host.name}.devices")
+    return found
 
 
 def _kv_transfer(context: Context) -> Finding | None:
@@ -122,7 +146,7 @@ RULES = [
         "enforce_handshake_compat is false between different platforms",
         "refuse",
         "vllm-project/vllm#29503, vllm-project/vllm-gaudi#1087",
-        _handshake,
+        each_pair(_handshake),
     ),
     Rule(
         "P24-prefix-caching",
@@ -154,7 +178,7 @@ RULES = [
     ),
     Rule(
         "P43-shadowed",
-        "additions leave alone what a parameter decides",
+        "additions leave alone what a parameter or a host's field decides",
         "refuse",
         "the kit's own limit",
         _shadowed,

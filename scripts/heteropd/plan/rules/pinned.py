@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heteropd.plan.rules.base import Context, Finding, Rule
+from heteropd.plan.rules.base import Context, Engine, Finding, Rule, each_pair
 from heteropd.spec.pins import PinSet
 from heteropd.spec.types import UNRESOLVED
 
@@ -17,13 +17,13 @@ def _nixl_unresolved(context: Context) -> Finding | None:
     return None
 
 
-def _nixl_versions(context: Context) -> Finding | None:
-    prefill, decode = (context.pins.nixl[engine.platform_name].version for engine in context.engines)
-    if UNRESOLVED in (prefill, decode) or prefill.split(".")[:2] == decode.split(".")[:2]:
+def _nixl_versions(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+    one, other = (context.pins.nixl[engine.platform_name].version for engine in (prefill, decode))
+    if UNRESOLVED in (one, other) or one.split(".")[:2] == other.split(".")[:2]:
         return None
     problem = "the two sides' NIXL differ in more than the patch level"
     mend = "pin one major.minor version for both"
-    return Finding(context.pins_file, "nixl", f"prefill {prefill}, decode {decode}", problem, mend)
+    return Finding(context.pins_file, "nixl", f"prefill {one}, decode {other}", problem, mend)
 
 
 def _plugin_pair(context: Context) -> Finding | None:
@@ -90,7 +90,7 @@ RULES = [
         "both sides' NIXL have one major.minor version",
         "refuse",
         "ai-dynamo/dynamo#6671",
-        _nixl_versions,
+        each_pair(_nixl_versions),
     ),
     Rule(
         "P27-plugin-pair",
