@@ -42,11 +42,15 @@ def up(words: list[str]) -> int:
 def plan(words: list[str]) -> int:
     """Print what would run."""
     from heteropd.plan import formats
+    from heteropd.spec import env
 
     parsed = Words(words, options=("format", "case"))
     case = [parsed.options["case"]] if "case" in parsed.options else []
-    rendered = _plan([*case, *parsed.rest])
-    sys.stdout.write(formats.render(rendered, parsed.options.get("format", "table")))
+    form = parsed.options.get("format", "table")
+    said = {word.partition("=")[0] for word in parsed.rest}
+    implied = [f"{name}={value}" for name, value in formats.IMPLIED.get(form, {}).items() if name not in said]
+    rendered = _plan([*case, *parsed.rest, *implied])
+    sys.stdout.write(formats.render(rendered, form, env.load(root())))
     return EXIT_OK
 
 
