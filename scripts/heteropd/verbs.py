@@ -47,10 +47,10 @@ def plan(words: list[str]) -> int:
     parsed = Words(words, options=("format", "case"))
     case = [parsed.options["case"]] if "case" in parsed.options else []
     form = parsed.options.get("format", "table")
-    said = {word.partition("=")[0] for word in parsed.rest}
-    implied = [f"{name}={value}" for name, value in formats.IMPLIED.get(form, {}).items() if name not in said]
-    rendered = _plan([*case, *parsed.rest, *implied])
-    sys.stdout.write(formats.render(rendered, form, env.load(root())))
+    pods = form == "k8s"
+    chosen = any(word.startswith("runtime=") for word in parsed.rest)
+    rendered = _plan([*case, *parsed.rest, *(["runtime=docker"] if pods and not chosen else [])])
+    sys.stdout.write(formats.render(rendered, form, env.load(root()) if pods else None))
     return EXIT_OK
 
 

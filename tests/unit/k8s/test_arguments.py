@@ -10,6 +10,8 @@ from k8s_cluster import ENV, EXAMPLE, ROOT, Object, container, objects, plan, po
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from heteropd.runtime import container_args
+from heteropd.spec.platforms import Pod
+from heteropd.spec.problems import validate
 
 PLANS = [
     *(f"{case} {EXAMPLE} security={security}" for case in ("case1", "case2[v0.26]") for security in
@@ -204,3 +206,31 @@ def test_the_images_user_is_the_one_that_pods_run_as() -> None:
         dockerfile = (ROOT / "docker" / name / "Dockerfile").read_text()
         assert f"\nUSER {image.user}\n" in dockerfile
         assert image.uid == 0 if image.user == "root" else f"'{image.user}:x:{image.uid}:" in account
+
+
+def test_capabilities_beside_privileged_are_kept() -> None:
+    what = _with("--privileged")
+    role = what.roles[0]
+    assert role.container is not None
+    more = role.container.model_copy(update={"args": ["--privileged", "--cap-add=SYS_NICE"]})
+    what = what.model_copy(update={"roles": [role.model_copy(update={"container": more}), *what.roles[1:]]})
+    expected = {"privileged": True, "capabilities": {"add": ["SYS_NICE"]}}
+    assert container(what, "prefill-0")["securityContext"] == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("accelerator", "nvidia.com/", "is not a resource of Kubernetes"),
+        ("requests", {"cpu": "four"}, "is not a quantity"),
+        ("requests", {"gpu": "1"}, "is not a resource of Kubernetes"),
+        ("shm", "8 GiB", "is not a quantity"),
+        ("runtime_class", "Habana", "is not a name in Kubernetes"),
+        ("acelerator", "nvidia.com/gpu", "did you mean 'accelerator'?"),
+    ],
+)
+def test_a_mistake_in_env_is_one_line_that_names_the_field(field: str, value: object, says: str) -> None:
+    with pytest.raises(BadInput) as stop:
+        validate(Pod, {field: value}, "env/platforms/cuda.yaml")
+    assert str(stop.value).startswith(f"env/platforms/cuda.yaml: {field}")
+    assert says in str(stop.value)

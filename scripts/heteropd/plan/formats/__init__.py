@@ -13,7 +13,7 @@ from heteropd.plan.model import Plan
 from heteropd.spec.env import Env
 from heteropd.spec.problems import did_you_mean
 
-__all__ = ["FORMATS", "IMPLIED", "bash", "compose", "k8s", "render", "table", "to_json"]
+__all__ = ["FORMATS", "bash", "compose", "k8s", "render", "table", "to_json"]
 
 
 def to_json(plan: Plan) -> str:
@@ -28,9 +28,6 @@ _PLAIN: dict[str, Callable[[Plan], str]] = {
     "compose": compose,
 }
 FORMATS = (*_PLAIN, "k8s")
-
-IMPLIED = {"k8s": {"runtime": "docker"}}
-"""Parameters that a form implies, where the command line does not say otherwise."""
 
 
 def render(plan: Plan, form: str = "table", env: Env | None = None) -> str:

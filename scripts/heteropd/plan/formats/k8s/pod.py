@@ -48,21 +48,20 @@ def draft(role: RolePlan, plan: Plan, env: Env) -> PodDraft:
     places = {ENGINE_PYTHON: image.python, ENGINE_BIN: image.bin, MODEL_DIR: loads.folder if loads else ""}
     extra = asked.env | KEEPS_ENVIRONMENT | (loads.env if loads else {})
     rights = _rights(asked, image)
+    common = {"image": role.container.image if role.container else "", "securityContext": rights}
+    makers = [
+        {**one, **common, "resources": _resources(needs, {})} for one in (loads.makers if loads else [])
+    ]
     main = {
         "name": role.role,
-        "image": role.container.image if role.container else "",
+        **common,
         "command": addresses.command(role, plan, env, places),
         "env": addresses.environment(role, plan, image.env | places, extra),
         "ports": ports(role, "containerPort"),
         "resources": _resources(needs, asked.limits),
         **_probes(role, env.defaults.timeouts),
-        "securityContext": rights,
         **_given("volumeMounts", _mounts(asked, loads)),
     }
-    makers = [
-        {**one, "image": main["image"], "resources": _resources(needs, {}), "securityContext": rights}
-        for one in (loads.makers if loads else [])
-    ]
     spec = {
         "enableServiceLinks": False,  # variables named after Services, which vLLM takes for its own
         "automountServiceAccountToken": False,
@@ -105,11 +104,9 @@ def _probes(role: RolePlan, timeouts: Timeouts) -> Object:
 
 
 def _rights(asked: Asked, image: Image) -> Object:
-    if asked.security.get("privileged"):
-        return dict(asked.security)
-    rights: Object = {"allowPrivilegeEscalation": False}
+    rights: Object = dict(asked.security) or {"allowPrivilegeEscalation": False}
     capabilities: dict[str, list[str]] = {}
-    if image.uid:  # only root has use for what a container engine grants unasked
+    if image.uid and not asked.security:  # only root has use for what a container engine grants unasked
         capabilities["drop"] = ["ALL"]
     if asked.capabilities:
         capabilities["add"] = list(asked.capabilities)
