@@ -21,7 +21,7 @@ $(NOX): env/locks/nox.txt scripts/bootstrap.sh
 
 case1: ## CUDA prefill + Gaudi decode: bring up, prove, report (no hosts: CPU stand-ins)
 case2: ## Gaudi prefill + CUDA decode, likewise
-plan: ## print what case=case1|case2 would run; format=table|json|bash|compose
+plan: ## print what case=case1|case2 would run; format=table|json|bash|compose|k8s
 validate: ## prove the running topology again
 status: ## what is running, and where
 logs: ## last lines of every role; role=prefill-0, follow=1

@@ -43,7 +43,7 @@ def case2(session: nox.Session) -> None:
 
 @verb
 def plan(session: nox.Session) -> None:
-    """Print what a case would run, starting nothing: `-- case1 [--format table|json|bash|compose]`."""
+    """Print what a case would run, starting nothing: `-- case1 [--format table|json|bash|compose|k8s]`."""
     _kit("plan", *session.posargs)
 
 

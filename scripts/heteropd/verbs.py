@@ -42,11 +42,15 @@ def up(words: list[str]) -> int:
 def plan(words: list[str]) -> int:
     """Print what would run."""
     from heteropd.plan import formats
+    from heteropd.spec import env
 
     parsed = Words(words, options=("format", "case"))
     case = [parsed.options["case"]] if "case" in parsed.options else []
-    rendered = _plan([*case, *parsed.rest])
-    sys.stdout.write(formats.render(rendered, parsed.options.get("format", "table")))
+    form = parsed.options.get("format", "table")
+    pods = form == "k8s"
+    chosen = any(word.startswith("runtime=") for word in parsed.rest)
+    rendered = _plan([*case, *parsed.rest, *(["runtime=docker"] if pods and not chosen else [])])
+    sys.stdout.write(formats.render(rendered, form, env.load(root()) if pods else None))
     return EXIT_OK
 
 

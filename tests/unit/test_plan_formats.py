@@ -16,6 +16,7 @@ from heteropd.plan import formats, make
 from heteropd.plan.formats.shell import quote
 from heteropd.plan.model import ContainerPlan, Plan
 from heteropd.seams import LocalRunner
+from heteropd.spec.env import load
 from heteropd.spec.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,7 @@ def test_unknown_format_is_refused() -> None:
 @pytest.mark.parametrize("form", formats.FORMATS)
 def test_no_secret_of_the_environment_is_in_a_plan(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_do_not_show")
-    text = formats.render(plan("case1", EXAMPLE), form)
+    text = formats.render(plan("case1", EXAMPLE), form, load(ROOT))
     assert "hf_do_not_show" not in text
 
 

@@ -12,8 +12,8 @@ from heteropd.preflight.model import UCX_TLS, Engine
 from heteropd.preflight.nixl import of_device
 
 _READ_BY_UCX = ("UCX_", "NIXL_", "LD_", "RDMAV_", "MLX5_", "IBV_")
-# UCX opens every card whose module it loads, whatever UCX_TLS says, and an engine may hold the card. mlx5's gda
-# and gdp are linked to the CUDA module, so that they bring it along.
+# UCX opens every card whose module it loads, whatever UCX_TLS says, and an engine may hold the card. mlx5's
+# gda and gdp are linked to the CUDA module, so that they bring it along.
 _NO_DEVICES = {
     "UCX_MODULES": "^cuda,gdrcopy,gda,gdp,gaudi,rocm,ze",
     "CUDA_VISIBLE_DEVICES": "",

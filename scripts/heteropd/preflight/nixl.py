@@ -86,10 +86,7 @@ def read(engine: str, said: Report) -> Nixl:
         libraries={name: tuple(files) for name, files in found["libraries"].items()},
         resources=frozenset(_RESOURCE.findall(said.log)),
         unknown=tuple(
-            name
-            for names in _MISSING.findall(said.log)
-            for name in _unquoted(names)
-            if not of_device(name)
+            name for names in _MISSING.findall(said.log) for name in _unquoted(names) if not of_device(name)
         ),
         opened=tuple(found["opened"]),
     )

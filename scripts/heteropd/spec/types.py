@@ -104,6 +104,24 @@ NetDevice = Annotated[
         r"[A-Za-z0-9][\w.-]*(:[0-9]+)?", "is no network device of UCX", "give DEVICE:PORT, such as mlx5_0:1"
     ),
 ]
+ResourceName = Annotated[
+    str,
+    _matching(
+        r"cpu|memory|[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
+        "is not a resource of Kubernetes",
+        "write cpu, memory, or what a device plugin registers, such as nvidia.com/gpu",
+    ),
+]
+Quantity = Annotated[
+    str,
+    _matching(
+        r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?", "is not a quantity", 'write "4", 250m, 16Gi or the like'
+    ),
+]
+DnsLabel = Annotated[
+    str,
+    _matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name in Kubernetes", "use a-z, 0-9 and '-'"),
+]
 
 
 def _address(value: str) -> str:
