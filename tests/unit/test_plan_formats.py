@@ -82,8 +82,14 @@ def test_compose_leaves_variables_to_the_shell_in_the_container() -> None:
 
 def test_compose_needs_containers() -> None:
     with pytest.raises(BadInput, match="runtime=docker"):
-        formats.render(plan("case1"), "compose")
-    assert service("case1 runtime=docker", "prefill-0")["image"] == "heteropd/cpu:standin-base"
+        formats.render(plan("case1", EXAMPLE, "runtime=process"), "compose")
+
+
+@pytest.mark.parametrize("runtime", ["process", "docker"])
+def test_compose_has_no_form_for_standins(runtime: str) -> None:
+    """Nothing in a container says where ${ENGINE_PYTHON} and ${MODEL_DIR} are."""
+    with pytest.raises(BadInput, match="stand-ins"):
+        formats.render(plan("case1", f"runtime={runtime}"), "compose")
 
 
 def test_compose_refuses_what_it_cannot_say() -> None:
