@@ -21,7 +21,7 @@ _GPUS = {
 
 
 def compose(plan: Plan) -> str:
-    """The file, for ``docker compose --profile HOST up``. Raises BadInput for stand-ins, and without containers.
+    """The file, for ``docker compose --profile HOST up``. Raises BadInput: stand-ins, no containers.
 
     A stand-in's command asks the kit where its Python and its model are.
     """
