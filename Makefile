@@ -5,7 +5,7 @@
 NOX := .venv/bin/nox
 WORDS := $(subst $$,$$$$,$(MAKEOVERRIDES))
 
-SESSIONS := case1 case2 plan validate status logs down doctor test test-images fabric_lab node_lab lint types unit e2e bench build infra lock publish bundle
+SESSIONS := case1 case2 plan validate status logs down doctor hosts test test-images fabric_lab node_lab lint types unit e2e bench build infra lock publish bundle
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clean $(SESSIONS)
@@ -21,12 +21,13 @@ $(NOX): env/locks/nox.txt scripts/bootstrap.sh
 
 case1: ## CUDA prefill + Gaudi decode: bring up, prove, report (no hosts: CPU stand-ins)
 case2: ## Gaudi prefill + CUDA decode, likewise
-plan: ## print what case=case1|case2 would run; format=table|json|bash|compose
+plan: ## print what case=case1|case2 would run; format=table|json|bash|compose|k8s
 validate: ## prove the running topology again
 status: ## what is running, and where
 logs: ## last lines of every role; role=prefill-0, follow=1
 down: ## end the topology; leaves no process, port or temporary file
 doctor: ## check hosts and what runs, with a mend for what is wrong; case=case1 hosts=FILE, json=1
+hosts: ## nodes="root@a root@b" to=FILE: write a hosts file from what they have; router=NAME, standin=1, force=1
 test: ## everything that runs without hardware: lint, types, unit, both cases on real engines
 test-images: ## build the images, run both cases in containers, publish, bundle; root where no Docker answers
 fabric_lab: ## real verbs on two QEMU guests with Soft-RoCE, broken in nine ways; root where QEMU is missing

@@ -43,7 +43,7 @@ def case2(session: nox.Session) -> None:
 
 @verb
 def plan(session: nox.Session) -> None:
-    """Print what a case would run, starting nothing: `-- case1 [--format table|json|bash|compose]`."""
+    """Print what a case would run, starting nothing: `-- case1 [--format table|json|bash|compose|k8s]`."""
     _kit("plan", *session.posargs)
 
 
@@ -81,6 +81,12 @@ def down(session: nox.Session) -> None:
 def doctor(session: nox.Session) -> None:
     """Check hosts and what runs, say what mends it: `-- [case1 hosts=FILE ...] [container=C] [--json]`."""
     _kit("doctor", *session.posargs)
+
+
+@verb
+def hosts(session: nox.Session) -> None:
+    """Write a hosts file from what nodes say over ssh: `-- init to=FILE user@cuda user@gaudi [router]`."""
+    _kit("hosts", *session.posargs)
 
 
 @verb

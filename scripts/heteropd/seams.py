@@ -61,7 +61,13 @@ class LocalRunner:
     ) -> Completed:
         try:
             done = subprocess.run(
-                list(argv), env=env, timeout=timeout_s, capture_output=True, text=True, check=False
+                list(argv),
+                env=env,
+                timeout=timeout_s,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
             )
         except FileNotFoundError as missing:
             return Completed(tuple(argv), 127, "", str(missing))

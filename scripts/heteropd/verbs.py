@@ -42,11 +42,15 @@ def up(words: list[str]) -> int:
 def plan(words: list[str]) -> int:
     """Print what would run."""
     from heteropd.plan import formats
+    from heteropd.spec import env
 
     parsed = Words(words, options=("format", "case"))
     case = [parsed.options["case"]] if "case" in parsed.options else []
-    rendered = _plan([*case, *parsed.rest])
-    sys.stdout.write(formats.render(rendered, parsed.options.get("format", "table")))
+    form = parsed.options.get("format", "table")
+    pods = form == "k8s"
+    chosen = any(word.startswith("runtime=") for word in parsed.rest)
+    rendered = _plan([*case, *parsed.rest, *(["runtime=docker"] if pods and not chosen else [])])
+    sys.stdout.write(formats.render(rendered, form, env.load(root()) if pods else None))
     return EXIT_OK
 
 
@@ -189,12 +193,13 @@ def _found(parsed: Words) -> Context:
     from heteropd import topology
     from heteropd.preflight import reach
     from heteropd.spec.env import load_hosts
+    from heteropd.spec.yamlfile import located
 
     context = _context()
     reach.use(parsed.options.get("ssh_config"))
     if "hosts" in parsed.options:
         file = parsed.options["hosts"]
-        topology.recover(load_hosts(root() / file, root()), file, context)
+        topology.recover(load_hosts(located(file, "hosts", root()), root()), file, context)
     return context
 
 
@@ -209,6 +214,13 @@ def doctor(words: list[str]) -> int:
     from heteropd.preflight import command
 
     return command.run(words, _plan, _context())
+
+
+def hosts(words: list[str]) -> int:
+    """Write a hosts file from what nodes say of themselves over ssh."""
+    from heteropd.inventory import command
+
+    return command.run(words, root())
 
 
 def infra(words: list[str]) -> int:
@@ -245,6 +257,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "down": down,
     "prepare": prepare,
     "doctor": doctor,
+    "hosts": hosts,
     "infra": infra,
     "bench": bench,
     **image_verbs.VERBS,

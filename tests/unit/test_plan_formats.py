@@ -16,6 +16,7 @@ from heteropd.plan import formats, make
 from heteropd.plan.formats.shell import quote
 from heteropd.plan.model import ContainerPlan, Plan
 from heteropd.seams import LocalRunner
+from heteropd.spec.env import load
 from heteropd.spec.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +82,14 @@ def test_compose_leaves_variables_to_the_shell_in_the_container() -> None:
 
 def test_compose_needs_containers() -> None:
     with pytest.raises(BadInput, match="runtime=docker"):
-        formats.render(plan("case1"), "compose")
-    assert service("case1 runtime=docker", "prefill-0")["image"] == "heteropd/cpu:standin-base"
+        formats.render(plan("case1", EXAMPLE, "runtime=process"), "compose")
+
+
+@pytest.mark.parametrize("runtime", ["process", "docker"])
+def test_compose_has_no_form_for_standins(runtime: str) -> None:
+    """Nothing in a container says where ${ENGINE_PYTHON} and ${MODEL_DIR} are."""
+    with pytest.raises(BadInput, match="stand-ins"):
+        formats.render(plan("case1", f"runtime={runtime}"), "compose")
 
 
 def test_compose_refuses_what_it_cannot_say() -> None:
@@ -100,7 +107,7 @@ def test_unknown_format_is_refused() -> None:
 @pytest.mark.parametrize("form", formats.FORMATS)
 def test_no_secret_of_the_environment_is_in_a_plan(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_do_not_show")
-    text = formats.render(plan("case1", EXAMPLE), form)
+    text = formats.render(plan("case1", EXAMPLE), form, load(ROOT))
     assert "hf_do_not_show" not in text
 
 

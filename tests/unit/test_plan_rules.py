@@ -108,6 +108,15 @@ def second_decode(**host: Any) -> dict[str, Any]:
     return {"hosts": hosts, "platforms": {"cuda": "cuda-node", "gaudi": ["gaudi-node", "gaudi-2"]}}
 
 
+def router_at(address: str, ssh: str | None = "root@proxy") -> dict[str, Any]:
+    return {"hosts": {**EXAMPLE["hosts"], "proxy-node": {"address": address, "ssh": ssh}}}
+
+
+def managed(address: str) -> dict[str, Any]:
+    cuda_node = {**EXAMPLE["hosts"]["cuda-node"], "management": address}
+    return {"hosts": {**EXAMPLE["hosts"], "cuda-node": cuda_node}}
+
+
 def kv(device: str, *extra: str, compat: str = "false") -> list[str]:
     fields = ", ".join(
         [
@@ -157,6 +166,10 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         (Given("case1", second_decode(address="127.0.0.1")), Given("case1", second_decode())),
     ],
     "P18-port-clash": [
+        (
+            Given("case1 side_channel_port=65535", one_host()),
+            Given("case1 side_channel_port=65534", one_host()),
+        ),
         (standin("case1 port=8100"), standin("case1 port=8101")),
         (standin("case1 decode_port=5600"), standin("case1 decode_port=5602")),
         (standin("case1 prefill_port=29000"), standin("case1 prefill_port=29001")),
@@ -332,6 +345,22 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         (Given("case1", cuda(1, 2, devices=[3])), Given("case1", cuda(1, 2, devices=[3, 4]))),
         (Given("case2", cuda(2, 2, devices=[0, 1])), Given("case2", cuda(2, 2, devices=[0, 1, 2, 3]))),
         (Given("case1", cuda(2)), Given("case1 runtime=docker", {**cuda(2), "standin": True})),
+    ],
+    "P55-remote-address": [
+        (Given("case1", router_at("127.0.0.1")), Given("case1", router_at("192.0.2.31"))),
+        (Given("case1", router_at("localhost")), Given("case1", router_at("localhost", ssh=None))),
+        (Given("case2", managed("::1")), Given("case2", managed("2001:db8::10"))),
+    ],
+    "P56-secrets": [
+        (
+            Given("case1", role("prefill", env={"HF_TOKEN": "x"})),
+            Given("case1", role("prefill", env={"HF_TOKEN_PATH": "/x", "MAX_TOKENS": "5"})),
+        ),
+        (Given("case1", role("decode", env={"my_api_key": "x"})), Given("case1")),
+        (
+            Given("case1", role("decode", args=["--api-key=x"])),
+            Given("case1", role("decode", args=["--ssl-keyfile=x"])),
+        ),
     ],
 }
 

@@ -45,7 +45,7 @@ def _gaudi_free(facts: Facts) -> Outcome:
 
 
 def _cuda_free(facts: Facts) -> Outcome:
-    if _broken(facts.gpus):
+    if broken(facts.gpus):
         return Outcome("SKIP", "nvidia-smi lists no card")
     if facts.gpu_apps:
         return Outcome("FAIL", "; ".join(facts.gpu_apps))
@@ -61,12 +61,12 @@ def accelerator_answers(node: Node) -> Outcome:
         tool, cards = tools[platform]
         if cards is None:
             return Outcome("FAIL", f"{tool} is not installed or said nothing")
-        if _broken(cards):
+        if broken(cards):
             return Outcome("FAIL", f"{tool}: {' '.join(cards) or 'no card'}")
         shown += cards
     return Outcome("PASS", "; ".join(shown))
 
 
-def _broken(cards: tuple[str, ...] | None) -> bool:
-    # The tools print what went wrong where the list of cards would be.
+def broken(cards: tuple[str, ...] | None) -> bool:
+    """Whether a vendor's tool lists no card: it prints what went wrong where the list would be."""
     return not cards or any(word in cards[0].lower() for word in _BROKEN)

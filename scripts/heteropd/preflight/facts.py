@@ -26,12 +26,16 @@ class Gid:
 
 @dataclass(frozen=True)
 class IbPort:
-    """A port of an InfiniBand or RoCE device; ``state`` as the kernel says it: ``4: ACTIVE``."""
+    """A port of an InfiniBand or RoCE device; ``state`` as the kernel says it: ``4: ACTIVE``.
+
+    ``interface``: the network interface on it, empty where it has none or the kernel does not say it.
+    """
 
     name: str
     state: str
     link_layer: str
     gids: tuple[Gid, ...] = ()
+    interface: str = ""
 
     @property
     def active(self) -> bool:
@@ -52,11 +56,20 @@ class Memlock:
 
 
 @dataclass(frozen=True)
+class Docker:
+    """Its socket is ``there``, ``denied`` to this user, or ``absent``; ``version`` where it answered."""
+
+    socket: str
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a host said. ``trouble`` is why nothing was read; None values are what could not be read.
 
     ``software``: RDMA devices without a card. ``ahead``: by how many seconds this host's clock is ahead of
-    ours, at least and at most.
+    ours, at least and at most. ``interfaces``: addresses by interface. ``reached``: the host's address at
+    which ssh arrived.
     """
 
     trouble: str | None = None
@@ -67,6 +80,8 @@ class Facts:
     software: frozenset[str] = frozenset()
     mtus: dict[str, int] = field(default_factory=dict)
     addresses: frozenset[str] = frozenset()
+    interfaces: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    reached: str | None = None
     listening: frozenset[int] | None = None
     memlock: tuple[Memlock, ...] = ()
     modules: frozenset[str] = frozenset()
@@ -82,6 +97,7 @@ class Facts:
     shm_gib: float | None = None
     model: str | None = None
     ahead: tuple[float, float] | None = None
+    docker: Docker | None = None
 
 
 def read(reader: Reader, model: str = "", root: str = "", clock: Clock | None = None) -> Facts:
@@ -119,6 +135,8 @@ def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
         ports=_ports(rows),
         mtus={row[0]: int(row[1]) for row in rows.get("mtu", []) if row[1].isdigit()},
         addresses=frozenset([*texts("address"), *(_address6(one) for one in texts("address6"))]),
+        interfaces=_interfaces(rows),
+        reached=one("ssh"),
         listening=frozenset(_listening(one) for one in texts("listen")) if "sockets" in rows else None,
         memlock=tuple(memlock(row) for row in rows.get("memlock", []) if row[1]),
         modules=frozenset(texts("module")),
@@ -135,6 +153,7 @@ def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
         model=one("model"),
         software=frozenset(row[0] for row in rows.get("ibdev", []) if _without_card(*row)),
         ahead=_ahead(texts("clock"), before, after),
+        docker=Docker(*rows["docker"][0]) if "docker" in rows else None,
     )
 
 
@@ -144,10 +163,34 @@ def _ports(rows: dict[str, list[list[str]]]) -> tuple[IbPort, ...]:
         gids.setdefault(f"{device}:{port}", []).append(
             Gid(int(index), ipaddress.IPv6Address(address), kind, interface)
         )
+    named = [(f"{row[0]}:{row[1]}", *row) for row in rows.get("port", [])]
     return tuple(
-        IbPort(f"{device}:{port}", state, link, tuple(gids.get(f"{device}:{port}", ())))
-        for device, port, state, link in rows.get("port", [])
+        IbPort(name, state, link, tuple(gids.get(name, ())), _interface(name, gids.get(name, []), rows))
+        for name, _, _, state, link in named
     )
+
+
+def _interface(name: str, gids: list[Gid], rows: dict[str, list[list[str]]]) -> str:
+    """Of a RoCE port its GIDs name it. InfiniBand's is below the device, with the port's number less one."""
+    device, _, port = name.partition(":")
+    named = [gid.interface for gid in gids if gid.interface]
+    below = [row for row in rows.get("ibnet", []) if row[0] == device]
+    ports = [row for row in rows.get("port", []) if row[0] == device]
+    named += [net for _, net, number in below if len(ports) == 1 or number == str(int(port) - 1)]
+    return named[0] if named else ""
+
+
+def _interfaces(rows: dict[str, list[list[str]]]) -> dict[str, tuple[str, ...]]:
+    """IPv4 first. Without the program ``ip`` there, IPv4 addresses are known only of RoCE's interfaces."""
+    pairs = [(row[0], row[1]) for row in rows.get("inet", [])]
+    mapped = [(row[5], ipaddress.IPv6Address(row[3]).ipv4_mapped) for row in rows.get("gid", []) if row[5]]
+    pairs += [(interface, str(address)) for interface, address in mapped if address]
+    pairs += [(row[1], _address6(row[0])) for row in rows.get("address6", []) if len(row) > 1]
+    found: dict[str, list[str]] = {}
+    for interface, address in pairs:
+        if address not in found.setdefault(interface, []):
+            found[interface].append(address)
+    return {interface: tuple(addresses) for interface, addresses in found.items()}
 
 
 def _without_card(name: str, place: str, description: str) -> bool:

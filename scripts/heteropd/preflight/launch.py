@@ -9,12 +9,13 @@ from typing import Any
 from heteropd.plan.formats.shell import quote
 from heteropd.preflight import programs
 from heteropd.preflight.model import UCX_TLS, Engine
+from heteropd.preflight.nixl import of_device
 
 _READ_BY_UCX = ("UCX_", "NIXL_", "LD_", "RDMAV_", "MLX5_", "IBV_")
-_DEVICE_TRANSPORTS = ("cuda", "gdr", "gaudi", "rocm", "ze_")
-# UCX opens every device whose module it loads, whatever UCX_TLS says: an engine may hold the card.
+# UCX opens every card whose module it loads, whatever UCX_TLS says, and an engine may hold the card. mlx5's
+# gda and gdp are linked to the CUDA module, so that they bring it along.
 _NO_DEVICES = {
-    "UCX_MODULES": "^cuda,gdrcopy,gaudi,rocm,ze",
+    "UCX_MODULES": "^cuda,gdrcopy,gda,gdp,gaudi,rocm,ze",
     "CUDA_VISIBLE_DEVICES": "",
     "HABANA_VISIBLE_DEVICES": "",
 }
@@ -26,12 +27,15 @@ def fabric_env(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_devices(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a program that moves host memory only: UCX leaves accelerators alone."""
+    """The environment for a program that moves host memory only: UCX leaves accelerators alone.
+
+    UCX_TLS goes on naming their transports: where NIXL sees an NVIDIA card, it refuses a list without them
+    (ai-dynamo/nixl#1617), whether UCX has them or not.
+    """
     found = dict(env) | _NO_DEVICES
     named = found.get(UCX_TLS, "")
-    if named and not named.startswith("^"):
-        kept = [word for word in named.split(",") if not word.strip().startswith(_DEVICE_TRANSPORTS)]
-        found[UCX_TLS] = ",".join(kept) or "self"
+    if named and not named.startswith("^") and all(map(of_device, named.split(","))):
+        found[UCX_TLS] = f"{named},self"
     return found
 
 

@@ -18,6 +18,7 @@ _MISSING = re.compile(r"UCX +WARN +transports? ('\S+) (?:is|are) not available")
 # or, from older versions, "ep_cfg[2]: rma(…)". What goes to the process itself ("self cfg#0") does not count.
 _CONFIGURED = re.compile(r"UCX +INFO .*(?:\b(?:inter|intra)-node cfg#\d+|ep_cfg\[\d+\]:) (.*)$", re.MULTILINE)
 _LANES = re.compile(r"\b(?:rma|rma_am|amo|amo_am|am|tag)\(([^)]*)\)")
+_DEVICE_TRANSPORTS = ("cuda", "gdr", "gaudi", "rocm", "ze_")
 _COMPLAINT = re.compile(r"UCX +(?:ERROR|WARN) +(.*)$", re.MULTILINE)
 
 
@@ -35,7 +36,8 @@ class Nixl:
     """NIXL and UCX in an engine's place. ``trouble``: why nothing is known; ``missing``: no import of it.
 
     ``error`` is why there is no agent, ``resources`` what UCX offers (``rc_verbs/mlx5_0:1``), ``unknown`` the
-    names of UCX_TLS that it does not offer, ``opened`` the accelerators that the process held.
+    names of UCX_TLS that it does not offer, but for those of accelerators; ``opened`` the accelerators that
+    the process held.
     """
 
     engine: str
@@ -83,9 +85,16 @@ def read(engine: str, said: Report) -> Nixl:
         ucx=found["ucx"],
         libraries={name: tuple(files) for name, files in found["libraries"].items()},
         resources=frozenset(_RESOURCE.findall(said.log)),
-        unknown=tuple(name for names in _MISSING.findall(said.log) for name in _unquoted(names)),
+        unknown=tuple(
+            name for names in _MISSING.findall(said.log) for name in _unquoted(names) if not of_device(name)
+        ),
         opened=tuple(found["opened"]),
     )
+
+
+def of_device(transport: str) -> bool:
+    """Whether a name in UCX_TLS needs an accelerator's module, which our programs do not load."""
+    return transport.strip().startswith(_DEVICE_TRANSPORTS)
 
 
 def lanes(log: str) -> frozenset[str]:

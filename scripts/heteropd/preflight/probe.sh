@@ -3,7 +3,7 @@
 # It opens nothing but the verbs devices: an accelerator may belong to a running engine.
 root=$1 model=$2
 fact() { first=$1; shift; printf '%s' "$first"; for value in "$@"; do printf '\t%s' "$value"; done; echo; }
-line() { head -n 1 "$1" 2>/dev/null; }
+line() { text=; { IFS= read -r text <"$1"; } 2>/dev/null; printf '%s' "$text"; }
 within() { if command -v timeout >/dev/null; then timeout 10 "$@"; else "$@"; fi; }
 
 fact clock "$(date +%s.%N)"
@@ -27,12 +27,16 @@ for port in "$root"/sys/class/infiniband/*/ports/*; do
       "$(line "$port/gid_attrs/ndevs/$index")"
   done
 done
+for net in "$root"/sys/class/infiniband/*/device/net/*; do
+  [ -d "$net" ] || continue
+  device=${net%/device/net/*}; fact ibnet "${device##*/}" "${net##*/}" "$(line "$net/dev_port")"
+done
 for mtu in "$root"/sys/class/net/*/mtu; do
   [ -r "$mtu" ] || continue
   name=${mtu%/mtu}; fact mtu "${name##*/}" "$(line "$mtu")"
 done
 awk '/32 host LOCAL/ {print "address\t" last} {last = $2}' "$root/proc/net/fib_trie" 2>/dev/null | sort -u
-awk '{print "address6\t" $1}' "$root/proc/net/if_inet6" 2>/dev/null
+awk '{print "address6\t" $1 "\t" $6}' "$root/proc/net/if_inet6" 2>/dev/null
 [ -r "$root/proc/net/tcp" ] && fact sockets read
 awk '$4 == "0A" {print "listen\t" $2}' "$root/proc/net/tcp" "$root/proc/net/tcp6" 2>/dev/null
 limits() { awk '/^Max locked memory/ {print $4}' "$1" 2>/dev/null; }
@@ -54,6 +58,14 @@ done
 ls -l "$root"/proc/[0-9]*/fd 2>/dev/null |
   awk '/^\// {n = split($1, part, "/"); pid = part[n - 1]} $NF ~ /\/dev\/accel\/accel[0-9]/ {print "holder\t" pid "\t" $NF}' | sort -u
 if [ -z "$root" ]; then
+  command -v ip >/dev/null && ip -o -4 addr show 2>/dev/null |
+    awk '{sub("@.*", "", $2); sub("/.*", "", $4); print "inet\t" $2 "\t" $4}'
+  [ -n "$SSH_CONNECTION" ] && fact ssh "$(set -- $SSH_CONNECTION; echo "$3")"
+  socket=/var/run/docker.sock
+  if [ ! -S $socket ]; then fact docker absent
+  elif [ ! -w $socket ]; then fact docker denied
+  else fact docker there "$(within docker -H unix://$socket version --format '{{.Server.Version}}' 2>/dev/null)"
+  fi
   if command -v nvidia-smi >/dev/null; then
     within nvidia-smi --query-gpu=index,name,memory.used,memory.total --format=csv,noheader 2>&1 | awk '{print "gpu\t" $0}'
     within nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader 2>&1 | awk '{print "app\t" $0}'

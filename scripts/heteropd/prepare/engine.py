@@ -16,6 +16,7 @@ from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import environments
 from heteropd.prepare.environments import Environment, Say
 from heteropd.seams import Runner
+from heteropd.standin import convert
 
 if TYPE_CHECKING:
     from heteropd.spec.pins import StandinPins
@@ -92,13 +93,12 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
         return folder
     say(f"Converting {pins.model.served_name} ({pins.model.format}) to {folder} (once per user) …")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    package = pins.model.file.partition("/")[0]
-    command = ["python", "-m", "heteropd.standin.convert", "--package", package, "--dtype", DTYPE]
+    command = convert.command("python", pins.model.file, f"/models/{folder.name}", DTYPE)
     with engine.reported(image), closing(engine.connect()) as client:
         try:
             client.containers.run(
                 image,
-                [*command, "--out", f"/models/{folder.name}"],
+                command,
                 user=f"{os.getuid()}:{os.getgid()}",
                 volumes=[f"{folder.parent}:/models"],
                 network_mode="none",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from heteropd.spec.platforms import Containers, Engines, StandIn
+from heteropd.spec.platforms import Containers, Engines, Kubernetes, StandIn
 from heteropd.spec.types import Data, PlatformName, Port, RouterName, RuntimeName, SecurityName
 
 
@@ -57,6 +57,7 @@ class Defaults(Data):
     bind: dict[str, str] = Field(description="Address the router listens on: 'local' and 'remote'")
     engines: Engines
     containers: Containers
+    kubernetes: Kubernetes
     routers: dict[RouterName, Router]
     timeouts: Timeouts
 

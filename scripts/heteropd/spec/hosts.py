@@ -20,6 +20,7 @@ from heteropd.spec.types import (
     PlatformName,
     Port,
     SshDestination,
+    Word,
 )
 
 
@@ -70,8 +71,8 @@ class Host(Data):
 class RoleAdditions(Data):
     """Additions to what the kit renders for a role: rules look at the result."""
 
-    env: dict[EnvName, str] = Field(default_factory=dict)
-    args: list[str] = Field(default_factory=list, description="Appended to the engine's command")
+    env: dict[EnvName, Word] = Field(default_factory=dict)
+    args: list[Word] = Field(default_factory=list, description="Appended to the engine's command")
     side_channel_port: Port | None = None
     tensor_parallel_size: int = Field(
         default=1, ge=1, description="Devices that one engine's model is split over"

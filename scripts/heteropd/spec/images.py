@@ -30,6 +30,7 @@ class Image(Data):
     )
     optional_parts: list[str] = Field(default_factory=list, description="The same, but may be left out")
     user: str = Field(description="Who it runs as")
+    uid: int = Field(default=0, ge=0, description="The user's number; 0 is root")
     python: str = Field(description="The Python of its engine")
     bin: str = Field(description="Folder of its programs")
     env: dict[EnvName, str] = Field(description="Environment that is baked in")

@@ -178,14 +178,7 @@ def _is_number(name: str, value: str) -> bool:
 
 
 def _path(value: str | None, name: str, root: Path) -> Path | None:
-    if value is None:
-        return None
-    try:
-        if "\0" not in value:
-            return root / Path(value).expanduser()
-    except RuntimeError:  # ~somebody, and there is no such user
-        pass
-    raise BadInput(COMMAND_LINE, name, value, "is not a path", "give a YAML file")
+    return None if value is None else yamlfile.located(value, name, root)
 
 
 def _defaults(env: Env) -> dict[str, Any]:

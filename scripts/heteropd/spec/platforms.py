@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from heteropd.spec.types import Data, EnvName, PlatformName, SecurityName
+from heteropd.spec.types import (
+    Data,
+    DnsLabel,
+    EnvName,
+    PlatformName,
+    Quantity,
+    ResourceName,
+    SecurityName,
+)
 
 
 class KVTransfer(Data):
@@ -43,6 +51,25 @@ class Container(Data):
     least_args: list[str] = Field(default_factory=list, description="Instead of --privileged")
 
 
+class Pod(Data):
+    """What a pod needs beyond what the container's arguments say."""
+
+    accelerator: ResourceName | None = Field(
+        default=None, description="What the device plugin calls one accelerator"
+    )
+    runtime_class: DnsLabel | None = Field(
+        default=None, description="Where the accelerator's container runtime is not the nodes' default"
+    )
+    plugin_env: list[EnvName] = Field(
+        default_factory=list, description="Variables that the device plugin sets, whatever docker is told"
+    )
+    host_network: bool = Field(
+        default=False, description="--net=host is the node's network here, not the pod's own"
+    )
+    requests: dict[ResourceName, Quantity] = Field(default_factory=dict)
+    shm: Quantity | None = Field(default=None, description="Size of /dev/shm; the cluster's own where null")
+
+
 class Platform(Data):
     """One file of env/platforms."""
 
@@ -62,6 +89,7 @@ class Platform(Data):
         default_factory=dict, description="Added when the model is on this machine"
     )
     container: Container = Container()
+    kubernetes: Pod = Pod()
     health_path: str = "/health"
 
 
@@ -77,6 +105,22 @@ class Containers(Data):
 
     args: dict[SecurityName, list[str]]
     image: str = Field(description="Name of the kit's images")
+
+
+class TokenSecret(Data):
+    """The Secret that may hold the model hub's token. It need not exist."""
+
+    secret: DnsLabel
+    key: str
+
+
+class Kubernetes(Data):
+    """What manifests need and no container argument says."""
+
+    devices: dict[str, ResourceName] = Field(description="Resource that stands for a --device=")
+    multipliers: list[str] = Field(description="An engine's options whose values multiply its accelerators")
+    token: TokenSecret
+    router: Pod
 
 
 class StandIn(Data):

@@ -63,6 +63,7 @@ GitRef = Annotated[
         r"refs/[A-Za-z0-9][^\s~^:?*\[\\]*", "is not a full git ref", "write refs/heads/… or refs/tags/…"
     ),
 ]
+Word = Annotated[str, _matching(r"[^\0]*", "holds a null byte", "no program takes one")]
 EnvName = Annotated[
     str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
 ]
@@ -73,9 +74,10 @@ Name = Annotated[
 SshDestination = Annotated[
     str,
     _matching(
-        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9.:_-]*)?",
+        # After the @ a name or address; one colon alone would be a port, which ssh takes for part of a name.
+        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@([A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}))?",
         "is not an ssh destination",
-        "give user@host, or an alias of your ssh configuration",
+        "give user@host, or an alias of your ssh configuration, which may also say the port",
     ),
 ]
 
@@ -102,16 +104,39 @@ NetDevice = Annotated[
         r"[A-Za-z0-9][\w.-]*(:[0-9]+)?", "is no network device of UCX", "give DEVICE:PORT, such as mlx5_0:1"
     ),
 ]
+ResourceName = Annotated[
+    str,
+    _matching(
+        r"cpu|memory|[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
+        "is not a resource of Kubernetes",
+        "write cpu, memory, or what a device plugin registers, such as nvidia.com/gpu",
+    ),
+]
+Quantity = Annotated[
+    str,
+    _matching(
+        r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?", "is not a quantity", 'write "4", 250m, 16Gi or the like'
+    ),
+]
+DnsLabel = Annotated[
+    str,
+    _matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name in Kubernetes", "use a-z, 0-9 and '-'"),
+]
 
 
 def _address(value: str) -> str:
+    mend = "give what the other hosts connect to, such as 192.0.2.10"
     try:
-        ipaddress.ip_address(value)
+        parsed = ipaddress.ip_address(value)
     except ValueError:
         numeric = re.fullmatch(r"[0-9.]+|.*:.*", value)
         if numeric or not _HOST_NAME.fullmatch(value):
-            mend = "give what the other hosts connect to, such as 192.0.2.10"
             raise ValueError(f"is neither an IP address nor a host name; {mend}") from None
+        return value
+    if parsed.is_unspecified or parsed.is_multicast:
+        raise ValueError(f"is no address of one host; {mend}")
+    if parsed.version == 6 and parsed.is_link_local:  # with %eth0 or without
+        raise ValueError(f"means another machine on every link; {mend}")
     return value
 
 

@@ -14,10 +14,15 @@ from heteropd.spec.problems import validate
 Model = TypeVar("Model", bound=BaseModel)
 
 _LARGEST_BYTES = 1_000_000
+_MOST_VALUES = 100_000
 _DEEPEST = 50
 
 
 class _DuplicateKey(yaml.constructor.ConstructorError):
+    pass
+
+
+class _TooMuch(yaml.constructor.ConstructorError):
     pass
 
 
@@ -26,7 +31,17 @@ _Safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Safe):  # type: ignore[misc, valid-type]
-    """Refuses a key that is given twice: YAML would silently keep the last."""
+    """Refuses a key that is given twice: YAML would silently keep the last. Refuses aliases that multiply."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        values, depth = _extent(node, {}) if node is not None else (0, 0)
+        if node is not None and (values > _MOST_VALUES or depth > _DEEPEST + 1):
+            problem = (
+                f"holds itself, more than {_MOST_VALUES} values or {_DEEPEST} levels, through its aliases"
+            )
+            raise _TooMuch(None, None, problem, node.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -50,29 +65,59 @@ def _require_shallow(text: str) -> None:
             raise ValueError(f"nested more than {_DEEPEST} deep")
 
 
+_MENDS: dict[type, str] = {_DuplicateKey: "keep one of the two", _TooMuch: "write the values out"}
+
+
+def _extent(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values a node stands for with every alias written out, and how deep; endless within itself."""
+    if id(node) not in known:
+        known[id(node)] = (_MOST_VALUES + 1, 0)  # while it is being counted
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [one for pair in node.value for one in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        found = [_extent(one, known) for one in inner]
+        known[id(node)] = (
+            1 + sum(size for size, _ in found),
+            1 + max((deep for _, deep in found), default=0),
+        )
+    return known[id(node)]
+
+
 def shown(path: Path, root: Path) -> str:
     """The path as messages name it: relative to the repository where it lies inside."""
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def read(path: Path, where: str) -> dict[str, Any]:
-    """The file's top-level mapping.
+def located(value: str, name: str, root: Path) -> Path:
+    """The path that the user gave as ``name=``, relative to ``root``. Raises BadInput for what is no path."""
+    try:
+        if "\0" not in value:
+            return root / Path(value).expanduser()
+    except RuntimeError:  # ~somebody, and there is no such user
+        pass
+    raise BadInput("command line", name, value, "is not a path", "give a YAML file")
 
-    Raises BadInput when it is missing, unreadable, not UTF-8 text, not YAML, empty, has a key twice, or is
-    something other than a mapping with text keys.
+
+def read(path: Path, where: str) -> dict[str, Any]:
+    """The file's top-level mapping. Raises BadInput when it is missing, no UTF-8 text, and as ``parse``."""
+    return parse(_text(path, where), where)
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """The text's top-level mapping.
+
+    Raises BadInput when it is not YAML, empty, has a key twice, grows without measure through its aliases, or
+    is something other than a mapping with text keys.
     """
-    text = _text(path, where)
     try:
         _require_shallow(text)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - derives from SafeLoader
     except yaml.MarkedYAMLError as bad:
         mark = bad.problem_mark or bad.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        mend = (
-            "keep one of the two"
-            if isinstance(bad, _DuplicateKey)
-            else "correct the YAML there; check indentation, quotes and colons"
-        )
+        mend = _MENDS.get(type(bad), "correct the YAML there; check indentation, quotes and colons")
         problem = bad.problem or "is not valid YAML"
         raise BadInput(f"{where}{line}", None, None, problem, mend) from None
     except (yaml.YAMLError, ValueError) as bad:

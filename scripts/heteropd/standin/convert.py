@@ -50,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
+def command(python: str, file: str, out: str, dtype: str) -> list[str]:
+    """The command that converts the pinned ``file`` of an installed package, in the stand-in's image."""
+    package = file.partition("/")[0]
+    return [python, "-m", __name__, "--package", package, "--dtype", dtype, "--out", out]
+
+
 def convert(source: Path, out: Path, dtype: str = "float32") -> bool:
     """Make ``out`` from ``source``; False when ``out`` already holds exactly that.
 

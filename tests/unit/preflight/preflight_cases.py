@@ -21,7 +21,8 @@ ENGINE = "memlock\t4711\t65536\t0000000000000000\n"
 PEERMEM = "module\tnvidia_peermem\n"
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64"
-GPU = "gpu\t0, NVIDIA H100 80GB HBM3, 1 MiB, 81559 MiB\n"
+# As nvidia-smi of an H200 prints it.
+GPU = "gpu\t0, NVIDIA H200, 0 MiB, 143771 MiB\n"
 HPU = "hpu\t0, HL-225, 768 MiB, 98304 MiB\n"
 CARD = "accel\t/dev/accel/accel0\tyes\n"
 CONTROL = "accel\t/dev/accel/accel_controlD0\tyes\n"
@@ -111,7 +112,7 @@ CASES: list[Case] = [
     node_case("T2-18-ports-free", "PASS", "router"),
     node_case("T2-35-accelerator-free", "PASS", "cuda"),
     node_case("T2-35-accelerator-free", "PASS", "gaudi"),
-    node_case("T2-35-accelerator-free", "FAIL", "cuda", (GPU, GPU + "app\t4711, python, 512 MiB\n")),
+    node_case("T2-35-accelerator-free", "FAIL", "cuda", (GPU, GPU + "app\t811, python3, 1634 MiB\n")),
     node_case("T2-35-accelerator-free", "FAIL", "gaudi", (CARD, CARD + "holder\t4711\t/dev/accel/accel0\n")),
     node_case("T2-35-accelerator-free", "WARN", "gaudi", ("uid\t0", "uid\t1000")),
     node_case("T2-35-accelerator-free", "SKIP", "cuda", (GPU, "")),

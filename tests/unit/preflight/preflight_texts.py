@@ -36,7 +36,7 @@ model	yes
 """
 CUDA = f"""{_COMMON}module	nvidia_peermem
 nvidia	NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.124.06  Wed Feb 26 01:56:37 UTC 2025
-gpu	0, NVIDIA H100 80GB HBM3, 1 MiB, 81559 MiB
+gpu	0, NVIDIA H200, 0 MiB, 143771 MiB
 clock	1795376000.2
 end
 """

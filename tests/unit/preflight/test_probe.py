@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+
+import pytest
 
 from heteropd.preflight import facts
 from heteropd.seams import LocalRunner
@@ -18,6 +21,13 @@ FILES = {
     "sys/class/infiniband/mlx5_0/ports/1/gid_attrs/types/0": "IB/RoCE v1",
     "sys/class/infiniband/mlx5_0/ports/1/gid_attrs/types/1": "RoCE v2",
     "sys/class/infiniband/mlx5_0/ports/1/gid_attrs/ndevs/1": "ens1",
+    "sys/class/infiniband/mlx5_0/device/net/ens1/dev_port": "0",
+    "sys/class/infiniband/mlx5_1/ports/1/state": "4: ACTIVE",
+    "sys/class/infiniband/mlx5_1/ports/1/link_layer": "InfiniBand",
+    "sys/class/infiniband/mlx5_1/ports/2/state": "4: ACTIVE",
+    "sys/class/infiniband/mlx5_1/ports/2/link_layer": "InfiniBand",
+    "sys/class/infiniband/mlx5_1/device/net/ib0/dev_port": "0",
+    "sys/class/infiniband/mlx5_1/device/net/ib1/dev_port": "1",
     "sys/class/net/ens1/mtu": "9000",
     "sys/module/nvidia_peermem/version": "570.124.06",
     "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06",
@@ -57,7 +67,9 @@ def test_the_probe_reads_a_host(tmp_path: Path) -> None:
     found = facts.read(LocalRunner(), str(root / "models/one"), str(root))
     assert found.trouble is None
     assert found.verbs == {"/dev/infiniband/uverbs0": True, "/dev/infiniband/uverbs1": False}
-    (port,) = found.ports
+    port, *infiniband = found.ports
+    assert [(one.name, one.interface) for one in infiniband] == [("mlx5_1:1", "ib0"), ("mlx5_1:2", "ib1")]
+    assert (port.interface, found.interfaces) == ("ens1", {"ens1": ("192.0.2.10", "fd00::2")})
     assert (port.name, port.active, port.link_layer) == ("mlx5_0:1", True, "Ethernet")
     assert [gid.index for gid in port.gids] == [0, 1]
     assert found.software == {"rxe0"}
@@ -66,6 +78,7 @@ def test_the_probe_reads_a_host(tmp_path: Path) -> None:
         ("192.0.2.10", "RoCE v2", "ens1"),
     ]
     assert found.mtus == {"ens1": 9000}
+    assert (found.reached, found.docker) == (None, None)  # of a folder, nobody is asked
     assert found.addresses == {"192.0.2.10", "fd00::2"}
     assert found.listening == {0x1FA4}
     assert found.memlock == (facts.Memlock("shell", 65536, True), facts.Memlock("4711", None, False))
@@ -90,7 +103,15 @@ def test_this_machine_answers() -> None:
     found = facts.read(LocalRunner())
     assert found.trouble is None
     assert "127.0.0.1" in found.addresses
+    assert found.docker is not None
+    if shutil.which("ip"):
+        assert "127.0.0.1" in found.interfaces["lo"]
     assert found.model is None
     assert found.ahead is not None
     assert found.ahead[0] <= 0 <= found.ahead[1]  # of its own clock
     assert any(one.who == "shell" for one in found.memlock)
+
+
+def test_ssh_says_where_it_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50022 192.0.2.10 22")
+    assert facts.read(LocalRunner()).reached == "192.0.2.10"

@@ -162,17 +162,22 @@ def test_what_is_started_leaves_accelerators_alone_and_expands_variables() -> No
     argv[argv.index(programs.text("nixl_node"))] = f"import os; {show}"
     said = subprocess.run(argv, capture_output=True, text=True, check=True, env={"HOME": "/home/me"}).stdout
     assert json.loads(said.replace("'", '"')) == {
-        "UCX_TLS": "ib,rc",
-        "UCX_MODULES": "^cuda,gdrcopy,gaudi,rocm,ze",
+        "UCX_TLS": "ib,rc,cuda_copy",
+        "UCX_MODULES": "^cuda,gdrcopy,gda,gdp,gaudi,rocm,ze",
         "LD_LIBRARY_PATH": "/opt/ucx:/home/me",
     }
 
 
 @pytest.mark.parametrize(
     ("given", "left"),
-    [("cuda_copy,cuda_ipc", "self"), ("^tcp", "^tcp"), ("gaudi_gdr,rc", "rc"), ("", None)],
+    [
+        ("cuda_copy,cuda_ipc", "cuda_copy,cuda_ipc,self"),
+        ("^tcp", "^tcp"),
+        ("gaudi_gdr,rc", "gaudi_gdr,rc"),
+        ("", None),
+    ],
 )
-def test_device_transports_are_left_out(given: str, left: str | None) -> None:
+def test_device_transports_stay_named_beside_one_that_works(given: str, left: str | None) -> None:
     assert launch.without_devices({"UCX_TLS": given} if given else {}).get("UCX_TLS") == left
 
 

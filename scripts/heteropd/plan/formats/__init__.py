@@ -1,15 +1,19 @@
-"""A plan as text: a table to read, JSON to process, a bash script to run by hand, a compose file."""
+"""A plan as text: a table to read, JSON to process, a bash script to run by hand, compose, Kubernetes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from heteropd.errors import BadInput
 from heteropd.plan.formats.compose import compose
+from heteropd.plan.formats.k8s import k8s
 from heteropd.plan.formats.shell import bash
 from heteropd.plan.formats.table import table
 from heteropd.plan.model import Plan
+from heteropd.spec.env import Env
 from heteropd.spec.problems import did_you_mean
 
-__all__ = ["FORMATS", "bash", "compose", "render", "table", "to_json"]
+__all__ = ["FORMATS", "bash", "compose", "k8s", "render", "table", "to_json"]
 
 
 def to_json(plan: Plan) -> str:
@@ -17,11 +21,23 @@ def to_json(plan: Plan) -> str:
     return plan.model_dump_json(indent=2) + "\n"
 
 
-FORMATS = {"table": table, "json": to_json, "bash": bash, "compose": compose}
+_PLAIN: dict[str, Callable[[Plan], str]] = {
+    "table": table,
+    "json": to_json,
+    "bash": bash,
+    "compose": compose,
+}
+FORMATS = (*_PLAIN, "k8s")
 
 
-def render(plan: Plan, form: str = "table") -> str:
-    """The plan in one of `FORMATS`. Raises BadInput for another word, and for what a form cannot say."""
+def render(plan: Plan, form: str = "table", env: Env | None = None) -> str:
+    """The plan in one of `FORMATS`; ``env`` is the environment data that ``k8s`` needs beside it.
+
+    Raises BadInput for another word, and for what a form cannot say.
+    """
     if form not in FORMATS:
         raise BadInput("command line", "format", form, "no such format", did_you_mean(form, FORMATS))
-    return FORMATS[form](plan)
+    if form == "k8s":
+        assert env is not None, "its caller has it"
+        return k8s(plan, env)
+    return _PLAIN[form](plan)

@@ -21,7 +21,13 @@ _GPUS = {
 
 
 def compose(plan: Plan) -> str:
-    """The file, for ``docker compose --profile HOST up``. Raises BadInput for a plan without containers."""
+    """The file, for ``docker compose --profile HOST up``. Raises BadInput: stand-ins, no containers.
+
+    A stand-in's command asks the kit where its Python and its model are.
+    """
+    if plan.standin:
+        mend = "start them with `make " + plan.case + " runtime=docker`, print format=k8s, or give hosts=FILE"
+        raise BadInput("command line", "format", "compose", "has no form for CPU stand-ins", mend)
     services = {role.name: _service(role) for role in plan.roles}
     head = f"# {plan.case}, {plan.pins} ({plan.variant}), {plan.model}.\n"
     head += "# On each host: docker compose --profile HOST up\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from heteropd.errors import BadInput
 from heteropd.plan.model import Note, Plan
-from heteropd.plan.rules import addresses, blocks, connector, devices, pinned, transports
+from heteropd.plan.rules import addresses, blocks, connector, devices, hostsfile, pinned, transports
 from heteropd.plan.rules.base import Context, Finding, Rule
 from heteropd.spec.env import Env
 from heteropd.spec.parameters import Request
@@ -16,7 +16,15 @@ __all__ = ["RULES", "Context", "Finding", "Rule", "apply"]
 
 RULES: tuple[Rule, ...] = tuple(
     sorted(
-        [*transports.RULES, *addresses.RULES, *blocks.RULES, *connector.RULES, *devices.RULES, *pinned.RULES],
+        [
+            *transports.RULES,
+            *addresses.RULES,
+            *blocks.RULES,
+            *connector.RULES,
+            *devices.RULES,
+            *pinned.RULES,
+            *hostsfile.RULES,
+        ],
         key=lambda rule: rule.id,
     )
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from heteropd.plan.model import RolePlan
 from heteropd.plan.rules.base import Context, Engine, Finding, Rule, first
 
 SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
+LAST_PORT = 65535
 
 
 def _side_channel_host(context: Context) -> Finding | None:
@@ -17,11 +19,14 @@ def _side_channel_host(context: Context) -> Finding | None:
 def _engine_side_channel(engine: Engine, context: Context) -> Finding | None:
     announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
     address = engine.plan.host.address
-    if _nowhere_else(announced):
+    if nowhere_else(announced):
         elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
         if elsewhere:
             problem = f"means another machine to {_shown(elsewhere)}, which must fetch KV metadata from it"
             mend = "give the host the address that its peers use"
+            if announced == address and context.request.hosts_file:
+                field = f"hosts.{engine.plan.host.name}.address"
+                return Finding(context.request.hosts_file, field, address, problem, mend)
             return engine.env_finding(SIDE_CHANNEL_HOST, problem, mend)
     if announced != address:
         problem = f"is not this host's address, {address}"
@@ -35,7 +40,7 @@ def _shown(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _nowhere_else(address: str) -> bool:
+def nowhere_else(address: str) -> bool:
     """True for an address that means the machine itself, or every interface of it."""
     if address.rstrip(".").lower() in ("localhost", "localhost.localdomain"):
         return True
@@ -48,33 +53,58 @@ def _nowhere_else(address: str) -> bool:
 
 @dataclass(frozen=True)
 class _Use:
-    """One port in use. ``parameter`` is what the user gives it by, where it is a parameter."""
+    """One port in use. ``parameter`` is what the user gives it by, where it is a parameter; ``addition`` the
+    hosts file's field that gives it, and its value."""
 
+    role: RolePlan
     text: str
-    parameter: str | None
+    parameter: str | None = None
+    addition: tuple[str, int] | None = None
 
 
 def _port_clash(context: Context) -> Finding | None:
     taken: dict[tuple[str, int], _Use] = {}
     for role in context.plan.roles:
         for use, port in role.ports.all().items():
-            parameter = None
-            if use == "api":
-                parameter = "port" if role.role == "router" else f"{role.role}_port"
-            one = _Use(f"the {use.replace('_', '-')} port of {role.name}", parameter)
+            one = _use(context, role, use)
+            if port > LAST_PORT:
+                problem = f"makes {port} {one.text}, and the last there is, is {LAST_PORT}"
+                return _blamed(context, [one], problem, "choose a smaller one")
             other = taken.setdefault((role.host.address, port), one)
             if other is not one:
                 return _clash(context, one, other, port)
     return None
 
 
+def _use(context: Context, role: RolePlan, use: str) -> _Use:
+    text = f"the {use.replace('_', '-')} port of {role.name}"
+    if use == "api":
+        return _Use(role, text, parameter="port" if role.role == "router" else f"{role.role}_port")
+    hosts = context.request.hosts
+    additions = {str(name): one for name, one in hosts.roles.items()} if hosts else {}
+    given = additions[role.role].side_channel_port if role.role in additions else None
+    return _Use(role, text, addition=(f"roles.{role.role}.side_channel_port", given) if given else None)
+
+
 def _clash(context: Context, one: _Use, other: _Use, port: int) -> Finding:
-    names = [use.parameter for use in (one, other) if use.parameter]
     problem = f"is {other.text} and {one.text}, on one host"
-    if names:
-        return context.parameter(context.blame(*names), problem, "choose another port")
-    where = context.request.hosts_file or "env/defaults.yaml"
-    return Finding(where, "side_channel_port", port, problem, "choose another port")
+    names = [use.role.host.name for use in (other, one)]
+    if len(set(names)) > 1 and context.request.hosts_file:
+        address = one.role.host.address
+        problem = f"is {names[0]}'s too, and {port} {problem}"
+        mend = "give every host its own address, and one machine one name"
+        return Finding(context.request.hosts_file, f"hosts.{names[1]}.address", address, problem, mend)
+    return _blamed(context, [one, other], problem, "choose another port")
+
+
+def _blamed(context: Context, uses: list[_Use], problem: str, mend: str) -> Finding:
+    """A finding about what gives the ports: of several, what stands closest to the user."""
+    names = [use.parameter for use in uses if use.parameter]
+    additions = [use.addition for use in uses if use.addition]
+    blamed = context.blame(*names) if names else "side_channel_port"
+    if additions and context.request.layers[blamed] in ("defaults", "case"):
+        return Finding(context.request.hosts_file or "hosts", *additions[0], problem, mend)
+    return context.parameter(blamed, problem, mend)
 
 
 def _remote_process(context: Context) -> Finding | None:
@@ -98,7 +128,7 @@ RULES = [
     ),
     Rule(
         "P18-port-clash",
-        "no port of a host is used twice",
+        "no port of a host is used twice, and none is above 65535",
         "refuse",
         "vllm-project/vllm#20965, #25059",
         _port_clash,

@@ -1,0 +1,71 @@
+"""What a role's command and environment say, with a cluster's names in the place of hosts' addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from heteropd.errors import BadInput
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.runtime.environment import child_argv, child_environment
+from heteropd.spec.env import Env
+
+_BIND = re.compile(r"--([a-z-]+-)?host")
+_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def name(plan: Plan, role: RolePlan) -> str:
+    """Name of everything that the role has in the cluster; as a host name, its Service."""
+    return f"{plan.case}-{role.name}"
+
+
+def command(role: RolePlan, plan: Plan, env: Env, places: Mapping[str, str]) -> list[str]:
+    """The plan's command: engines by their Services, and a router that listens to more than its own pod."""
+    urls = {one.url: f"http://{name(plan, one)}:{one.ports.api}" for one in plan.engines}
+    local, remote = env.defaults.bind["local"], env.defaults.bind["remote"]
+    words: list[str] = []
+    for word in child_argv(role.argv, places):
+        binds = bool(words) and _BIND.fullmatch(words[-1]) and word == local
+        words.append(remote if binds else urls.get(word, word))
+    for word in words:
+        _refuse_address(word, role, plan)
+    return [literal(word) for word in words]
+
+
+def environment(
+    role: RolePlan, plan: Plan, known: Mapping[str, str], extra: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """``extra``, then the plan's environment, which wins; ``known`` is what its ``${NAME}`` may stand for.
+
+    The host's own address becomes the pod's, which only the cluster knows.
+    """
+    for key, value in role.env.items():
+        unknown = [found for found in _NAME.findall(value) if found not in known]
+        if unknown:
+            problem = (
+                f"holds ${{{unknown[0]}}}, which env/images.yaml does not say of the image {role.runs_on}"
+            )
+            raise BadInput(role.name, key, value, problem, "write the value out")
+    entries: list[dict[str, Any]] = []
+    rendered = child_environment(role.env, known, {}, {}).variables
+    for key, value in {**extra, **{name: rendered[name] for name in role.env}}.items():
+        if value == role.host.address:
+            entries.append({"name": key, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
+            continue
+        _refuse_address(f"{key}={value}", role, plan)
+        entries.append({"name": key, "value": literal(value)})
+    return entries
+
+
+def literal(text: str) -> str:
+    """The text as Kubernetes takes it: it expands $(NAME), and reads $$ as $."""
+    return text.replace("$", "$$")
+
+
+def _refuse_address(text: str, role: RolePlan, plan: Plan) -> None:
+    for address in dict.fromkeys(one.host.address for one in plan.roles):
+        if re.search(rf"(?<![\w.:-]){re.escape(address)}(?![\w.-])", text):
+            problem = f"holds the address {address}, which no pod has"
+            mend = "leave it out of the hosts file's additions, or use format=compose"
+            raise BadInput("hosts", f"roles.{role.role}", text, problem, mend)
