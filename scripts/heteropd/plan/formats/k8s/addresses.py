@@ -22,7 +22,7 @@ def name(plan: Plan, role: RolePlan) -> str:
 
 def command(role: RolePlan, plan: Plan, env: Env, places: Mapping[str, str]) -> list[str]:
     """The plan's command: engines by their Services, and a router that listens to more than its own pod."""
-    urls = {one.url: f"http://{name(plan, one)}:{one.ports.api}" for one in plan.engines}
+    urls = {one.peer_url: f"http://{name(plan, one)}:{one.ports.api}" for one in plan.engines}
     local, remote = env.defaults.bind["local"], env.defaults.bind["remote"]
     words: list[str] = []
     for word in child_argv(role.argv, places):
