@@ -15,19 +15,19 @@ def test_results_come_in_the_order_of_the_jobs():
 
 
 def test_no_more_run_at_once_than_asked_for():
-    running, most, lock = 0, 0, threading.Lock()
+    running, most, lock, three = 0, 0, threading.Lock(), threading.Barrier(3)
 
     def job():
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.005)
+        three.wait(30)
         with lock:
             running -= 1
 
     for one in side_by_side([job] * 12, 3):
-        one.result(5)
+        one.result(60)
     assert most == 3
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from heteropd.errors import BadInput
@@ -12,6 +12,7 @@ from heteropd.runtime.environment import child_argv, child_environment
 from heteropd.spec.env import Env
 
 _BIND = re.compile(r"--([a-z-]+-)?host")
+_WORD = re.compile(r"[\w.:-]+")
 _NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -28,8 +29,7 @@ def command(role: RolePlan, plan: Plan, env: Env, places: Mapping[str, str]) -> 
     for word in child_argv(role.argv, places):
         binds = bool(words) and _BIND.fullmatch(words[-1]) and word == local
         words.append(remote if binds else urls.get(word, word))
-    for word in words:
-        _refuse_address(word, role, plan)
+    _refuse_addresses(words, role, plan)
     return [literal(word) for word in words]
 
 
@@ -53,8 +53,8 @@ def environment(
         if value == role.host.address:
             entries.append({"name": key, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
             continue
-        _refuse_address(f"{key}={value}", role, plan)
         entries.append({"name": key, "value": literal(value)})
+    _refuse_addresses([f"{one['name']}={one['value']}" for one in entries if "value" in one], role, plan)
     return entries
 
 
@@ -63,9 +63,14 @@ def literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _refuse_address(text: str, role: RolePlan, plan: Plan) -> None:
-    for address in dict.fromkeys(one.host.address for one in plan.roles):
-        if re.search(rf"(?<![\w.:-]){re.escape(address)}(?![\w.-])", text):
-            problem = f"holds the address {address}, which no pod has"
-            mend = "leave it out of the hosts file's additions, or use format=compose"
-            raise BadInput("hosts", f"roles.{role.role}", text, problem, mend)
+def _refuse_addresses(texts: Iterable[str], role: RolePlan, plan: Plan) -> None:
+    known = {one.host.address for one in plan.roles}
+    for text in texts:
+        for word in _WORD.findall(text):
+            # An address may stand before a port, and be one of IPv6.
+            parts = word.split(":")
+            found = known.intersection(":".join(parts[:end]) for end in range(1, len(parts) + 1))
+            if found:
+                problem = f"holds the address {found.pop()}, which no pod has"
+                mend = "leave it out of the hosts file's additions, or use format=compose"
+                raise BadInput("hosts", f"roles.{role.role}", text, problem, mend)
