@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from guests import doctor
+from guests import doctor, kit
 from guests.doctor import PAIR, Findings
-from guests.lab import DEVICE
+from guests.lab import DEVICE, Lab
+
+from heteropd.spec.env import load_hosts
 
 _TRANSFER = 2**20  # what the doctor sends each way where speed means nothing
 _MTU = 4096  # of RDMA, below the cable's 9000
@@ -39,3 +43,14 @@ def test_bytes_arrive_unchanged_over_rc(first: tuple[Findings, dict[str, int]]) 
     assert found["T3-08-rdma-in-use", PAIR].text == f"rc_verbs/{DEVICE}:1"
     # Each side sends what it writes, and what the other reads from it.
     assert min(packets.values()) >= 2 * _TRANSFER // _MTU, packets
+
+
+def test_a_hosts_file_is_written_with_the_device_and_its_address(booted: Lab, tmp_path: Path) -> None:
+    """`hosts init`: the fabric's address is that of the network below the RDMA device, not the one of ssh."""
+    file = tmp_path / "mine.yaml"
+    done = kit.command(booted, "hosts", "init", f"to={file}", "standin=1", "prefill", "decode")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = load_hosts(file, tmp_path)
+    fabric = {name: host.address for name, host in found.hosts.items()}
+    assert fabric == {"prefill": "10.78.0.1", "decode": "10.78.0.2"}
+    assert f"{DEVICE}:1" in file.read_text(), "named in a comment: a stand-in is not told to use it"

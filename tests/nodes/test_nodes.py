@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from e2e_kit import ROOT, Kit, kit
 from lab_nodes.lab import Lab
 
+from heteropd.spec.env import load_hosts
 from labs.apt import must
 
 _BYTES = re.compile(r"^vllm:nixl_bytes_transferred_sum\{.*\} (\S+)$", re.MULTILINE)
@@ -65,6 +67,25 @@ def _seen_from_another_checkout(one: Kit, nodes: Lab, case: str) -> None:
         assert (ended.returncode, "3 containers removed" in ended.stdout) == (0, True), ended.stdout
     assert one.status()["state"] == "broken"
     assert one.shared_memory() == []
+
+
+def test_a_hosts_file_is_written_from_what_the_hosts_say(nodes: Lab, tmp_path: Path) -> None:
+    """The same addresses and roles as the lab's own file; without a host's answer the file stays."""
+    file = tmp_path / "mine.yaml"
+    addresses = [host.address for host in nodes.hosts.values()]
+    with kit() as one:
+        words = ("hosts", "init", f"to={file}", "standin=1", *(f"root@{address}" for address in addresses))
+        done = one.run(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = load_hosts(file, ROOT)
+        assert [host.address for host in found.hosts.values()] == addresses
+        assert [len(names) for names in found.platforms.values()] == [1, 1]
+        assert (found.router, found.standin) == (list(found.hosts)[2], True)
+        before = file.read_text()
+        with _cable_out(nodes, "proxy-node"):
+            done = one.run(*words, "--force")
+        assert (done.returncode, "1 of 3 nodes do not answer" in done.stderr) == (1, True), done.stderr
+        assert file.read_text() == before
 
 
 def test_a_closed_port_is_found_before_anything_starts(nodes: Lab) -> None:

@@ -64,7 +64,7 @@ FAULTS = {
         undo="ip link set eth2 up",
     ),
     "wrong device": Fault(
-        *("T2-09-net-devices", "prefill", "names rxe7:1, and there are", "roles.ROLE.env of the hosts file"),
+        *("T2-09-net-devices", "prefill", "names rxe7:1, and there are", "hosts.NAME.nics of the hosts file"),
         says={"prefill": {"UCX_NET_DEVICES": "rxe7:1"}},
     ),
     "memlock 64 kB": Fault(
