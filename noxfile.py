@@ -72,6 +72,12 @@ def logs(session: nox.Session) -> None:
 
 
 @verb
+def restart(session: nox.Session) -> None:
+    """Restart a role, and the engines that must go with one: `-- decode-0 [hosts=FILE]`."""
+    _kit("restart", *session.posargs)
+
+
+@verb
 def down(session: nox.Session) -> None:
     """End the running topology and leave no process, port or temporary file behind."""
     _kit("down", *session.posargs)

@@ -103,6 +103,20 @@ def down(words: list[str]) -> int:
     return EXIT_OK if report.ok else EXIT_FAILED
 
 
+def restart(words: list[str]) -> int:
+    """Restart a role of the running topology, and what must go with it."""
+    from heteropd import topology
+
+    parsed = Words(words, options=("role", *_ELSEWHERE))
+    names = [*parsed.rest, *([parsed.options["role"]] if "role" in parsed.options else [])]
+    if len(names) != 1:
+        raise BadInput(
+            "command line", "role", " ".join(names), "is not one role", "name one: restart decode-0"
+        )
+    topology.restart(names[0], _as_started(_found(parsed)))
+    return EXIT_OK
+
+
 def prepare(words: list[str]) -> int:
     """Make the stand-in engine's environment and the default model, without starting anything."""
     Words(words).none_left("prepare")
@@ -161,6 +175,18 @@ def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
     if plan.runtime == "docker":
         return plan, _context(workplace.prepare_for_containers(root(), plan))
     return plan, _context(_prepare())
+
+
+def _as_started(context: Context) -> Context:
+    """The context with what the recorded topology's roles are started with."""
+    from heteropd import topology, workplace
+
+    found = topology.load(context)
+    if found is None:
+        return context
+    if found.plan.runtime == "docker":
+        return _context(workplace.prepare_for_containers(root(), found.plan))
+    return _context(_prepare())
 
 
 def _prove(running: Topology, context: Context) -> int:
@@ -242,6 +268,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "validate": validate,
     "status": status,
     "logs": logs,
+    "restart": restart,
     "down": down,
     "prepare": prepare,
     "doctor": doctor,

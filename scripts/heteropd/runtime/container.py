@@ -173,6 +173,12 @@ def stop(refs: Iterable[ContainerRef], grace_s: float) -> dict[str, Outcome]:
         return {ref.id: outcome for ref, outcome in zip(found, outcomes, strict=True)}
 
 
+def remove(ref: ContainerRef) -> None:
+    """Remove one container at once, running or not. Raises KitError when its engine does not answer."""
+    with engine.reported(ref.name):
+        _remove(client(ref.engine), ref.id)
+
+
 def sweep(url: str, state_dir: Path, topology_id: str | None) -> int:
     """Remove containers of a topology (of all of the state folder for None) at once; how many there were.
 
