@@ -78,6 +78,12 @@ def restart(session: nox.Session) -> None:
 
 
 @verb
+def drill(session: nox.Session) -> None:
+    """Break what runs on purpose; are promises kept? `-- NAME|all [case1] [times=5] [yes=1]`."""
+    _kit("drill", *session.posargs)
+
+
+@verb
 def down(session: nox.Session) -> None:
     """End the running topology and leave no process, port or temporary file behind."""
     _kit("down", *session.posargs)
@@ -178,7 +184,7 @@ def node_lab(session: nox.Session) -> None:
 
 @verb
 def schema(session: nox.Session) -> None:
-    """Write the JSON Schemas of env/ for editors, and the doctor's part of docs/troubleshooting.md."""
+    """Write the JSON Schemas of env/, and what docs/troubleshooting.md and operations.md have from env/."""
     _kit("schema", *session.posargs)
 
 

@@ -117,6 +117,29 @@ def restart(words: list[str]) -> int:
     return EXIT_OK
 
 
+def drill(words: list[str]) -> int:
+    """Break parts of the running topology on purpose: is what is promised for that kept? 0 or 1."""
+    from heteropd import topology
+    from heteropd.drill import command
+    from heteropd.spec import env
+
+    parsed = Words(words, flags=command.FLAGS, options=command.OPTIONS)
+    known = env.load(root()).cases
+    case = [word for word in parsed.rest if word in known]
+    parsed.rest = [word for word in parsed.rest if word not in known]
+
+    def ready() -> Context:
+        """What runs; a case that is named is brought up first, as by `up`."""
+        if not case:
+            return _as_started(_found(parsed))
+        elsewhere = [f"{name}={parsed.options[name]}" for name in _ELSEWHERE if name in parsed.options]
+        plan, context = _ready_to_start([*case, *elsewhere])
+        topology.up(plan, context)
+        return context
+
+    return command.run(parsed, ready)
+
+
 def prepare(words: list[str]) -> int:
     """Make the stand-in engine's environment and the default model, without starting anything."""
     Words(words).none_left("prepare")
@@ -125,13 +148,15 @@ def prepare(words: list[str]) -> int:
 
 
 def schema(words: list[str]) -> int:
-    """Write env/schema/*.json, and the doctor's part of docs/troubleshooting.md."""
+    """Write env/schema/*.json, and what docs/troubleshooting.md and docs/operations.md have from env/."""
+    from heteropd.drill import catalogue, report
     from heteropd.preflight import pages
     from heteropd.spec import schema as room
 
     Words(words).none_left("schema")
     room.export(root() / "env" / "schema")
     pages.export(root())
+    report.export_catalogue(root(), catalogue.load(root()))
     return EXIT_OK
 
 
@@ -269,6 +294,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "status": status,
     "logs": logs,
     "restart": restart,
+    "drill": drill,
     "down": down,
     "prepare": prepare,
     "doctor": doctor,
