@@ -122,18 +122,22 @@ def drill(words: list[str]) -> int:
     from heteropd import topology
     from heteropd.drill import command
     from heteropd.spec import env
+    from heteropd.topology import running
 
     parsed = Words(words, flags=command.FLAGS, options=command.OPTIONS)
     known = env.load(root()).cases
     case = [word for word in parsed.rest if word in known]
     parsed.rest = [word for word in parsed.rest if word not in known]
 
-    def ready() -> Context:
+    def ready(consent: Callable[[Plan], None]) -> Context:
         """What runs; a case that is named is brought up first, as by `up`."""
         if not case:
-            return _as_started(_found(parsed))
+            context = _found(parsed)
+            consent(running(context).plan)
+            return _as_started(context)
         elsewhere = [f"{name}={parsed.options[name]}" for name in _ELSEWHERE if name in parsed.options]
         plan, context = _ready_to_start([*case, *elsewhere])
+        consent(plan)
         topology.up(plan, context)
         return context
 

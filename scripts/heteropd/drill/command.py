@@ -8,33 +8,37 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from heteropd.cli import Words
+from heteropd.cli import Words, root
 from heteropd.drill import catalogue, report
 from heteropd.drill import run as room
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, Interrupted
-from heteropd.topology import Context, running
+from heteropd.plan.model import Plan
+from heteropd.topology import Context
 from heteropd.validate.settings import load as load_settings
 
 OPTIONS = ("times", "name", "hosts", "ssh_config")
 FLAGS = ("yes", "json", "write")
 
 
-def run(words: Words, ready: Callable[[], Context]) -> int:
-    """Perform drills on what runs; ``ready`` gives the context that its roles can be started with.
+def run(words: Words, ready: Callable[[Callable[[Plan], None]], Context]) -> int:
+    """Perform drills on what runs; 0, or 1 when a promise is broken or no drill could be performed.
 
-    0, or 1 when a promise is broken or no drill could be performed. Raises BadInput.
+    ``ready`` gives the context that roles can be started with; before it starts anything it calls what it is
+    given with the plan. Raises BadInput.
     """
     times = words.options.get("times", "1")
     if not times.isdigit() or not int(times):
         raise BadInput("command line", "times", times, "is not a number of times", "times=5")
-    context = ready()
+    drills = catalogue.load(root())
+    names = room.chosen(drills, [*words.rest, *words.options.get("name", "").split()])
+
+    def consent(plan: Plan) -> None:
+        if "yes" not in words.flags:
+            room.require_consent(plan, drills, names)
+
+    context = ready(consent)
     if "json" in words.flags:
         context = replace(context, console=Console(stderr=True))
-    drills = catalogue.load(context.root)
-    names = room.chosen(drills, [*words.rest, *words.options.get("name", "").split()])
-    plan = running(context).plan
-    if "yes" not in words.flags:
-        room.require_consent(plan, drills, names)
     results = []
     try:
         for one in room.perform(names, int(times), context, load_settings(context.root), drills):

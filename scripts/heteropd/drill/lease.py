@@ -13,7 +13,7 @@ from heteropd.validate.metrics import Counts, parse
 
 _CACHE = "vllm:cache_config_info"
 _AT_ONCE = 4
-_MARGIN_S = 5.0
+_MARGIN = 1.2
 
 
 @drill("lease-expired")
@@ -24,9 +24,9 @@ def lease_expired(stage: Stage) -> None:
     try:
         tokens = _cache_tokens(end.get("/metrics").text)
         handed_over, began = stage.hand_over(known), stage.clock.now()
-        wait = stage.drills.lease_s + _MARGIN_S
+        wait = stage.drills.lease_s * _MARGIN
         while stage.clock.now() - began < wait:
-            stage.clock.sleep(1.0)
+            stage.clock.sleep(min(wait, 1.0))
         expired = Counts.read(end.get("/metrics").text)["expired"]
         stage.fault(f"{wait:g} s without a fetch, {expired} requests expired by the prefill's count")
         long = stage.healthy.long

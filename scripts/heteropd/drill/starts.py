@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from heteropd.drill.catalogue import drill
 from heteropd.drill.model import CannotBePerformed
 from heteropd.drill.stage import Stage
 from heteropd.errors import EXIT_BAD_INPUT, KitError
+from heteropd.plan.model import Plan, Ports
 from heteropd.topology import Context, up
 
 _SMALL_MB = 8
@@ -22,18 +24,21 @@ _SMALL_MB = 8
 def ports_taken(stage: Stage) -> None:
     """The same plan from another state folder: its ports are taken."""
     with tempfile.TemporaryDirectory(prefix="hpd-drill-") as folder:
-        _refused(stage, replace(stage.context, state_dir=Path(folder)), "in use by")
+        _refused(stage, stage.plan, replace(stage.context, state_dir=Path(folder)), "in use by")
 
 
 @drill("disk-full")
 def disk_full(stage: Stage) -> None:
-    """The same plan with its state folder on a file system that has no room."""
+    """The same plan on ports of its own, with its state folder on a file system that has no room."""
+    plan = stage.plan
+    roles = [role.model_copy(update={"ports": Ports(api=_free_port())}) for role in plan.roles]
     with _small_disk() as folder:
-        _refused(stage, replace(stage.context, state_dir=folder, memory_gib=0.0), "GiB free")
+        context = replace(stage.context, state_dir=folder, memory_gib=0.0)
+        _refused(stage, plan.model_copy(update={"roles": roles}), context, "GiB free")
 
 
-def _refused(stage: Stage, context: Context, word: str) -> None:
-    plan, before = stage.plan, [(role.name, role.process) for role in stage.topology.roles]
+def _refused(stage: Stage, plan: Plan, context: Context, word: str) -> None:
+    before = [(role.name, role.process) for role in stage.topology.roles]
     stage.fault(f"{plan.case} started again, state in {context.state_dir}")
     began = stage.clock.now()
     try:
@@ -49,6 +54,12 @@ def _refused(stage: Stage, context: Context, word: str) -> None:
     same = before == [(role.name, role.process) for role in stage.topology.roles]
     stage.saw("what ran", "runs on" if same else "is not what it was", good=same)
     stage.whole("afterwards")
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 @contextmanager

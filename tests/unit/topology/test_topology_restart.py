@@ -11,7 +11,7 @@ from rich.console import Console
 
 from heteropd.errors import EXIT_INTERRUPTED, BadInput, KitError, MissingPrerequisite, TopologyFailed
 from heteropd.runtime.identity import alive, send
-from heteropd.topology import Context, down, load, restart, status, up
+from heteropd.topology import Context, down, load, restart, running, status, up
 from heteropd.topology.lock import locked
 
 ENGINES = {"prefill-0", "decode-0"}
@@ -87,6 +87,15 @@ def test_what_a_killed_role_left_goes(kit, tmp_path):
     down(kit.with_timeouts(stop=0.5))
     kit.assert_nothing_left()
     assert not Path(ours).exists()
+
+
+def test_status_and_what_needs_a_whole_topology_name_the_mend(kit):
+    up(kit.plan(), kit.context)
+    kill(kit, "decode-0")
+    status(kit.context).show(kit.context.console)
+    assert "decode-0 is dead: `make restart role=decode-0`" in kit.said()
+    with pytest.raises(MissingPrerequisite, match=r"dead: decode-0\); `make restart role=decode-0`, or"):
+        running(kit.context)
 
 
 def test_a_role_that_is_not_there_is_refused_and_nothing_is_touched(kit):
