@@ -1,7 +1,9 @@
-"""KV that is fetched too late: its blocks hold another prompt's by then."""
+"""KV that is fetched too late: its blocks hold other prompts' by then."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from heteropd.drill.catalogue import drill
@@ -18,32 +20,65 @@ _MARGIN = 1.2
 
 @drill("lease-expired")
 def lease_expired(stage: Stage) -> None:
-    """Hand over, wait, overwrite the whole cache of the prefill, fetch."""
-    known, prefill = stage.healthy.short[0], stage.first("prefill")
-    end = Endpoint(prefill.name, prefill.url, stage.settings.waits)
-    try:
-        tokens = _cache_tokens(end.get("/metrics").text)
-        handed_over, began = stage.hand_over(known), stage.clock.now()
-        wait = stage.drills.lease_s * _MARGIN
-        while stage.clock.now() - began < wait:
-            stage.clock.sleep(min(wait, 1.0))
-        expired = Counts.read(end.get("/metrics").text)["expired"]
-        stage.fault(f"{wait:g} s without a fetch, {expired} requests expired by the prefill's count")
-        long = stage.healthy.long
-        rounds = 1 + tokens // len(long.probe.tokens)
-        jobs = [partial(stage.ask, prefill.url, long, max_tokens=1) for _ in range(rounds)]
-        answers = [one.result() for one in side_by_side(jobs, _AT_ONCE)]
-        bad = next((one for one in answers if one.kind != "whole"), None)
-        if bad:
-            raise CannotBePerformed(f"the prefill's cache could not be overwritten: {bad.short}")
-        stage.saw("the prefill's cache", f"overwritten: {rounds} prompts, for room of {tokens} tokens")
+    """A client that talks to engines itself: hand over, wait, overwrite the prefill's cache, fetch."""
+    known = stage.healthy.short[0]
+    with _prefill(stage) as prefill:
+        handed_over = stage.hand_over(known)
+        _overwrite(stage, prefill)
+        stage.fault("the lease has ended and the blocks are used again")
         late = stage.ask(stage.first("decode").url, known, handed_over)
         stage.judge("the late fetch", known, late)
-        counted = Counts.read(end.get("/metrics").text)["late_notifications"]
-        stage.saw("vllm:nixl_num_notifications_after_expiry", str(counted))
+        _late_fetches(stage, prefill)
+    stage.whole("afterwards, without a restart")
+
+
+@drill("decode-frozen")
+def decode_frozen(stage: Stage) -> None:
+    """The same through the router, without any mistake of the client: the decode does not run for a while."""
+    known, decode = stage.healthy.short[0], stage.first("decode").name
+    with _prefill(stage) as prefill:
+        with stage.frozen(decode):
+            asked = stage.aside(lambda: stage.ask(stage.plan.router.url, known, patient=True))
+            _overwrite(stage, prefill)
+        stage.fault(f"{decode} runs on; the lease has ended meanwhile and the blocks are used again")
+        stage.judge("the request that waited", known, asked.result())
+        _late_fetches(stage, prefill)
+    stage.mend(decode)
+
+
+@contextmanager
+def _prefill(stage: Stage) -> Iterator[Endpoint]:
+    role = stage.first("prefill")
+    end = Endpoint(role.name, role.url, stage.settings.waits)
+    try:
+        yield end
     finally:
         end.close()
-    stage.whole("afterwards, without a restart")
+
+
+def _overwrite(stage: Stage, prefill: Endpoint) -> None:
+    """Wait until the lease is over, then have the prefill compute as many prompts as its cache has room for."""
+    then, began = Counts.read(prefill.get("/metrics").text)["expired"], stage.clock.now()
+    wait = stage.drills.lease_s * _MARGIN
+    while stage.clock.now() - began < wait:
+        stage.clock.sleep(min(wait, 1.0))
+    page = prefill.get("/metrics").text
+    expired, tokens, long = Counts.read(page)["expired"], _cache_tokens(page), stage.healthy.long
+    count = (expired or 0) - (then or 0)
+    count = (expired or 0) - (then or 0)
+    stage.saw(f"after {wait:g} s", f"requests expired by the prefill's count: {count}")
+    rounds = 1 + tokens // len(long.probe.tokens)
+    jobs = [partial(stage.ask, prefill.url, long, max_tokens=1, patient=True) for _ in range(rounds)]
+    answers = [one.result() for one in side_by_side(jobs, _AT_ONCE)]
+    bad = next((one for one in answers if one.kind != "whole"), None)
+    if bad:
+        raise CannotBePerformed(f"the prefill's cache could not be overwritten: {bad.short}")
+    stage.saw("the prefill's cache", f"overwritten: {rounds} prompts, for room of {tokens} tokens")
+
+
+def _late_fetches(stage: Stage, prefill: Endpoint) -> None:
+    counted = Counts.read(prefill.get("/metrics").text)["late_notifications"]
+    stage.saw("fetches after their lease, by the prefill's count", str(counted))
 
 
 def _cache_tokens(page: str) -> int:

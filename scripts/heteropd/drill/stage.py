@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,14 +103,41 @@ class Stage:
             raise CannotBePerformed(f"{name} was gone before it could be killed")
         self.fault(f"{len(killed)} of the processes of {name} killed")
 
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Meanwhile the role does not run: its container is paused, or its processes are stopped."""
+        topology = self._found()
+        role = topology.role(name)
+        stopped = members(self.context, topology, [role])
+        self.saw(name, "does not run for a while")
+        try:
+            if role.container is not None:
+                container.pause(role.container)
+            for one in stopped:
+                send(one, signal.SIGSTOP)
+            yield
+        finally:
+            if role.container is not None:
+                container.unpause(role.container)
+            for one in stopped:
+                send(one, signal.SIGCONT)
+
     # Requests
 
     def ask(
-        self, url: str, known: Known, extra: Json | None = None, *, max_tokens: int | None = None
+        self,
+        url: str,
+        known: Known,
+        extra: Json | None = None,
+        *,
+        max_tokens: int | None = None,
+        patient: bool = False,
     ) -> Answer:
-        """Ask for a known answer; what has no answer within twice the bound is late."""
+        """Ask for a known answer; what has none within twice the bound is late. ``patient``: not sooner than
+        `validate` would give up, for what is no test of the bound."""
         body = {**self.healthy.body(known, max_tokens=max_tokens), **(extra or {})}
-        return ask(url, body, self.clock, self._patience())
+        limit = max(self._patience(), self.settings.waits.request_s) if patient else self._patience()
+        return ask(url, body, self.clock, limit)
 
     def stream(self, known: Known, on_token: Callable[[int], None]) -> Answer:
         """The same from the router, as a stream."""

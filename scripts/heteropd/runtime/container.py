@@ -180,6 +180,18 @@ def kill(ref: ContainerRef) -> None:
         client(ref.engine).api.kill(ref.id, "SIGKILL")
 
 
+def pause(ref: ContainerRef) -> None:
+    """Freeze every process of the container. Raises KitError."""
+    with engine.reported(ref.name):
+        client(ref.engine).api.pause(ref.id)
+
+
+def unpause(ref: ContainerRef) -> None:
+    """Have a frozen container run on. Raises KitError."""
+    with engine.reported(ref.name):
+        client(ref.engine).api.unpause(ref.id)
+
+
 def starve(ref: ContainerRef) -> int:
     """Limit a container's memory to half of what it uses now, in bytes: the kernel kills in it. Raises
     KitError."""

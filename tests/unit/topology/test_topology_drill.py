@@ -90,17 +90,20 @@ def test_several_times_and_all_that_can_be_performed(stage):
 
 def test_late_kv_that_is_right_keeps_the_promise_and_wrong_kv_breaks_it(stage):
     """The fault that the drill is for: the blocks of another prompt, answered as good."""
-    (result,) = stage("lease-expired")
-    assert result.status == "held", result.seen
+    results = stage("lease-expired", "decode-frozen")
+    assert [one.status for one in results] == ["held", "held"], results
 
     class Clock(SystemClock):
         def sleep(self, seconds):
             stage.plant("wrong")  # when the drill waits for the lease to end
             super().sleep(seconds)
 
-    (result,) = stage("lease-expired", context=replace(stage.kit.context, clock=Clock()))
-    assert result.status == "broken"
-    assert any("the late fetch" in one.what and "not the healthy answer" in one.says for one in result.broken)
+    results = stage("lease-expired", context=replace(stage.kit.context, clock=Clock()))
+    stage.remove("wrong")
+    results += stage("decode-frozen", context=replace(stage.kit.context, clock=Clock()))
+    assert [one.status for one in results] == ["broken", "broken"]
+    for result, what in zip(results, ("the late fetch", "the request that waited"), strict=True):
+        assert (result.broken[0].what, "not the healthy answer" in result.broken[0].says) == (what, True)
 
 
 def test_a_wrong_answer_after_a_restart_breaks_the_promise(stage):
