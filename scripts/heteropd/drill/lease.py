@@ -57,7 +57,7 @@ def _prefill(stage: Stage) -> Iterator[Endpoint]:
 
 
 def _overwrite(stage: Stage, prefill: Endpoint) -> None:
-    """Wait until the lease is over, then have the prefill compute as many prompts as its cache has room for."""
+    """Wait until the lease is over, then have the prefill compute what fills its whole cache."""
     then, began = Counts.read(prefill.get("/metrics").text)["expired"], stage.clock.now()
     wait = stage.drills.lease_s * _MARGIN
     while stage.clock.now() - began < wait:
