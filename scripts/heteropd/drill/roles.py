@@ -94,6 +94,7 @@ def prefill_alone(stage: Stage) -> None:
     else:
         container.start_again(box)
     _until_healthy(stage, prefill)
+    _until_healthy(stage, stage.plan.router)  # it takes a moment to find a worker again
     for number in range(1, 6):
         for known in stage.healthy.short:
             answer = stage.ask(stage.plan.router.url, known)
@@ -138,11 +139,13 @@ def _until_busy(stage: Stage, engine: RolePlan, over: Callable[[], bool]) -> Non
         end.close()
 
 
-def _until_healthy(stage: Stage, engine: RolePlan) -> None:
-    limit = stage.clock.now() + stage.context.timeouts.ready
+def _until_healthy(stage: Stage, role: RolePlan) -> None:
+    began = stage.clock.now()
     with Probe(stage.context.timeouts) as probe:
-        while not probe.health(engine).ok:
-            if stage.clock.now() > limit:
-                raise CannotBePerformed(f"{engine.name} does not become healthy when it is started alone")
+        while not (answer := probe.health(role)).ok:
+            if stage.clock.now() - began > stage.context.timeouts.ready:
+                raise CannotBePerformed(
+                    f"{role.name} is not healthy with a prefill that is new alone: {answer.text}"
+                )
             stage.clock.sleep(stage.context.timeouts.poll)
-    stage.saw(engine.name, "started again alone, and healthy")
+    stage.saw(role.name, "healthy", seconds=stage.clock.now() - began)
