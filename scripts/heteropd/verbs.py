@@ -134,10 +134,11 @@ def drill(words: list[str]) -> int:
         if not case:
             context = _found(parsed)
             consent(running(context).plan)
-            return _as_started(context)
+            return command.told(parsed, _as_started(context))
         elsewhere = [f"{name}={parsed.options[name]}" for name in _ELSEWHERE if name in parsed.options]
         plan, context = _ready_to_start([*case, *elsewhere])
         consent(plan)
+        context = command.told(parsed, context)
         topology.up(plan, context)
         return context
 

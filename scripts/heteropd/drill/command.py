@@ -20,6 +20,11 @@ OPTIONS = ("times", "name", "hosts", "ssh_config")
 FLAGS = ("yes", "json", "write")
 
 
+def told(words: Words, context: Context) -> Context:
+    """The context whose words do not get between those of ``--json``."""
+    return replace(context, console=Console(stderr=True)) if "json" in words.flags else context
+
+
 def run(words: Words, ready: Callable[[Callable[[Plan], None]], Context]) -> int:
     """Perform drills on what runs; 0, or 1 when a promise is broken or no drill could be performed.
 
@@ -37,8 +42,6 @@ def run(words: Words, ready: Callable[[Callable[[Plan], None]], Context]) -> int
             room.require_consent(plan, drills, names)
 
     context = ready(consent)
-    if "json" in words.flags:
-        context = replace(context, console=Console(stderr=True))
     results = []
     try:
         for one in room.perform(names, int(times), context, load_settings(context.root), drills):

@@ -10,7 +10,7 @@ from heteropd.drill.catalogue import DRILLS
 from heteropd.drill.healthy import Healthy, measure
 from heteropd.drill.model import CannotBePerformed, Result, Seen
 from heteropd.drill.stage import Stage
-from heteropd.errors import BadInput, KitError
+from heteropd.errors import BadInput, Interrupted, KitError
 from heteropd.plan.model import Plan
 from heteropd.spec.drills import DrillEntry, Drills
 from heteropd.topology import Context, running
@@ -104,6 +104,8 @@ def _performed(name: str, stage: Stage, plan: Plan) -> Result:
         DRILLS[name](stage)
     except CannotBePerformed as reason:
         why = str(reason)
+    except Interrupted:
+        raise
     except KitError as problem:
         stage.saw("the drill", str(problem), good=False)
     broken = any(not one.good for one in stage.seen)

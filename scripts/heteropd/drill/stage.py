@@ -14,7 +14,7 @@ import psutil
 from heteropd.drill.asking import Answer, ask, stream
 from heteropd.drill.healthy import Healthy, Known
 from heteropd.drill.model import CannotBePerformed, Seen
-from heteropd.errors import KitError
+from heteropd.errors import Interrupted, KitError
 from heteropd.plan.model import Plan, Role, RolePlan
 from heteropd.runtime import container, shared_memory
 from heteropd.runtime.family import family, marked
@@ -191,6 +191,8 @@ class Stage:
         began = self.clock.now()
         try:
             restart(name, self.context)
+        except Interrupted:
+            raise
         except KitError as problem:
             self.saw("restart", str(problem), good=False)
             return

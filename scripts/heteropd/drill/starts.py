@@ -13,7 +13,7 @@ from pathlib import Path
 from heteropd.drill.catalogue import drill
 from heteropd.drill.model import CannotBePerformed
 from heteropd.drill.stage import Stage
-from heteropd.errors import EXIT_BAD_INPUT, KitError
+from heteropd.errors import EXIT_BAD_INPUT, Interrupted, KitError
 from heteropd.plan.model import Plan, Ports
 from heteropd.topology import Context, up
 
@@ -43,6 +43,8 @@ def _refused(stage: Stage, plan: Plan, context: Context, word: str) -> None:
     began = stage.clock.now()
     try:
         up(plan, context)
+    except Interrupted:
+        raise
     except KitError as refusal:
         good = refusal.exit_code == EXIT_BAD_INPUT and word in str(refusal)
         stage.saw("the second start", f"exit status {refusal.exit_code}: {refusal}", good=good)

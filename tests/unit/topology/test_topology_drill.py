@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from heteropd.drill import catalogue, run
-from heteropd.errors import BadInput, KitError
+from heteropd.errors import BadInput, Interrupted, KitError
 from heteropd.seams import SystemClock
 from heteropd.spec.drills import Drills
-from heteropd.topology import down, status, up
+from heteropd.topology import down, restart, status, up
 from heteropd.validate import settings as validation
 
 ROOT = Path(__file__).parents[3]
@@ -142,6 +142,21 @@ def test_a_stream_that_is_cut_off_is_seen_as_that(stage, fault):
     assert "cut off after" in stream.says
     assert ("ends without [DONE]" in stream.says) == bool(fault)
     assert result.status == "held"
+
+
+@pytest.mark.parametrize("word", ["a new request", "restarting"])
+def test_an_interrupt_is_none_of_a_drills_results(stage, word):
+    """It ends the command, in the middle of a fault or of the restart; `restart` mends what is left."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    console = _Watching(stage.kit.context.console, word, interrupt)
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        stage("router-killed", context=replace(stage.kit.context, console=console))
+    assert status(stage.kit.context).state in ("starting", "broken")
+    restart("router", stage.kit.context)
+    assert status(stage.kit.context).state == "up"
 
 
 def test_a_topology_that_is_wrong_already_is_not_drilled(stage):
