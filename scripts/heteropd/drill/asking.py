@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,7 +74,9 @@ def ask(url: str, body: Json, clock: Clock, limit_s: float) -> Answer:
 
 def stream(url: str, body: Json, clock: Clock, limit_s: float, on_token: Callable[[int], None]) -> Answer:
     """The same as a stream; ``on_token`` is called with the count after each token."""
-    began, steps, code, finished, says = clock.now(), list[Step](), None, set[str](), ""
+    began, code, says = clock.now(), None, ""
+    steps: list[Step] = []
+    missing, error = {"finish_reason", _END}, ""
     try:
         with (
             _client(limit_s) as client,
@@ -85,9 +87,10 @@ def stream(url: str, body: Json, clock: Clock, limit_s: float, on_token: Callabl
                 reply.read()
                 return Answer("refused", code, (), _line(reply.text), began, clock.now(), {})
             for line in reply.iter_lines():
-                fresh, ends = _event(line)
-                finished |= ends
-                for step in fresh:
+                event = _event(line)
+                missing -= event.ends
+                error = error or event.error
+                for step in event.steps:
                     steps.append(step)
                     on_token(len(steps))
                 if clock.now() - began > limit_s:
@@ -98,26 +101,36 @@ def stream(url: str, body: Json, clock: Clock, limit_s: float, on_token: Callabl
         says = _told(problem)
     if code is None:
         return Answer("refused", None, (), says, began, clock.now(), {})
-    # A program that reads to the end of the stream takes it for whole unless one of the two marks is missing.
-    whole = not says and {"finish_reason", _END} <= finished
-    says = says or f"the stream ends without {' and '.join(sorted({'finish_reason', _END} - finished))}"
-    return Answer(
-        "whole" if whole else "cut", code, tuple(steps), "" if whole else says, began, clock.now(), {}
-    )
+    # A program that reads to the end of the stream takes it for whole unless something tells it otherwise.
+    whole = not (says or error or missing)
+    if not whole and not says:
+        says = f"the stream ends without {' and '.join(sorted(missing))}" if missing else "the stream ends"
+        says += f", an error in it: {error}" if error else ""
+    return Answer("whole" if whole else "cut", code, tuple(steps), says, began, clock.now(), {})
 
 
-def _event(line: str) -> tuple[list[Step], set[str]]:
-    """The tokens of a line of the stream, and which marks of its end are on it."""
+@dataclass(frozen=True)
+class _Event:
+    """A line of a stream: its tokens, which marks of the end are on it, and an error that it tells."""
+
+    steps: Sequence[Step] = ()
+    ends: frozenset[str] = frozenset()
+    error: str = ""
+
+
+def _event(line: str) -> _Event:
     data = line.removeprefix("data:").strip()
     if data == _END:
-        return [], {_END}
+        return _Event(ends=frozenset({_END}))
     try:
         found = json.loads(data)
     except ValueError:
-        return [], set()
-    choices = found.get("choices") if isinstance(found, dict) else None
-    ends = {"finish_reason"} if choices and choices[0].get("finish_reason") else set[str]()
-    return (steps_of(found) if choices else []), ends
+        return _Event()
+    if not isinstance(found, dict):
+        return _Event()
+    choices = found.get("choices") or [{}]
+    ends = frozenset({"finish_reason"} if choices[0].get("finish_reason") else ())
+    return _Event(steps_of(found), ends, _line(json.dumps(found["error"])) if found.get("error") else "")
 
 
 def _client(limit_s: float) -> httpx.Client:

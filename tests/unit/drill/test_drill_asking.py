@@ -68,3 +68,11 @@ def test_a_stream_that_ends_as_if_nothing_were_wrong_is_cut_too(server):
     assert streamed(server)[0].short.endswith("(the stream ends without [DONE] and finish_reason)")
     server.chunks = [event(STEPS[:1], "length")]
     assert streamed(server)[0].short.endswith("(the stream ends without [DONE])")
+
+
+def test_an_error_in_a_stream_that_ends_with_done_is_told(server):
+    """What vLLM sends when its engine has died: HTTP 200, an error among the tokens, and [DONE]."""
+    server.chunks = [event(STEPS[:1]), b'data: {"error": {"message": "EngineCore died"}}\n\n', END]
+    answer, _ = streamed(server)
+    assert answer.kind == "cut"
+    assert 'ends without finish_reason, an error in it: {"message": "EngineCore died"}' in answer.says
