@@ -8,6 +8,7 @@ from heteropd.drill.asking import Answer
 from heteropd.drill.catalogue import drill
 from heteropd.drill.model import CannotBePerformed
 from heteropd.drill.stage import Stage
+from heteropd.errors import KitError
 from heteropd.plan.model import RolePlan
 from heteropd.runtime import container
 from heteropd.topology.probe import Probe
@@ -46,7 +47,10 @@ def engine_out_of_memory(stage: Stage) -> None:
         if box is None:
             stage.kill(name, largest=True)
             return
-        limit = container.starve(box)
+        try:
+            limit = container.starve(box)
+        except KitError as refusal:
+            raise CannotBePerformed(f"the engine limits no memory: {refusal}") from None
         stage.fault(f"memory of {box.name} limited to {limit / 2**20:.0f} MiB, half of what it used")
 
     _in_a_stream(stage, fault)
@@ -55,8 +59,10 @@ def engine_out_of_memory(stage: Stage) -> None:
 
 @drill("prefill-killed-before")
 def prefill_killed_before(stage: Stage) -> None:
-    """SIGKILL while the prefill computes a long prompt, and nothing is handed over. An engine's metrics do not
-    say that it is in the middle of one; so half the time is waited that it took before."""
+    """SIGKILL while the prefill computes a long prompt, and nothing is handed over.
+
+    Metrics do not say that an engine is in the middle of one: half the time is waited that it took before.
+    """
     prefill, known = stage.first("prefill"), stage.healthy.long
     before = stage.ask(prefill.url, known, max_tokens=1)
     asked = stage.aside(lambda: stage.ask(stage.plan.router.url, known))
