@@ -16,7 +16,7 @@ from heteropd.plan.model import Plan
 from heteropd.topology import Context
 from heteropd.validate.settings import load as load_settings
 
-OPTIONS = ("times", "name", "hosts", "ssh_config")
+OPTIONS = ("times", "name", "case", "hosts", "ssh_config")
 FLAGS = ("yes", "json", "write")
 
 

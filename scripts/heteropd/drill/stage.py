@@ -157,7 +157,7 @@ class Stage:
 
     def judge(self, what: str, known: Known, answer: Answer) -> None:
         """The promise: not wrong, and within the bound, counted from the fault if that came later than the
-        request. An answer that goes on after the fault and is right has no bound."""
+        request."""
         took = answer.ended - max(answer.began, self._fault or answer.began)
         self.answered_s = max(took, self.answered_s or 0.0)
         self.saw(what, answer.short, good=answer.kind != "late" and took <= self.bound_s, seconds=took)
