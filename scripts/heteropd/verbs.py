@@ -126,7 +126,8 @@ def drill(words: list[str]) -> int:
 
     parsed = Words(words, flags=command.FLAGS, options=command.OPTIONS)
     known = env.load(root()).cases
-    case = [word for word in [*parsed.rest, parsed.options.get("case", "")] if word in known]
+    named = [parsed.options["case"]] if "case" in parsed.options else []
+    case = [*named, *(word for word in parsed.rest if word in known)]
     parsed.rest = [word for word in parsed.rest if word not in known]
 
     def ready(consent: Callable[[Plan], None]) -> Context:
