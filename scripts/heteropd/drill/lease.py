@@ -80,7 +80,7 @@ def _late_fetches(stage: Stage, prefill: Endpoint) -> None:
     """What the prefill noticed of it. It publishes counts with its next step."""
     stage.meanwhile()
     counted = Counts.read(prefill.get("/metrics").text)["late_notifications"]
-    stage.saw("fetches after their lease, by the prefill's count", str(counted))
+    stage.saw("fetches after their lease since the prefill's start", str(counted))
 
 
 def _cache_tokens(page: str) -> int:
