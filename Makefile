@@ -5,7 +5,7 @@
 NOX := .venv/bin/nox
 WORDS := $(subst $$,$$$$,$(MAKEOVERRIDES))
 
-SESSIONS := case1 case2 plan validate status logs down doctor hosts test test-images fabric_lab node_lab lint types unit e2e bench build infra lock publish bundle
+SESSIONS := case1 case2 plan validate status logs restart drill down doctor hosts test test-images fabric_lab node_lab lint types unit e2e bench build infra lock publish bundle
 
 .DEFAULT_GOAL := help
 .PHONY: help setup clean $(SESSIONS)

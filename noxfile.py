@@ -72,6 +72,18 @@ def logs(session: nox.Session) -> None:
 
 
 @verb
+def restart(session: nox.Session) -> None:
+    """Restart a role, and the engines that must go with one: `-- decode-0 [hosts=FILE]`."""
+    _kit("restart", *session.posargs)
+
+
+@verb
+def drill(session: nox.Session) -> None:
+    """Break what runs on purpose; are promises kept? `-- NAME|all [case1] [times=5] [yes=1]`."""
+    _kit("drill", *session.posargs)
+
+
+@verb
 def down(session: nox.Session) -> None:
     """End the running topology and leave no process, port or temporary file behind."""
     _kit("down", *session.posargs)
@@ -178,7 +190,7 @@ def node_lab(session: nox.Session) -> None:
 
 @verb
 def schema(session: nox.Session) -> None:
-    """Write the JSON Schemas of env/ for editors, and the doctor's part of docs/troubleshooting.md."""
+    """Write the JSON Schemas of env/, and what docs/troubleshooting.md and operations.md have from env/."""
     _kit("schema", *session.posargs)
 
 

@@ -107,6 +107,49 @@ def down(words: list[str]) -> int:
     return EXIT_OK if report.ok else EXIT_FAILED
 
 
+def restart(words: list[str]) -> int:
+    """Restart a role of the running topology, and what must go with it."""
+    from heteropd import topology
+
+    parsed = Words(words, options=("role", *_ELSEWHERE))
+    names = [*parsed.rest, *([parsed.options["role"]] if "role" in parsed.options else [])]
+    if len(names) != 1:
+        raise BadInput(
+            "command line", "role", " ".join(names), "is not one role", "name one: restart decode-0"
+        )
+    topology.restart(names[0], _as_started(_found(parsed)))
+    return EXIT_OK
+
+
+def drill(words: list[str]) -> int:
+    """Break parts of the running topology on purpose: is what is promised for that kept? 0 or 1."""
+    from heteropd import topology
+    from heteropd.drill import command
+    from heteropd.spec import env
+    from heteropd.topology import running
+
+    parsed = Words(words, flags=command.FLAGS, options=command.OPTIONS)
+    known = env.load(root()).cases
+    named = [parsed.options["case"]] if "case" in parsed.options else []
+    case = [*named, *(word for word in parsed.rest if word in known)]
+    parsed.rest = [word for word in parsed.rest if word not in known]
+
+    def ready(consent: Callable[[Plan], None]) -> Context:
+        """What runs; a case that is named is brought up first, as by `up`."""
+        if not case:
+            context = _found(parsed)
+            consent(running(context).plan)
+            return command.told(parsed, _as_started(context))
+        elsewhere = [f"{name}={parsed.options[name]}" for name in _ELSEWHERE if name in parsed.options]
+        plan, context = _ready_to_start([*case, *elsewhere])
+        consent(plan)
+        context = command.told(parsed, context)
+        topology.up(plan, context)
+        return context
+
+    return command.run(parsed, ready)
+
+
 def prepare(words: list[str]) -> int:
     """Make the stand-in engine's environment and the default model, without starting anything."""
     Words(words).none_left("prepare")
@@ -115,13 +158,15 @@ def prepare(words: list[str]) -> int:
 
 
 def schema(words: list[str]) -> int:
-    """Write env/schema/*.json, and the doctor's part of docs/troubleshooting.md."""
+    """Write env/schema/*.json, and what docs/troubleshooting.md and docs/operations.md have from env/."""
+    from heteropd.drill import catalogue, report
     from heteropd.preflight import pages
     from heteropd.spec import schema as room
 
     Words(words).none_left("schema")
     room.export(root() / "env" / "schema")
     pages.export(root())
+    report.export_catalogue(root(), catalogue.load(root()))
     return EXIT_OK
 
 
@@ -165,6 +210,18 @@ def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
     if plan.runtime == "docker":
         return plan, _context(workplace.prepare_for_containers(root(), plan))
     return plan, _context(_prepare())
+
+
+def _as_started(context: Context) -> Context:
+    """The context with what the recorded topology's roles are started with."""
+    from heteropd import topology, workplace
+
+    found = topology.load(context)
+    if found is None:
+        return context
+    if found.plan.runtime == "docker":
+        return _context(workplace.prepare_for_containers(root(), found.plan))
+    return _context(_prepare())
 
 
 def _prove(running: Topology, context: Context) -> int:
@@ -254,6 +311,8 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "validate": validate,
     "status": status,
     "logs": logs,
+    "restart": restart,
+    "drill": drill,
     "down": down,
     "prepare": prepare,
     "doctor": doctor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -86,6 +87,18 @@ def test_infra_is_green_and_each_planted_fault_red(case: tuple[str, Kit, list[st
     otherwise, red = plan_otherwise(one.state_of_plan())
     status, outcomes, said = one.infra(plan=otherwise)
     assert (status, outcomes["failed"]) == (1, red), said
+
+
+def test_the_promises_for_the_cheapest_faults_are_kept(case: tuple[str, Kit, list[str]]) -> None:
+    """The others restart engines, a minute each: `nox -s drill -- all`."""
+    _, one, _ = case
+    done = one.run("drill", "router-killed", "ports-taken", "partition", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {result["name"]: result for result in json.loads(done.stdout)}
+    status = {name: result["status"] for name, result in found.items()}
+    assert status == {"router-killed": "held", "ports-taken": "held", "partition": "skipped"}
+    assert found["router-killed"]["mended_s"] < 60
+    assert one.status()["state"] == "up"
 
 
 def test_down_leaves_no_process_port_or_temporary_file(case: tuple[str, Kit, list[str]]) -> None:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from heteropd.errors import BadInput, KitError, TopologyFailed
 from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
 from heteropd.runtime import container
 from heteropd.spec import env
-from heteropd.topology import Context, Timeouts, down, load, logs, status, up
+from heteropd.topology import Context, Timeouts, down, load, logs, restart, status, up
 
 STUB = ROOT / "tests" / "unit" / "topology" / "stub.py"
 IMAGE = "heteropd-stub:test"
@@ -156,6 +156,57 @@ def test_a_dead_container_makes_a_broken_topology_that_is_started_anew(lab: Lab)
     assert not second.dead()
     assert {role.container for role in second.roles}.isdisjoint({role.container for role in first.roles})
     assert len(lab.containers()) == 3
+
+
+@pytest.mark.parametrize(("role", "anew"), [("decode-0", {"prefill-0", "decode-0"}), ("router", {"router"})])
+def test_a_restart_replaces_the_containers_of_its_roles(lab: Lab, role: str, anew: set[str]) -> None:
+    """After a death, and once more without one; nothing of the old containers stays."""
+    first = up(lab.plan(), lab.context)
+    dead = first.role(role).container
+    assert dead is not None
+    container.kill(dead)
+    second = restart(role, lab.context)
+    assert status(lab.context).state == "up"
+    assert {one.name for one in second.roles if one.container != first.role(one.name).container} == anew
+    assert set(lab.containers()) == {one.container for one in second.roles}
+    restart(role, lab.context)
+    assert len(lab.containers()) == 3
+    assert "restarting" in lab.said()
+
+
+def test_what_drills_do_to_containers(lab: Lab) -> None:
+    """Pause and run on; start again as it was."""
+    topology = up(lab.plan(), lab.context)
+    prefill, decode = (topology.role(name).container for name in ("prefill-0", "decode-0"))
+    assert prefill is not None
+    assert decode is not None
+    container.pause(decode)
+    assert status(lab.context).state == "broken"
+    container.unpause(decode)
+    assert status(lab.context).state == "up"
+    container.kill(prefill)
+    container.start_again(prefill)
+    _until(lambda: status(lab.context).state == "up")
+
+
+def test_a_container_without_memory_is_killed_and_restart_brings_it_back(lab: Lab) -> None:
+    decode = up(lab.plan(), lab.context).role("decode-0").container
+    assert decode is not None
+    try:
+        container.starve(decode)
+    except KitError as refusal:
+        pytest.skip(f"this engine limits no memory: {refusal}")
+    _until(lambda: status(lab.context).state == "broken")
+    assert container.exit_status(decode) == -signal.SIGKILL
+    restart("decode-0", lab.context)
+    assert status(lab.context).state == "up"
+
+
+def _until(reached: Callable[[], bool], limit_s: float = 60.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_an_image_that_is_not_there_is_refused_with_the_command_that_builds_it(lab: Lab) -> None:

@@ -14,7 +14,10 @@ from heteropd.spec import schema
 
 ROOT = Path(__file__).parents[2]
 FILES = [
-    *(ROOT / "env" / name for name in ("checks.yaml", "defaults.yaml", "infra.yaml", "standins.yaml")),
+    *(
+        ROOT / "env" / name
+        for name in ("checks.yaml", "defaults.yaml", "drills.yaml", "infra.yaml", "standins.yaml")
+    ),
     *(
         file
         for folder in ("cases", "hosts", "pins", "platforms")

@@ -9,8 +9,7 @@ from heteropd.preflight import catalogue
 from heteropd.spec.checks import CheckEntry, Checks, Failure, Tier, tier
 
 PAGE = "docs/troubleshooting.md"
-_BEGIN = "<!-- made from env/checks.yaml by `nox -s schema`: begin -->\n"
-_END = "<!-- made from env/checks.yaml by `nox -s schema`: end -->\n"
+_MADE = "env/checks.yaml by `nox -s schema`"
 _FAILURES = """\
 ## Known failures, and what catches them
 
@@ -34,12 +33,21 @@ def export(root: Path) -> None:
 
 
 def filled(text: str, checks: Checks) -> str:
-    """The page's text with the checks between its markers; what is around them stays."""
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise BadInput(PAGE, None, None, "lacks the markers of what is made", "restore it from git")
-    return before + begin + render(checks) + end + after
+    """The page's text with the checks between its markers."""
+    return between(text, _MADE, render(checks), PAGE)
+
+
+def between(text: str, made: str, body: str, page: str) -> str:
+    """A page's text with ``body`` between the markers of what is ``made from …``; what is around them stays.
+
+    Raises BadInput when the markers are gone.
+    """
+    begin, end = (f"<!-- made from {made}: {word} -->\n" for word in ("begin", "end"))
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise BadInput(page, None, None, "lacks the markers of what is made", "restore it from git")
+    return before + begin + body + end + after
 
 
 def render(checks: Checks) -> str:

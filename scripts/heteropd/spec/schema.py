@@ -8,6 +8,7 @@ from pathlib import Path
 from heteropd.spec.cases import Case
 from heteropd.spec.checks import Checks
 from heteropd.spec.defaults import Defaults, StandIns
+from heteropd.spec.drills import Drills
 from heteropd.spec.hosts import Hosts
 from heteropd.spec.images import Images
 from heteropd.spec.infra import InfraFacts
@@ -22,6 +23,7 @@ KINDS: dict[str, type[Data]] = {
     "case": Case,
     "checks": Checks,
     "defaults": Defaults,
+    "drills": Drills,
     "hosts": Hosts,
     "images": Images,
     "infra": InfraFacts,

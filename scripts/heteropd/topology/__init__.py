@@ -5,6 +5,7 @@ from heteropd.topology.context import Context, Timeouts
 from heteropd.topology.hold import Hold
 from heteropd.topology.logs import logs
 from heteropd.topology.recover import recover
+from heteropd.topology.restart import restart
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology
 from heteropd.topology.state import load as _load
 from heteropd.topology.statusreport import RoleStatus, StatusReport, running, status
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "logs",
     "recover",
+    "restart",
     "running",
     "status",
     "up",

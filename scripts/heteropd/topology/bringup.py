@@ -8,8 +8,6 @@ from pathlib import Path
 
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
-from heteropd.runtime import shared_memory
-from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
 from heteropd.runtime.sweep import forget, sweep
 from heteropd.topology.checks import require_startable
@@ -20,6 +18,7 @@ from heteropd.topology.probe import Probe
 from heteropd.topology.progress import Progress
 from heteropd.topology.reuse import settle
 from heteropd.topology.starters import starter
+from heteropd.topology.starting import Starting, keep_previous
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, save
 from heteropd.topology.waiting import Waiting
 
@@ -47,7 +46,7 @@ class _BringUp:
         topology_id = uuid.uuid4().hex[:12]
         tmp = context.tmp_root
         self._starter = starter(plan, context, topology_id)
-        self._topology = Topology(
+        topology = Topology(
             id=topology_id,
             phase="starting",
             boot_id=boot_id(),
@@ -58,54 +57,41 @@ class _BringUp:
             engines=self._starter.engines,
             folders=[tmp],
         )
+        self._starting = Starting(topology, context, self._starter)
 
     def run(self) -> Topology:
-        context, topology_id = self._context, self._topology.id
+        context, topology = self._context, self._starting.topology
         self._announce()
-        for role in self._topology.roles:
-            _keep_previous(role.log)
+        for role in topology.roles:
+            keep_previous(role.log)
         try:
             # The intention first: from here on `down` knows what to look for, whatever happens to us.
-            save(self._topology, context.state_dir)
-            self._hold.arm(topology_id, self._topology.leftovers)
+            save(topology, context.state_dir)
+            self._hold.arm(topology.id, topology.leftovers)
             _make_own(context.tmp_root)
-            self._run()
+            return self._run()
         except BaseException:
-            sweep(context.state_dir, topology_id, context.clock, self._topology.leftovers)
-            forget(context.state_dir, topology_id)
+            leftovers = self._starting.topology.leftovers
+            sweep(context.state_dir, topology.id, context.clock, leftovers)
+            forget(context.state_dir, topology.id)
             raise
-        return self._topology
 
-    def _run(self) -> None:
-        context, plan = self._context, self._plan
+    def _run(self) -> Topology:
+        context, plan, starting = self._context, self._plan, self._starting
         with (
             Probe(context.timeouts) as probe,
             Progress(context.console, context.timeouts.heartbeat) as progress,
         ):
-            waiting = Waiting(context, self._topology, probe)
+            waiting = Waiting(context, starting.topology, probe)
             for role in plan.engines:
-                self._start(role.name, waiting)
+                starting.start(role.name, waiting)
             if context.router_waits:
                 waiting.until_healthy(plan.engines, progress)
-            self._start(plan.router.name, waiting)
+            starting.start(plan.router.name, waiting)
             seconds = waiting.until_answering(progress)
-        pids = {one.pid for one in marked(context.state_dir, self._topology.id)}
-        segments = shared_memory.segments(pids.union(*(role.pids() for role in self._topology.roles)))
-        update = {"phase": "up", "ready_after_s": round(seconds, 3), "segments": sorted(segments)}
-        self._record(waiting.topology.model_copy(update=update))
-        context.console.print(f"{plan.case} is up at {self._topology.url} after {seconds:.1f} s")
-
-    def _start(self, name: str, waiting: Waiting) -> None:
-        context = self._context
-        started = self._starter.start(name)
-        role = waiting.topology.role(name)
-        role = role.model_copy(update={**started, "started": context.clock.wall()})
-        self._record(waiting.topology.with_role(role))
-        waiting.started(self._topology, name)
-
-    def _record(self, topology: Topology) -> None:
-        self._topology = topology
-        save(topology, self._context.state_dir)
+        topology = starting.came_up(waiting, seconds)
+        context.console.print(f"{plan.case} is up at {topology.url} after {seconds:.1f} s")
+        return topology
 
     def _announce(self) -> None:
         dropped = self._starter.dropped()
@@ -127,8 +113,3 @@ def _make_own(folder: Path) -> None:
         raise BadInput(
             str(folder), None, None, "is in the way of the roles' temporary files", "remove it"
         ) from None
-
-
-def _keep_previous(log: Path) -> None:
-    if log.exists():
-        log.replace(log.with_name(f"{log.stem}.previous.log"))

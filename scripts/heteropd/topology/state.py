@@ -86,6 +86,14 @@ class Topology(BaseModel):
     def leftovers(self) -> Leftovers:
         return Leftovers(tuple(self.folders), tuple(self.segments), tuple(self.engines))
 
+    @property
+    def images(self) -> dict[str, str]:
+        """The image of every container, by the container's id."""
+        boxes = {
+            role.container.id: self.planned(role.name).container for role in self.roles if role.container
+        }
+        return {name: box.image for name, box in boxes.items() if box}
+
     def role(self, name: str) -> RoleState:
         return next(one for one in self.roles if one.name == name)
 

@@ -78,7 +78,15 @@ class StatusReport(BaseModel):
         head: list[RenderableType] = [Text(f"{self.case}: {self.state}, requests go to {self.url}")]
         if self.notice:
             head.append(Text(self.notice, style="yellow"))
-        return Group(*head, table)
+        return Group(*head, table, *self._mend())
+
+    def _mend(self) -> list[RenderableType]:
+        """What brings a broken topology back; nothing where none of it is left."""
+        dead = [role.name for role in self.roles if role.state == "dead"]
+        if not dead or len(dead) == len(self.roles):
+            return []
+        said = f"{', '.join(dead)} {'is' if len(dead) == 1 else 'are'} dead: `make restart role={dead[0]}`"
+        return [Text(said, style="yellow")]
 
 
 def status(context: Context) -> StatusReport:
@@ -104,8 +112,13 @@ def running(context: Context) -> Topology:
     if topology is None:
         raise MissingPrerequisite("nothing is running", "start a topology: `make case1` or `make case2`")
     if topology.phase != "up" or topology.dead():
-        what = f"dead: {', '.join(topology.dead())}" if topology.phase == "up" else "it is still starting"
-        raise MissingPrerequisite(f"{topology.plan.case} is not up ({what})", f"`make {topology.plan.case}`")
+        dead, case = topology.dead(), topology.plan.case
+        if topology.phase != "up":
+            raise MissingPrerequisite(f"{case} is not up (it is still starting)", f"`make {case}`")
+        mend = f"`make {case}`"
+        if len(dead) < len(topology.roles):
+            mend = f"`make restart role={dead[0]}`, or {mend} to start all anew"
+        raise MissingPrerequisite(f"{case} is not up (dead: {', '.join(dead)})", mend)
     return topology
 
 

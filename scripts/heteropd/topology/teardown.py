@@ -112,8 +112,8 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
     routers = [one for one in _roles(topology) if topology and topology.planned(one.name).role == "router"]
     engines = [one for one in _roles(topology) if one not in routers]
     steps = [
-        ending.end(lambda: _members(context, topology, routers), clock, grace),
-        ending.end(lambda: _members(context, topology, engines), clock, grace),
+        ending.end(lambda: members(context, topology, routers), clock, grace),
+        ending.end(lambda: members(context, topology, engines), clock, grace),
         ending.end(lambda: marked(state_dir), clock, grace),
     ]
     total = _sum(steps)
@@ -144,7 +144,8 @@ def _roles(topology: Topology | None) -> list[RoleState]:
     return topology.roles if topology else []
 
 
-def _members(context: Context, topology: Topology | None, roles: Iterable[RoleState]) -> set[Identity]:
+def members(context: Context, topology: Topology | None, roles: Iterable[RoleState]) -> set[Identity]:
+    """Living processes of these roles, those included that were never written down or left the session."""
     found: set[Identity] = set()
     for role in roles:
         found |= marked(context.state_dir, topology.id if topology else None, role.name)
@@ -180,12 +181,7 @@ def _stop_containers(
     for role in topology.roles:
         role.refresh_log()
     container.sweep_all(topology.engines, context.state_dir, topology.id)
-    images = {
-        role.container.id: box.image
-        for role in topology.roles
-        if role.container and (box := topology.planned(role.name).container)
-    }
-    container_memory.remove(memory, images)
+    container_memory.remove(memory, topology.images)
     return stopped
 
 

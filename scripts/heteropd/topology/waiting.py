@@ -29,6 +29,7 @@ class Waiting:
         self._context, self._probe = context, probe
         self._began = context.clock.now()
         self._starts: dict[str, float] = {}
+        self._shown = [role.name for role in topology.roles if role.healthy_after_s is None]
         self._completion = CompletionInBackground(probe, topology.plan)
         self._last_answer = Answer(False, None, "not asked yet")
         self._refusals = 0
@@ -126,7 +127,7 @@ class Waiting:
 
     def _rows(self, state: str | None = None) -> list[Row]:
         slowest = self._slowest()
-        return [self._row(one, slowest, state) for one in self.topology.roles]
+        return [self._row(self.topology.role(name), slowest, state) for name in self._shown]
 
     def _row(self, role: RoleState, slowest: str, state: str | None) -> Row:
         planned, now = self.topology.planned(role.name), self._context.clock.now()

@@ -16,6 +16,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int)
 parser.add_argument("--healthy-after", type=float, default=0.0)
 parser.add_argument("--die-after", type=float)
+parser.add_argument("--die-where")
+parser.add_argument("--ill-where")
 parser.add_argument("--exit-code", type=int, default=1)
 parser.add_argument("--say", default="")
 parser.add_argument("--stubborn", action="store_true")
@@ -30,7 +32,10 @@ began, questions = time.monotonic(), itertools.count(1)
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.answer(200 if time.monotonic() - began >= args.healthy_after else 503, {})
+        ill = time.monotonic() - began < args.healthy_after or (
+            args.ill_where and Path(args.ill_where).exists()
+        )
+        self.answer(503 if ill else 200, {})
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -71,6 +76,8 @@ if args.segment:
 if args.record:
     Path(args.record).write_text(json.dumps(dict(os.environ)))
 print("stub started", flush=True)
+if args.die_where and Path(args.die_where).exists():
+    args.die_after = 0.0
 if args.die_after is not None:
     threading.Thread(target=die, daemon=True).start()
 ThreadingHTTPServer.allow_reuse_address = True

@@ -1,0 +1,25 @@
+"""Drills by name: the functions are here, their words in env/drills.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from heteropd.drill.stage import Stage
+from heteropd.preflight.catalogue import registered
+from heteropd.spec import yamlfile
+from heteropd.spec.drills import Drills
+
+Drill = Callable[[Stage], None]
+
+DRILLS: dict[str, Drill] = {}
+
+
+def drill(name: str) -> Callable[[Drill], Drill]:
+    """Put a function into the table under its name in env/drills.yaml."""
+    return registered(DRILLS, name)
+
+
+def load(root: Path) -> Drills:
+    """Load ``root/env/drills.yaml``. Raises BadInput."""
+    return yamlfile.load(Drills, root / "env" / "drills.yaml", root)

@@ -1,0 +1,49 @@
+"""What a drill saw, and whether the promise held."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["held", "broken", "skipped"]
+
+
+class Seen(BaseModel):
+    """One thing that was seen. ``seconds`` after the fault, None where that says nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    says: str
+    good: bool = True
+    seconds: float | None = None
+
+
+class Result(BaseModel):
+    """One drill. ``answered_s``: the longest that a request took, from the fault on if it was sent before;
+    ``mended_s``: what `restart` and a probe of all known answers took."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    status: Status
+    case: str
+    runtime: str
+    standin: bool
+    hosts: int
+    at: datetime
+    seconds: float = 0.0
+    why: str | None = Field(None, description="Why it was skipped")
+    seen: list[Seen] = Field(default_factory=list)
+    answered_s: float | None = None
+    mended_s: float | None = None
+
+    @property
+    def broken(self) -> list[Seen]:
+        return [one for one in self.seen if not one.good]
+
+
+class CannotBePerformed(Exception):
+    """Here and now; the message says why, and the drill counts as skipped."""
