@@ -52,7 +52,7 @@ def run(words: Words, ready: Callable[[Callable[[Plan], None]], Context]) -> int
             "interrupted in the middle of a fault: see `make status`, then restart or down"
         ) from None
     if "write" in words.flags:
-        report.export_results(context.root, everything)
+        report.export_results(context.root, everything, drills)
     if "json" in words.flags:
         sys.stdout.write(report.to_json(results))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
@@ -20,6 +21,9 @@ _STYLES = {"held": "green", "broken": "bold red", "skipped": "dim"}
 _STATED = "env/drills.yaml by `nox -s schema`"
 _SEEN = "a run by `nox -s drill -- … write=1`"
 _RESULTS = TypeAdapter(list[Result])
+_SHOWN = 100  # characters of a sentence in the page's table
+# Part of every promise: said in the table only where it did not hold.
+_ROUTINE = {"fault", "status", "after the restart", "left behind", "what ran", "afterwards"}
 
 
 def keep(results: Sequence[Result], folder: Path) -> list[Result]:
@@ -80,10 +84,11 @@ def _stated(name: str, one: DrillEntry) -> str:
     return "\n".join(lines)
 
 
-def export_results(root: Path, results: Sequence[Result]) -> None:
+def export_results(root: Path, results: Sequence[Result], drills: Drills) -> None:
     """Write what was seen into the page. Raises BadInput when its markers are gone."""
-    page = root / PAGE
-    text = between(page.read_text(encoding="utf-8"), _SEEN, _markdown(results), PAGE)
+    page, order = root / PAGE, list(drills.drills)
+    known = sorted((one for one in results if one.name in order), key=lambda one: order.index(one.name))
+    text = between(page.read_text(encoding="utf-8"), _SEEN, _markdown(known), PAGE)
     page.write_text(text, encoding="utf-8")
 
 
@@ -111,7 +116,11 @@ def _markdown(results: Sequence[Result]) -> str:
 
 def _summary(one: Result) -> str:
     """What was seen, each sentence once; what broke a promise stands out."""
-    told = [(f"{seen.what}: {seen.says}", seen.good) for seen in one.seen if seen.what != "fault"]
+    told = [
+        (f"{seen.what}: {shorten(seen.says, _SHOWN, placeholder=' …')}", seen.good)
+        for seen in one.seen
+        if not seen.good or seen.what not in _ROUTINE
+    ]
     said = dict.fromkeys(text if good else f"**{text}**" for text, good in told)
     return "; ".join(said).replace("|", "\\|")
 

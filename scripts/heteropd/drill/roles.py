@@ -14,7 +14,7 @@ from heteropd.runtime import container
 from heteropd.topology.probe import Probe
 from heteropd.topology.starters import starter
 
-_TOKENS_BEFORE = 3
+_TOKENS_BEFORE, _REQUESTS = 3, 5
 
 
 @drill("decode-killed")
@@ -101,10 +101,10 @@ def prefill_alone(stage: Stage) -> None:
         container.start_again(box)
     _until_healthy(stage, prefill)
     _until_healthy(stage, stage.plan.router)  # it takes a moment to find a worker again
-    for number in range(1, 6):
+    for _ in range(_REQUESTS):
         for known in stage.healthy.short:
             answer = stage.ask(stage.plan.router.url, known)
-            stage.judge(f"request {number} to the prefill that is new alone", known, answer)
+            stage.judge("requests to the prefill that is new alone", known, answer)
     stage.mend(prefill.name)
 
 

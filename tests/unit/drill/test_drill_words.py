@@ -66,12 +66,14 @@ def test_the_table_of_the_page_says_what_broke(tmp_path) -> None:
     page.write_text(PAGE)
     seen = [
         Seen(what="fault", says="x killed"),
+        Seen(what="left behind", says="nothing"),
         Seen(what="a new request", says="HTTP 503: a | b", seconds=0.1),
         Seen(what="a new request", says="HTTP 503: a | b", seconds=0.2),
         Seen(what="the stream", says="not the healthy answer", good=False),
     ]
     broken = result(status="broken", seen=seen, answered_s=1.25, mended_s=60.0)
-    report.export_results(tmp_path, [broken, result("partition", "skipped", why="needs hosts")])
+    drills = catalogue.load(ROOT)
+    report.export_results(tmp_path, [broken, result("partition", "skipped", why="needs hosts")], drills)
     (row,) = (line for line in page.read_text().splitlines() if line.startswith("| decode-killed |"))
     said = "a new request: HTTP 503: a \\| b; **the stream: not the healthy answer**"
     assert row == f"| decode-killed | case1, process, stand-ins | **broken** | {said} | 1.2 s | 60.0 s |"
@@ -83,7 +85,7 @@ def test_a_page_without_its_markers_is_refused(tmp_path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / report.PAGE).write_text("# nothing\n")
     with pytest.raises(BadInput, match="lacks the markers"):
-        report.export_results(tmp_path, [])
+        report.export_results(tmp_path, [], catalogue.load(ROOT))
 
 
 @pytest.mark.parametrize("words", [["times=0"], ["times=x"], ["decode-kiled"], []])
