@@ -16,6 +16,7 @@ from heteropd.images import engine
 from heteropd.infra import subjects
 from heteropd.infra.subjects import Subjects
 from heteropd.plan.model import Plan
+from heteropd.preflight import reach
 from heteropd.runtime.forward import SCHEME
 from heteropd.spec.images import IMAGE_NAMES
 from heteropd.topology import Context, Topology, load
@@ -42,14 +43,11 @@ def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -
     what = chosen(make(asked) if asked else None, topology, parsed)
     if importlib.util.find_spec("testinfra") is None:
         raise MissingPrerequisite("testinfra is not in this environment", "run `nox -s infra`, which has it")
-    if "ssh_config" in parsed.options and not Path(parsed.options["ssh_config"]).is_file():
-        raise BadInput(
-            "command line", "ssh_config", parsed.options["ssh_config"], "no such file", "check the path"
-        )
+    config = ssh_config(reach.ssh_config(parsed.options.get("ssh_config")))
     with tempfile.TemporaryDirectory(prefix="heteropd-infra-") as folder:
         file = Path(folder) / "subjects.json"
         file.write_text(what.model_dump_json())
-        file.with_name(_SSH_CONFIG).write_text(ssh_config(parsed.options.get("ssh_config")))
+        file.with_name(_SSH_CONFIG).write_text(config)
         status = context.runner.show(argv(what, file, parsed), env=_environ(context, topology))
     if status > _TESTS_FAILED:
         raise KitError(f"infra: pytest ended with status {status}; see its output above")
@@ -91,9 +89,9 @@ def argv(what: Subjects, file: Path, parsed: Words) -> list[str]:
     return [*words, *(f"{SUITES}/{name}" for name in what.folders)]
 
 
-def ssh_config(given: str | None) -> str:
+def ssh_config(given: Path | None) -> str:
     """What ssh is to read: the file that was given, or its usual ones; it asks nobody for a password."""
-    files = [str(Path(given).resolve())] if given else ["~/.ssh/config", "/etc/ssh/ssh_config"]
+    files = [str(given)] if given else ["~/.ssh/config", "/etc/ssh/ssh_config"]
     return "".join(f"{line}\n" for line in ("BatchMode yes", *(f'Include "{file}"' for file in files)))
 
 

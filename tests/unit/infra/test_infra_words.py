@@ -236,11 +236,19 @@ def test_the_command(tmp_path: Path) -> None:
     assert [one.host for one in terminal.subjects.subjects] == ["cuda-node", "proxy-node"]
 
 
+def test_the_environment_may_name_the_ssh_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, config = Terminal(), tmp_path / "ssh_config"
+    config.touch()
+    monkeypatch.setenv("HETEROPD_SSH_CONFIG", str(config))
+    assert run(["--hosts", "ssh://192.0.2.10", "case1", EXAMPLE], tmp_path, terminal) == 0
+    assert terminal.ssh_config == f'BatchMode yes\nInclude "{config}"\n'
+
+
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs the ssh program")
 def test_ssh_reads_the_given_file_and_asks_nobody(tmp_path: Path) -> None:
     given, config = tmp_path / "given", tmp_path / "config"
     given.write_text("Host box\n  HostName 192.0.2.9\n  BatchMode no\n")
-    config.write_text(command.ssh_config(str(given)))
+    config.write_text(command.ssh_config(given))
     told = subprocess.run(["ssh", "-G", "-F", config, "box"], capture_output=True, text=True, check=True)
     assert {"batchmode yes", "hostname 192.0.2.9"} <= set(told.stdout.splitlines())
 
@@ -266,7 +274,7 @@ def test_exit_statuses(tmp_path: Path) -> None:
 
 
 def test_an_ssh_config_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="ssh_config: 'nowhere': no such file"):
+    with pytest.raises(BadInput, match="ssh_config: 'nowhere': is not a file"):
         run(["case1", "ssh_config=nowhere"], tmp_path, Terminal())
 
 
