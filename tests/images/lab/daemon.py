@@ -125,6 +125,9 @@ def _daemon(folder: Path, bridge: str | None) -> Iterator[str]:
         yield url
     finally:
         _stop(process)
+        for left in (short / "exec" / "netns").glob("*"):  # host networking's, which dockerd leaves mounted
+            if os.path.ismount(left):
+                must(["umount", str(left)])
         shutil.rmtree(short, ignore_errors=True)
         if "docker0" in _links() - before:  # an engine leaves its bridge behind; its packet filter rules stay
             must(["ip", "link", "delete", "docker0"])
