@@ -200,27 +200,29 @@ def _plan(words: list[str]) -> Plan:
 
 
 def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
-    from heteropd import workplace
     from heteropd.preflight import gate
 
     parsed = Words(words, options=gate.OPTIONS)
     plan = _plan(parsed.rest)
     gate.check(plan, parsed.options, _context())
     _refuse_processes_elsewhere(plan)
-    if plan.runtime == "docker":
-        return plan, _context(workplace.prepare_for_containers(root(), plan))
-    return plan, _context(_prepare())
+    return plan, _prepared(plan)
 
 
 def _as_started(context: Context) -> Context:
     """The context with what the recorded topology's roles are started with."""
-    from heteropd import topology, workplace
+    from heteropd import topology
 
     found = topology.load(context)
-    if found is None:
-        return context
-    if found.plan.runtime == "docker":
-        return _context(workplace.prepare_for_containers(root(), found.plan))
+    return context if found is None else _prepared(found.plan)
+
+
+def _prepared(plan: Plan) -> Context:
+    """The context with what the plan's roles are started with, made where it is missing."""
+    from heteropd import workplace
+
+    if plan.runtime == "docker":
+        return _context(workplace.prepare_for_containers(root(), plan))
     return _context(_prepare())
 
 

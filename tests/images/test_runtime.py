@@ -24,7 +24,7 @@ from rich.console import Console
 
 from heteropd.errors import BadInput, KitError, TopologyFailed
 from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
-from heteropd.runtime import container
+from heteropd.runtime import container, container_faults
 from heteropd.spec import env
 from heteropd.topology import Context, Timeouts, down, load, logs, restart, status, up
 
@@ -164,7 +164,7 @@ def test_a_restart_replaces_the_containers_of_its_roles(lab: Lab, role: str, ane
     first = up(lab.plan(), lab.context)
     dead = first.role(role).container
     assert dead is not None
-    container.kill(dead)
+    container_faults.kill(dead)
     second = restart(role, lab.context)
     assert status(lab.context).state == "up"
     assert {one.name for one in second.roles if one.container != first.role(one.name).container} == anew
@@ -180,12 +180,12 @@ def test_what_drills_do_to_containers(lab: Lab) -> None:
     prefill, decode = (topology.role(name).container for name in ("prefill-0", "decode-0"))
     assert prefill is not None
     assert decode is not None
-    container.pause(decode)
+    container_faults.pause(decode)
     assert status(lab.context).state == "broken"
-    container.unpause(decode)
+    container_faults.unpause(decode)
     assert status(lab.context).state == "up"
-    container.kill(prefill)
-    container.start_again(prefill)
+    container_faults.kill(prefill)
+    container_faults.start_again(prefill)
     _until(lambda: status(lab.context).state == "up")
 
 
@@ -193,7 +193,7 @@ def test_a_container_without_memory_is_killed_and_restart_brings_it_back(lab: La
     decode = up(lab.plan(), lab.context).role("decode-0").container
     assert decode is not None
     try:
-        container.starve(decode)
+        container_faults.starve(decode)
     except KitError as refusal:
         pytest.skip(f"this engine limits no memory: {refusal}")
     _until(lambda: status(lab.context).state == "broken")

@@ -10,7 +10,7 @@ from heteropd.drill.model import CannotBePerformed
 from heteropd.drill.stage import Stage
 from heteropd.errors import KitError
 from heteropd.plan.model import RolePlan
-from heteropd.runtime import container
+from heteropd.runtime import container_faults
 from heteropd.topology.probe import Probe
 from heteropd.topology.starters import starter
 
@@ -48,7 +48,7 @@ def engine_out_of_memory(stage: Stage) -> None:
             stage.kill(name, largest=True)
             return
         try:
-            limit = container.starve(box)
+            limit = container_faults.starve(box)
         except KitError as refusal:
             raise CannotBePerformed(f"the engine limits no memory: {refusal}") from None
         stage.fault(f"memory of {box.name} limited to {limit / 2**20:.0f} MiB, half of what it used")
@@ -98,7 +98,7 @@ def prefill_alone(stage: Stage) -> None:
     if box is None:
         again.start(prefill.name)
     else:
-        container.start_again(box)
+        container_faults.start_again(box)
     _until_healthy(stage, prefill)
     _until_healthy(stage, stage.plan.router)  # it takes a moment to find a worker again
     for _ in range(_REQUESTS):

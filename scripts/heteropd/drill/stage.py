@@ -16,7 +16,7 @@ from heteropd.drill.healthy import Healthy, Known
 from heteropd.drill.model import CannotBePerformed, Seen
 from heteropd.errors import Interrupted, KitError
 from heteropd.plan.model import Plan, Role, RolePlan
-from heteropd.runtime import container, shared_memory
+from heteropd.runtime import container, container_faults, shared_memory
 from heteropd.runtime.family import family, marked
 from heteropd.runtime.identity import Identity, send
 from heteropd.seams import Clock
@@ -92,7 +92,7 @@ class Stage:
         takes the most memory, as the kernel chooses when that is out."""
         role = self._found().role(name)
         if role.container is not None:
-            container.kill(role.container)
+            container_faults.kill(role.container)
             self.fault(f"{role.container.name} killed")
             return
         victims = members(self.context, self._found(), [role])
@@ -112,13 +112,13 @@ class Stage:
         self.saw(name, "does not run for a while")
         try:
             if role.container is not None:
-                container.pause(role.container)
+                container_faults.pause(role.container)
             for one in stopped:
                 send(one, signal.SIGSTOP)
             yield
         finally:
             if role.container is not None:
-                container.unpause(role.container)
+                container_faults.unpause(role.container)
             for one in stopped:
                 send(one, signal.SIGCONT)
 

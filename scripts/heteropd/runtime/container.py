@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,7 +27,6 @@ Outcome = Literal["stopped", "killed", "was not running", "still running", "not 
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 _KILLED = 137  # 128 + SIGKILL
-_LEAST_MEMORY = 8 * 2**20  # engines refuse less than 6 MB
 STATE, OWNER, TOPOLOGY, ROLE, FINGERPRINT, PLAN = (
     f"io.heteropd.{name}" for name in ("state", "owner", "topology", "role", "fingerprint", "plan")
 )
@@ -172,41 +171,6 @@ def stop(refs: Iterable[ContainerRef], grace_s: float) -> dict[str, Outcome]:
     with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
         outcomes = pool.map(lambda ref: _stop(ref, grace_s), found)
         return {ref.id: outcome for ref, outcome in zip(found, outcomes, strict=True)}
-
-
-def kill(ref: ContainerRef) -> None:
-    """SIGKILL. Raises KitError."""
-    with engine.reported(ref.name):
-        client(ref.engine).api.kill(ref.id, "SIGKILL")
-
-
-def pause(ref: ContainerRef) -> None:
-    """Freeze every process of the container. Raises KitError."""
-    with engine.reported(ref.name):
-        client(ref.engine).api.pause(ref.id)
-
-
-def unpause(ref: ContainerRef) -> None:
-    """Have a frozen container run on. Raises KitError."""
-    with engine.reported(ref.name):
-        client(ref.engine).api.unpause(ref.id)
-
-
-def starve(ref: ContainerRef) -> int:
-    """Limit a container's memory to half of what it uses now, in bytes: the kernel kills in it. Raises
-    KitError."""
-    with engine.reported(ref.name):
-        one = client(ref.engine).containers.get(ref.id)
-        stats = cast("dict[str, Any]", one.stats(stream=False))
-        limit = max(int(stats["memory_stats"]["usage"]) // 2, _LEAST_MEMORY)
-        one.update(mem_limit=limit, memswap_limit=limit)
-    return limit
-
-
-def start_again(ref: ContainerRef) -> None:
-    """Start a container that has ended, as it was made. Raises KitError."""
-    with engine.reported(ref.name):
-        client(ref.engine).api.start(ref.id)
 
 
 def remove(ref: ContainerRef) -> None:

@@ -1,0 +1,45 @@
+"""What breaks a container on purpose, and has it run on: for drills."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from heteropd.images import engine
+from heteropd.runtime.container import ContainerRef, client
+
+_LEAST_MEMORY = 8 * 2**20  # engines refuse less than 6 MB
+
+
+def kill(ref: ContainerRef) -> None:
+    """SIGKILL. Raises KitError."""
+    with engine.reported(ref.name):
+        client(ref.engine).api.kill(ref.id, "SIGKILL")
+
+
+def pause(ref: ContainerRef) -> None:
+    """Freeze every process of the container. Raises KitError."""
+    with engine.reported(ref.name):
+        client(ref.engine).api.pause(ref.id)
+
+
+def unpause(ref: ContainerRef) -> None:
+    """Have a frozen container run on. Raises KitError."""
+    with engine.reported(ref.name):
+        client(ref.engine).api.unpause(ref.id)
+
+
+def starve(ref: ContainerRef) -> int:
+    """Limit a container's memory to half of what it uses now, in bytes: the kernel kills in it. Raises
+    KitError."""
+    with engine.reported(ref.name):
+        one = client(ref.engine).containers.get(ref.id)
+        stats = cast("dict[str, Any]", one.stats(stream=False))
+        limit = max(int(stats["memory_stats"]["usage"]) // 2, _LEAST_MEMORY)
+        one.update(mem_limit=limit, memswap_limit=limit)
+    return limit
+
+
+def start_again(ref: ContainerRef) -> None:
+    """Start a container that has ended, as it was made. Raises KitError."""
+    with engine.reported(ref.name):
+        client(ref.engine).api.start(ref.id)
