@@ -101,7 +101,7 @@ def lab(engine: str, image: str) -> Iterator[Lab]:
             yield one
         finally:
             down(context)
-            container.sweep(engine, context.state_dir, None)
+            container.sweep([engine], context.state_dir, None)
 
 
 def test_up_status_logs_and_down_leave_nothing(lab: Lab) -> None:

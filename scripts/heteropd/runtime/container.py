@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from heteropd.errors import KitError, MissingPrerequisite
+from heteropd.errors import KitError
 from heteropd.images import engine
 from heteropd.runtime import archives, container_args, forward
 
@@ -57,6 +57,14 @@ class ContainerLaunch:
     options: container_args.Options
     log: Path
     secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many containers were removed, and which engines did not answer."""
+
+    removed: int
+    missed: tuple[str, ...] = ()
 
 
 def client(url: str) -> DockerClient:
@@ -112,6 +120,16 @@ def start(launch: ContainerLaunch, url: str) -> ContainerRef:
 def alive(ref: ContainerRef) -> bool:
     """True while the container runs; False when it has ended, is gone, or its engine does not answer."""
     return bool(_state(ref).get("Running"))
+
+
+def away(url: str) -> str | None:
+    """Why an engine does not answer, so that nobody knows what its containers do; None when it does."""
+    try:
+        with engine.reported(url):
+            client(url).ping()
+    except KitError as problem:
+        return str(problem)
+    return None
 
 
 def exit_status(ref: ContainerRef) -> int | None:
@@ -179,25 +197,28 @@ def remove(ref: ContainerRef) -> None:
         _remove(client(ref.engine), ref.id)
 
 
-def sweep(url: str, state_dir: Path, topology_id: str | None) -> int:
-    """Remove containers of a topology (of all of the state folder for None) at once; how many there were.
+def sweep(urls: Iterable[str], state_dir: Path, topology_id: str | None) -> Swept:
+    """Remove containers of a topology (of all of the state folder for None) at once, on all engines side by
+    side.
 
-    Safe in a signal handler, in a guard, and twice at a time: it uses a connection of its own.
+    Safe in a signal handler, in a guard, and twice at a time: it uses connections of its own.
     """
+    found = list(dict.fromkeys(urls))
+    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
+        counts = list(pool.map(lambda url: _sweep(url, state_dir, topology_id), found))
+    missed = tuple(url for url, count in zip(found, counts, strict=True) if count is None)
+    return Swept(sum(count or 0 for count in counts), missed)
+
+
+def _sweep(url: str, state_dir: Path, topology_id: str | None) -> int | None:
+    """How many containers one engine had; None when it did not answer."""
     with suppress(KitError), engine.reported("containers"), _own_client(url) as own:
         # A topology's name is unique; a state folder has the same path on many machines.
         rows = _listed(own, [f"{TOPOLOGY}={topology_id}"] if topology_id else _own(state_dir))
         with ThreadPoolExecutor(max_workers=max(len(rows), 1)) as pool:
             list(pool.map(lambda row: _remove(own, row["Id"]), rows))
         return len(rows)
-    return 0
-
-
-def sweep_all(urls: Iterable[str], state_dir: Path, topology_id: str | None) -> int:
-    """`sweep` on several engines side by side."""
-    found = list(urls)
-    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
-        return sum(pool.map(lambda url: sweep(url, state_dir, topology_id), found))
+    return None
 
 
 def _own(state_dir: Path) -> list[str]:
@@ -219,12 +240,17 @@ def _listed(one: DockerClient, wanted: list[str]) -> list[dict[str, Any]]:
 
 
 def _stop(ref: ContainerRef, grace_s: float) -> Outcome:
+    try:
+        return _stopped(client(ref.engine), ref, grace_s)
+    except KitError:
+        if away(ref.engine):
+            return "not reached"
+        raise
+
+
+def _stopped(one: DockerClient, ref: ContainerRef, grace_s: float) -> Outcome:
     from docker.errors import NotFound  # noqa: PLC0415
 
-    try:
-        one = client(ref.engine)
-    except MissingPrerequisite:
-        return "not reached"
     with engine.reported(ref.name):
         try:
             if not one.api.inspect_container(ref.id)["State"]["Running"]:

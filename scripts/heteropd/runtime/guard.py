@@ -66,11 +66,13 @@ def main(argv: list[str], clock: Clock) -> None:
     if ready and ending_of(state_dir) != topology_id:
         return
     leftovers = _leftovers(state) if state.get("id") == topology_id else Leftovers()
+    missed: tuple[str, ...] = ()
     for _ in range(_LOOKS):
         # The kit may have died between vfork and exec: such a child shows its mark a moment later.
-        sweep(state_dir, topology_id, clock, leftovers)
+        missed = sweep(state_dir, topology_id, clock, leftovers)
         clock.sleep(_QUIET_S)
-    _forget_unless_busy(state_dir, topology_id)
+    if not missed:
+        _forget_unless_busy(state_dir, topology_id)
 
 
 def _leftovers(state: Mapping[str, object]) -> Leftovers:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from heteropd.runtime import container, ending, shared_memory
-from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import marked
 from heteropd.seams import Clock
 
@@ -27,14 +27,19 @@ class Leftovers:
     engines: tuple[str, ...] = ()
 
 
-def sweep(state_dir: Path, topology_id: str | None, clock: Clock, leftovers: Leftovers) -> Ending:
+def sweep(state_dir: Path, topology_id: str | None, clock: Clock, leftovers: Leftovers) -> tuple[str, ...]:
     """Kill every process and remove every container of the topology (of any topology of ``state_dir`` for
-    None), then clean up."""
+    None), then clean up. Returns the engines that did not answer: what they have may run on."""
     before = shared_memory.segments(one.pid for one in marked(state_dir, topology_id))
-    ended = ending.kill(lambda: marked(state_dir, topology_id), clock)
-    container.sweep_all(leftovers.engines, state_dir, topology_id)
+    ending.kill(lambda: marked(state_dir, topology_id), clock)
+    swept = container.sweep(leftovers.engines, state_dir, topology_id)
     clean(leftovers, before)
-    return ended
+    return swept.missed
+
+
+def runs_on(missed: Iterable[str]) -> str:
+    """What to say of engines that did not answer when everything was to be ended."""
+    return f"no answer from {', '.join(missed)}: what was started there may run on until `make down`"
 
 
 def clean(leftovers: Leftovers, segments: set[str] | None = None) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from heteropd.runtime.identity import boot_id
-from heteropd.runtime.sweep import forget, sweep
+from heteropd.runtime.sweep import forget, runs_on, sweep
 from heteropd.topology.checks import require_startable
 from heteropd.topology.context import Context
 from heteropd.topology.hold import Hold
@@ -72,8 +72,11 @@ class _BringUp:
             return self._run()
         except BaseException:
             leftovers = self._starting.topology.leftovers
-            sweep(context.state_dir, topology.id, context.clock, leftovers)
-            forget(context.state_dir, topology.id)
+            missed = sweep(context.state_dir, topology.id, context.clock, leftovers)
+            if missed:  # its record stays: `down` knows then what to look for
+                context.console.print(runs_on(missed), soft_wrap=True, markup=False, style="yellow")
+            else:
+                forget(context.state_dir, topology.id)
             raise
 
     def _run(self) -> Topology:

@@ -11,7 +11,7 @@ from typing import Any
 from heteropd.errors import Interrupted
 from heteropd.runtime import guard
 from heteropd.runtime.orphan import follow_parent
-from heteropd.runtime.sweep import ENDING_FILE, Leftovers, forget, sweep
+from heteropd.runtime.sweep import ENDING_FILE, Leftovers, forget, runs_on, sweep
 from heteropd.topology.context import Context
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,6 +39,7 @@ class Hold:
         self._topology_id: str | None = None
         self._leftovers = Leftovers()
         self._signum: int | None = None
+        self._missed: tuple[str, ...] = ()
         self._closing = False
         self._followed = 0
         self._previous: dict[signal.Signals, Any] = {}
@@ -90,10 +91,10 @@ class Hold:
         state_dir = self._context.state_dir
         if self._signum is not None:
             self._end()
-            forget(state_dir, self._topology_id)
+            self._forget()
         guard.stop(state_dir, self._topology_id)
         if self._signum is not None:  # it may have come just now, and its handler has ended everything
-            forget(state_dir, self._topology_id)
+            self._forget()
 
     def _end(self) -> None:
         if self._topology_id is None:
@@ -101,7 +102,13 @@ class Hold:
         state_dir = self._context.state_dir
         with suppress(OSError):
             (state_dir / ENDING_FILE).write_text(self._topology_id)
-        sweep(state_dir, self._topology_id, self._context.clock, self._leftovers)
+        self._missed = sweep(state_dir, self._topology_id, self._context.clock, self._leftovers)
+
+    def _forget(self) -> None:
+        if not self._missed:
+            forget(self._context.state_dir, self._topology_id)
 
     def _outcome(self) -> str:
+        if self._missed:
+            return f"; {runs_on(self._missed)}"
         return "; everything that was started has been ended" if self._topology_id is not None else ""

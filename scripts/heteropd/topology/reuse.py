@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.images import engine
 from heteropd.plan.model import Plan
 from heteropd.runtime import container, guard
 from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
-from heteropd.runtime.sweep import clean, forget, sweep
+from heteropd.runtime.sweep import clean, forget, runs_on, sweep
 from heteropd.topology import recover
 from heteropd.topology.compare import differences
 from heteropd.topology.containers import engines_of
@@ -35,6 +35,7 @@ def settle(plan: Plan, context: Context) -> Topology | None:
             _clear(context, None, f"{lost} processes of a lost topology")
         clean(context.leftovers)
         return None
+    _require_answers(found, plan)
     trouble = _trouble(found)
     if trouble is not None:
         _clear(context, found, trouble)
@@ -52,6 +53,19 @@ def settle(plan: Plan, context: Context) -> Topology | None:
         return None
     context.console.print(f"{found.plan.case} is running already, unchanged, at {found.url}")
     return found
+
+
+def _require_answers(found: Topology, plan: Plan) -> None:
+    """Raise MissingPrerequisite for a topology that may run well on a host that does not answer: it is not
+    cleared away for that, unless the plan needs none of its hosts and nothing else of it runs."""
+    away = found.away()
+    wanted = set(engines_of(plan)) & set(away) if plan.runtime == "docker" else set()
+    if away and (wanted or len(found.dead()) < len(found.roles)):
+        where, why = next(iter(away.items()))
+        raise MissingPrerequisite(
+            f"{found.plan.case} was started on {where}, which does not answer: {why}",
+            "mend the way to it; or `make down` first, which ends the rest",
+        )
 
 
 def _trouble(found: Topology) -> str | None:
@@ -84,17 +98,17 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
         context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
         return topology
     if found:
-        gone = container.sweep_all(urls, context.state_dir, None)
-        context.console.print(f"cleared: {gone} lost containers")
+        gone = container.sweep(urls, context.state_dir, None)
+        context.console.print(f"cleared: {gone.removed} lost containers")
     return None
 
 
 def _clear(context: Context, found: Topology | None, why: str) -> None:
     context.console.print(f"cleared: {why}", soft_wrap=True, markup=False)
     guard.stop(context.state_dir)
-    sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
-    if found:
-        container.sweep_all(
-            found.engines, context.state_dir, found.id
-        )  # another checkout may have started it
+    missed = sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
+    if found:  # another checkout may have started it
+        container.sweep(found.engines, context.state_dir, found.id)
+    if missed:
+        context.console.print(runs_on(missed), soft_wrap=True, markup=False, style="yellow")
     forget(context.state_dir, None)

@@ -38,6 +38,10 @@ class RoleState(BaseModel):
             return containers.alive(self.container)
         return self.process is not None and alive(self.process)
 
+    def away(self) -> str | None:
+        """Why its host's engine does not answer, so that nobody knows whether it runs; None when it does."""
+        return containers.away(self.container.engine) if self.container else None
+
     @property
     def known(self) -> bool:
         """True once it was started."""
@@ -105,8 +109,13 @@ class Topology(BaseModel):
         return self.model_copy(update={"roles": roles})
 
     def dead(self) -> list[str]:
-        """Names of the roles that do not run (any more)."""
+        """Names of the roles that do not run (any more), or whose host does not answer."""
         return [one.name for one in self.roles if not one.alive]
+
+    def away(self) -> dict[str, str]:
+        """Why engines do not answer, by their address; of those alone whose roles seem dead."""
+        seem = dict.fromkeys(one.container.engine for one in self.roles if one.container and not one.alive)
+        return {url: why for url in seem if (why := containers.away(url))}
 
 
 def save(topology: Topology, state_dir: Path) -> None:

@@ -16,11 +16,14 @@ from heteropd.topology.context import Context
 from heteropd.topology.probe import Probe
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, load
 
-_STYLES = {"running": "green", "dead": "red", "not started": "dim"}
+_STYLES = {"running": "green", "dead": "red", "not reached": "red", "not started": "dim"}
 
 
 class RoleStatus(BaseModel):
-    """One role. ``health`` is ``ok``, or what was answered instead, or empty when it does not run."""
+    """One role. ``health`` is ``ok``, or what was answered instead, or empty when it does not run.
+
+    ``not reached``: the host's engine does not answer, so that nobody knows whether it runs.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,7 +31,7 @@ class RoleStatus(BaseModel):
     platform: str
     runs_on: str
     standin: bool
-    state: Literal["running", "dead", "not started"]
+    state: Literal["running", "dead", "not reached", "not started"]
     pid: int | None
     container: str | None = None
     since: datetime | None
@@ -82,6 +85,9 @@ class StatusReport(BaseModel):
 
     def _mend(self) -> list[RenderableType]:
         """What brings a broken topology back; nothing where none of it is left."""
+        lost = [role.name for role in self.roles if role.state == "not reached"]
+        if lost:
+            return [Text(f"{', '.join(lost)}: the host does not answer (`make doctor`)", style="yellow")]
         dead = [role.name for role in self.roles if role.state == "dead"]
         if not dead or len(dead) == len(self.roles):
             return []
@@ -94,8 +100,9 @@ def status(context: Context) -> StatusReport:
     topology = load(context.state_dir)
     if topology is None:
         return StatusReport(state="nothing")
+    away = set(topology.away())
     with Probe(context.timeouts) as probe:
-        roles = [_role(context, topology, role, probe) for role in topology.roles]
+        roles = [_role(context, topology, role, probe, away) for role in topology.roles]
     return StatusReport(
         state=_overall(topology, roles),
         case=topology.plan.case,
@@ -113,6 +120,8 @@ def running(context: Context) -> Topology:
         raise MissingPrerequisite("nothing is running", "start a topology: `make case1` or `make case2`")
     if topology.phase != "up" or topology.dead():
         dead, case = topology.dead(), topology.plan.case
+        for where, why in topology.away().items():
+            raise MissingPrerequisite(f"{where}, where {case} runs, does not answer: {why}", "`make doctor`")
         if topology.phase != "up":
             raise MissingPrerequisite(f"{case} is not up (it is still starting)", f"`make {case}`")
         mend = f"`make {case}`"
@@ -122,10 +131,10 @@ def running(context: Context) -> Topology:
     return topology
 
 
-def _role(context: Context, topology: Topology, role: RoleState, probe: Probe) -> RoleStatus:
+def _role(context: Context, topology: Topology, role: RoleState, probe: Probe, away: set[str]) -> RoleStatus:
     planned = topology.planned(role.name)
-    health = ""
-    if role.alive:
+    health, state = "", _state(role, away)
+    if state in ("running", "not reached"):
         answer = probe.health(planned)
         health = "ok" if answer.ok else answer.text
     return RoleStatus(
@@ -133,7 +142,7 @@ def _role(context: Context, topology: Topology, role: RoleState, probe: Probe) -
         platform=planned.platform,
         runs_on=planned.runs_on,
         standin=planned.standin,
-        state="running" if role.alive else "dead" if role.known else "not started",
+        state=state,
         pid=role.process.pid if role.process else None,
         container=role.container.name if role.container else None,
         since=role.started,
@@ -143,8 +152,14 @@ def _role(context: Context, topology: Topology, role: RoleState, probe: Probe) -
     )
 
 
+def _state(role: RoleState, away: set[str]) -> Literal["running", "dead", "not reached", "not started"]:
+    if role.container is not None and role.container.engine in away:
+        return "not reached"
+    return "running" if role.alive else "dead" if role.known else "not started"
+
+
 def _overall(topology: Topology, roles: list[RoleStatus]) -> Literal["up", "starting", "broken"]:
-    if any(role.state == "dead" for role in roles):
+    if any(role.state in ("dead", "not reached") for role in roles):
         return "broken"
     if topology.phase == "starting":
         return "starting"

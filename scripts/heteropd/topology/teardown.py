@@ -12,7 +12,7 @@ from rich.text import Text
 from heteropd.errors import BadInput
 from heteropd.images import engine
 from heteropd.runtime import container, container_memory, ending, guard, shared_memory
-from heteropd.runtime.container import Outcome
+from heteropd.runtime.container import Outcome, Swept
 from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import family, marked
 from heteropd.runtime.identity import Identity
@@ -45,6 +45,7 @@ class DownReport(BaseModel):
     roles: list[EndedRole] = Field(default_factory=list)
     processes: int = 0
     containers: int = 0
+    missed: list[str] = Field(default_factory=list, description="Container engines that did not answer")
     ports_in_use: list[str] = Field(default_factory=list)
     segments_removed: list[str] = Field(default_factory=list)
     seconds: float = 0.0
@@ -53,7 +54,7 @@ class DownReport(BaseModel):
     @property
     def ok(self) -> bool:
         """False when something of ours outlived even SIGKILL, or its host did not answer."""
-        return all(role.outcome not in ("still running", "not reached") for role in self.roles)
+        return not self.missed and all(role.outcome != "still running" for role in self.roles)
 
     def show(self, console: Console) -> None:
         """Print the report."""
@@ -117,11 +118,10 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
         ending.end(lambda: marked(state_dir), clock, grace),
     ]
     total = _sum(steps)
-    stopped = _stop_containers(context, topology, [routers, engines])
+    stopped, swept = _stop_containers(context, topology, [routers, engines])
     removed = clean(topology.leftovers if topology else context.leftovers, segments)
-    lost_hosts = [role.name for role in _roles(topology) if _outcome(role, stopped) == "not reached"]
-    if lost_hosts:
-        notes.append(f"{', '.join(lost_hosts)}: the host does not answer; `make down` again when it does")
+    if swept.missed:
+        notes.append(f"{', '.join(swept.missed)}: no answer; `make down` again when there is one")
     else:
         forget(state_dir, None)
     busy = ports.used(topology.plan.roles_here) if topology else []
@@ -132,7 +132,8 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
         was_running=was_running,
         roles=[_ended(role, total, stopped) for role in _roles(topology)],
         processes=len(total.found),
-        containers=len(stopped) + lost,
+        containers=swept.removed + lost,
+        missed=list(swept.missed),
         ports_in_use=[f"{one.name}'s {kind} port {port} by {ports.holder(port)}" for one, kind, port in busy],
         segments_removed=removed,
         seconds=round(clock.now() - began, 3),
@@ -165,24 +166,27 @@ def _containers_without_a_state(context: Context, topology: Topology | None) -> 
     """Remove containers that carry this state folder's label although no state knows them; how many."""
     if topology is not None or not engine.present():
         return 0
-    return container.sweep(engine.address(), context.state_dir, None)
+    return container.sweep([engine.address()], context.state_dir, None).removed
 
 
 def _stop_containers(
     context: Context, topology: Topology | None, steps: list[list[RoleState]]
-) -> dict[str, Outcome]:
-    """Stop step after step, keep what was said, then remove all containers of the topology."""
+) -> tuple[dict[str, Outcome], Swept]:
+    """Stop step after step, keep what was said, then remove all containers of the topology.
+
+    Returns what it took, by container.
+    """
     if topology is None or not topology.engines:
-        return {}
+        return {}, Swept(0)
     stopped: dict[str, Outcome] = {}
     memory = container_memory.used(one.container for one in topology.roles if one.container)
     for roles in steps:
         stopped |= container.stop([one.container for one in roles if one.container], context.timeouts.stop)
     for role in topology.roles:
         role.refresh_log()
-    container.sweep_all(topology.engines, context.state_dir, topology.id)
+    swept = container.sweep(topology.engines, context.state_dir, topology.id)
     container_memory.remove(memory, topology.images)
-    return stopped
+    return stopped, swept
 
 
 def _outcome(role: RoleState, stopped: dict[str, Outcome]) -> Outcome:

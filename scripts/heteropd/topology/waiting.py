@@ -98,10 +98,15 @@ class Waiting:
                 raise self._died(role)
 
     def _died(self, role: RoleState) -> TopologyFailed:
+        after = self._context.clock.now() - self._starts[role.name]
+        lost = role.away()
+        if lost:
+            where = self.topology.planned(role.name).host.name
+            message = f"{where} was lost {after:.0f} s after the start of {role.name}: {lost}"
+            return TopologyFailed(message, [], "when it answers again: `make down`, then start anew")
         role.refresh_log()
         status = role.exit_status()
         lines = last_lines(role.log, _SEARCHED_LINES)
-        after = self._context.clock.now() - self._starts[role.name]
         message = f"{role.name} died after {after:.0f} s, {hints.ended_with(status)}"
         said = hints.cause(lines)
         where = f" (log: {self._context.shown(role.log)})"
