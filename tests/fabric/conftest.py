@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from guests.doctor import Findings
 from guests.lab import Lab
 
 from heteropd.errors import MissingPrerequisite
-from labs import apt
+from labs import apt, keep
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heteropd" / "lab"
 _PROGRAMS = {
@@ -25,10 +23,6 @@ _PROGRAMS = {
     "mke2fs": "e2fsprogs",
     "setpriv": "util-linux",
 }
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--keep", action="store_true", help="leave the guests running at the end, until Ctrl-C")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,8 +45,8 @@ def booted(request: pytest.FixtureRequest) -> Iterator[Lab]:
     try:
         with lab.running(disk, folder) as found:
             yield found
-            if request.config.getoption("--keep"):
-                _until_interrupted(request, found)
+            logins = [f"ssh -F {found.ssh_config} -l root {guest.name}" for guest in found.guests]
+            keep.until_interrupted(request, [*logins, f"hosts file: {found.hosts()}"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -70,19 +64,3 @@ def first(booted: Lab) -> tuple[Findings, dict[str, int]]:
 def health(first: tuple[Findings, dict[str, int]]) -> Findings:
     """What the doctor says before anything is broken."""
     return first[0]
-
-
-def _until_interrupted(request: pytest.FixtureRequest, found: Lab) -> None:
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        terminal.write_line("")
-        for guest in found.guests:
-            terminal.write_line(f"ssh -F {found.ssh_config} -l root {guest.name}")
-        terminal.write_line(f"hosts file: {found.hosts()}\nCtrl-C ends both guests")
-        signal.setitimer(signal.ITIMER_REAL, 0)  # the last test's time limit is not this one's
-        try:
-            while True:
-                time.sleep(1)
-        except KeyboardInterrupt:
-            return

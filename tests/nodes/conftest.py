@@ -9,6 +9,7 @@ import pytest
 from lab.fixtures import bases, engine, images
 from lab_nodes.lab import Lab, lab
 
+from labs import keep
 from labs.apt import need
 
 __all__ = ["bases", "engine", "images"]
@@ -22,7 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def nodes(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def nodes(
+    request: pytest.FixtureRequest,
+    engine: str,
+    images: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Lab]:
     """The lab; the kit that is run meanwhile finds its ssh configuration."""
     del images
     need(
@@ -36,3 +42,5 @@ def nodes(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     with pytest.MonkeyPatch.context() as patch, lab(tmp_path_factory.mktemp("nodes") / "lab") as made:
         patch.setenv("HETEROPD_SSH_CONFIG", str(made.ssh_config))
         yield made
+        variables = f"HETEROPD_SSH_CONFIG={made.ssh_config} DOCKER_HOST={engine}"
+        keep.until_interrupted(request, [f"{variables} make case1 hosts={made.hosts_file}"])

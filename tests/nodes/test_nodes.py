@@ -5,6 +5,7 @@ The hosts share this machine's processor and disk; networks, ssh daemons and con
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -110,14 +111,53 @@ def test_a_host_that_is_away_is_said_in_time(nodes: Lab) -> None:
         assert time.monotonic() - began < 300
 
 
+def test_ssh_is_lost_during_a_bring_up(nodes: Lab) -> None:
+    """Its host is named, not called dead; the rest is ended at once, and the host's part when it is back."""
+    where = f"hosts={nodes.hosts_file}"
+    with kit() as one:
+        with _started(one, "up", "case1", where, "doctor=off") as process:
+            _until(lambda: bool(nodes.on("gaudi-node", "docker", "ps", "--quiet")), 600)
+            with _rule(nodes, "gaudi-node", ["INPUT", "-p", "tcp", "--dport", "22", "-j", "DROP"]):
+                began = time.monotonic()
+                out, err = process.communicate(timeout=600)
+                assert (process.returncode, "gaudi-node was lost" in err) == (1, True), out + err
+                assert "may run on until `make down`" in " ".join(out.split()), out
+                assert time.monotonic() - began < 240
+                assert nodes.on("cuda-node", "docker", "ps", "--all", "--quiet") == ""
+                assert {role["state"] for role in one.status()["roles"]} >= {"not reached"}
+                ended = one.run("down")
+                assert (ended.returncode, "no answer" in ended.stdout) == (1, True), ended.stdout
+        assert nodes.on("gaudi-node", "docker", "ps", "--quiet")
+        ended = one.run("down")
+        assert (ended.returncode, "1 containers removed" in ended.stdout) == (0, True), ended.stdout
+        assert one.status()["state"] == "nothing"
+
+
+def test_drills_hold_across_hosts(nodes: Lab) -> None:
+    """What is promised for a network that is cut or slow, and for containers of other hosts."""
+    names = ["router-killed", "partition", "slow-link"]
+    with kit() as one:
+        words = ("drill", *names, "case=case1", f"hosts={nodes.hosts_file}", "yes=1", "--json")
+        done = one.run(*words, timeout_s=2000)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {found["name"]: found["status"] for found in json.loads(done.stdout)} == dict.fromkeys(
+            names, "held"
+        )
+
+
 def test_a_kit_that_is_killed_leaves_nothing(nodes: Lab) -> None:
     """kill -9 during the bring-up: its guard ends the containers on all hosts (as_found looks)."""
     with kit() as one:
-        words = [sys.executable, "-m", "heteropd", "up", "case1", f"hosts={nodes.hosts_file}", "doctor=off"]
-        with subprocess.Popen(words, cwd=ROOT, env=one.environment, stdout=subprocess.DEVNULL) as process:
+        with _started(one, "up", "case1", f"hosts={nodes.hosts_file}", "doctor=off") as process:
             _until(lambda: all(nodes.on(name, "docker", "ps", "--quiet") for name in nodes.hosts), 600)
             process.send_signal(signal.SIGKILL)
         _until(lambda: not any(nodes.on(name, "docker", "ps", "-a", "--quiet") for name in nodes.hosts), 120)
+
+
+def _started(one: Kit, *words: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "heteropd", *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, cwd=ROOT, env=one.environment, stdout=pipe, stderr=pipe, text=True)
 
 
 @contextmanager

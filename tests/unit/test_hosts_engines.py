@@ -87,6 +87,25 @@ def test_what_ssh_says_is_passed_on(ssh: Path) -> None:
         forward.local("ssh://root@192.0.2.1")
 
 
+def test_a_host_that_did_not_answer_is_not_waited_for_again_at_once(
+    ssh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command looks at a host many times, and each look may take ssh ten seconds."""
+    asked = ssh.with_name("asked")
+    written(ssh, f"#!/bin/sh\necho >>{asked}\nexit 255\n")
+
+    def look() -> int:
+        with pytest.raises(MissingPrerequisite, match="does not answer over ssh"):
+            forward.local("ssh://node")
+        return asked.read_text().count("\n")
+
+    assert [look(), look(), look()] == [1, 1, 1]
+    monkeypatch.setattr(forward, "_LOST_S", 0.0)
+    assert look() == 2
+    written(ssh, ANSWERS)
+    assert forward.local("ssh://node").startswith("unix://")
+
+
 def test_ssh_never_asks_and_takes_the_users_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(forward.CONFIG_VARIABLE, raising=False)
     words = forward.argv("node", Path("/tmp/s"))

@@ -5,59 +5,73 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from heteropd.drill.catalogue import drill
 from heteropd.drill.model import CannotBePerformed
 from heteropd.drill.stage import Stage
+from heteropd.plan.model import HostPlan
 from heteropd.preflight.reach import ssh_config
 from heteropd.preflight.runners import SshRunner
 from heteropd.topology import status
 
-_LINK = "delay 50ms rate 20mbit"
+_LINK = "rate 50mbit burst 64kb latency 400ms"
+_RECOVERS_S = 30.0
 
 
 @drill("partition")
 def partition(stage: Stage) -> None:
-    """The decode's host drops what goes to the prefill's and what comes from there."""
-    peer = shlex.quote(stage.first("prefill").host.address)
-    rules = (f"INPUT -s {peer} -j DROP", f"OUTPUT -d {peer} -j DROP")
-    begin = "; ".join(f"iptables -w -I {rule}" for rule in rules)
-    end = "; ".join(f"iptables -w -D {rule}" for rule in rules)
-    with _while_held(stage, begin, end):
-        stage.fault(f"{stage.first('decode').host.name} drops what it exchanges with {peer}")
+    """Each of the two hosts drops what comes from the other; what it sends itself is lost on the way, as in a
+    network that is cut (a rule on output would tell the sender)."""
+    prefill_role = stage.first("prefill")
+    prefill, decode = prefill_role.host, stage.first("decode").host
+    with ExitStack() as stack:
+        for here, there in ((prefill, decode), (decode, prefill)):
+            rule = f"INPUT -s {shlex.quote(there.address)} -j DROP"
+            stack.enter_context(_while_held(here, f"iptables -w -I {rule}", f"iptables -w -D {rule}"))
+        stage.fault(f"{prefill.name} and {decode.name} drop what comes from each other")
         stage.meanwhile()
         stage.saw("status", status(stage.context).state)
-    began = stage.clock.now()
-    for known in stage.healthy.short:
-        stage.judge("when the network is back", known, stage.ask(stage.plan.router.url, known))
-    took = stage.clock.now() - began
-    stage.saw("without a restart", f"looked at for {took:.0f} s")
-    stage.mend(stage.first("prefill").name)
+    _without_a_restart(stage)
+    stage.mend(prefill_role.name)
 
 
 @drill("slow-link")
 def slow_link(stage: Stage) -> None:
-    """The decode's host sends through netem: delayed, and at a low rate."""
-    peer = shlex.quote(stage.first("prefill").host.address)
+    """The prefill's host, from where KV is fetched, sends at a low rate."""
+    prefill, peer = stage.first("prefill").host, shlex.quote(stage.first("decode").host.address)
     device = f"device=$(ip -o route get {peer} | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
-    begin = f"{device}; tc qdisc add dev $device root netem {_LINK}"
-    with _while_held(stage, begin, "tc qdisc del dev $device root"):
-        stage.fault(f"{stage.first('decode').host.name} sends with {_LINK}")
+    begin = f"{device}; tc qdisc add dev $device root tbf {_LINK}"
+    with _while_held(prefill, begin, "tc qdisc del dev $device root"):
+        stage.fault(f"{prefill.name} sends with {_LINK}")
         for known in (*stage.healthy.short, stage.healthy.long):
             stage.judge("a request", known, stage.ask(stage.plan.router.url, known))
     stage.whole("afterwards, without a restart")
 
 
+def _without_a_restart(stage: Stage) -> None:
+    """Whether answers come back by themselves with the network; errors meanwhile break no promise."""
+    known, began, waited = stage.healthy.short[0], stage.clock.now(), 0.0
+    while waited < _RECOVERS_S:
+        answer = stage.ask(stage.plan.router.url, known)
+        waited = stage.clock.now() - began
+        if answer.kind == "whole":
+            stage.judge("when the network is back", known, answer)
+            stage.saw("without a restart", f"answers again after {waited:.0f} s")
+            return
+        stage.clock.sleep(1.0)
+    stage.judge("when the network is back", known, answer)
+    stage.saw("without a restart", f"no answer within {waited:.0f} s")
+
+
 @contextmanager
-def _while_held(stage: Stage, begin: str, end: str) -> Iterator[None]:
-    """Run ``begin`` on the decode's host, and ``end`` when our end of the pipe closes, however we end.
+def _while_held(host: HostPlan, begin: str, end: str) -> Iterator[None]:
+    """Run ``begin`` on a host, and ``end`` when our end of the pipe closes, however we end.
 
     Raises CannotBePerformed with what the host said.
     """
-    destination = stage.first("decode").host.ssh
-    assert destination, "`why_not` asks for hosts that are reached over ssh"
-    place = SshRunner(destination, config=ssh_config(None))
+    assert host.ssh, "`why_not` asks for hosts that are reached over ssh"
+    place = SshRunner(host.ssh, config=ssh_config(None))
     script = f"set -e; {begin}; trap '{end}' EXIT; echo ready; cat >/dev/null || true"
     command = place.command(["sh", "-c", f"PATH=$PATH:/usr/sbin:/sbin; {script}"])
     with subprocess.Popen(
@@ -67,7 +81,7 @@ def _while_held(stage: Stage, begin: str, end: str) -> Iterator[None]:
         assert held.stdout is not None, "it is a pipe"
         said = held.stdout.readline().strip()
         if said != "ready":
-            raise CannotBePerformed(f"{destination}: {said or 'no answer'}")
+            raise CannotBePerformed(f"{host.ssh}: {said or 'no answer'}")
         try:
             yield
         finally:

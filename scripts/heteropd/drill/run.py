@@ -11,7 +11,8 @@ from heteropd.drill.healthy import Healthy, measure
 from heteropd.drill.model import CannotBePerformed, Result, Seen
 from heteropd.drill.stage import Stage
 from heteropd.errors import BadInput, Interrupted, KitError
-from heteropd.plan.model import Plan
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.preflight.model import UCX_TLS, is_rdma
 from heteropd.spec.drills import DrillEntry, Drills
 from heteropd.topology import Context, running
 from heteropd.validate.settings import Settings
@@ -65,9 +66,17 @@ def why_not(plan: Plan, entry: DrillEntry) -> str | None:
     both = (plan.of("prefill")[0].host, plan.of("decode")[0].host)
     if "hosts" in entry.needs and (not all(one.ssh for one in both) or both[0].ssh == both[1].ssh):
         return "needs prefill and decode on hosts of their own, reached over ssh"
+    if "hosts" in entry.needs and any(may_use_rdma(engine) for engine in plan.engines):
+        return "RDMA goes past what a host's kernel drops or slows: do it at the switch"
     if "root" in entry.needs and os.geteuid() != 0:
         return "needs root on this machine"
     return None
+
+
+def may_use_rdma(engine: RolePlan) -> bool:
+    """Whether its UCX_TLS names RDMA, or names nothing so that UCX chooses."""
+    named = engine.env.get(UCX_TLS, "")
+    return not named or named.startswith("^") or any(map(is_rdma, named.split(",")))
 
 
 def perform(

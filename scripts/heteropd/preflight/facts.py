@@ -68,7 +68,8 @@ class Facts:
     """What a host said. ``trouble`` is why nothing was read; None values are what could not be read.
 
     ``software``: RDMA devices without a card. ``ahead``: by how many seconds this host's clock is ahead of
-    ours, at least and at most. ``interfaces``: addresses by interface. ``reached``: the host's address at
+    ours, at least and at most. ``tcp_retries``: how often the kernel sends unanswered data again before it
+    gives a connection up. ``interfaces``: addresses by interface. ``reached``: the host's address at
     which ssh arrived.
     """
 
@@ -97,6 +98,7 @@ class Facts:
     shm_gib: float | None = None
     model: str | None = None
     ahead: tuple[float, float] | None = None
+    tcp_retries: int | None = None
     docker: Docker | None = None
 
 
@@ -153,6 +155,7 @@ def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
         model=one("model"),
         software=frozenset(row[0] for row in rows.get("ibdev", []) if _without_card(*row)),
         ahead=_ahead(texts("clock"), before, after),
+        tcp_retries=int(retries) if (retries := one("tcp_retries") or "").isdigit() else None,
         docker=Docker(*rows["docker"][0]) if "docker" in rows else None,
     )
 

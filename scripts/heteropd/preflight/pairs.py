@@ -63,6 +63,21 @@ def clock_skew(pair: Pair) -> Outcome:
     return Outcome("WARN" if apart > most else "PASS", text)
 
 
+@registered(PAIR, "T3-59-tcp-patience")
+def tcp_patience(pair: Pair) -> Outcome:
+    """Both kernels give a silent TCP connection up soon; of concern only where engines may use TCP."""
+    if pair.one.verbs and pair.other.verbs:
+        return Outcome("SKIP", "the engines use RDMA, which gives up by itself")
+    most, found = pair.one.limits.tcp_retries, []
+    for node in (pair.one, pair.other):
+        if node.facts.tcp_retries is None:
+            return Outcome("SKIP", f"net.ipv4.tcp_retries2 of {node.target.name} could not be read")
+        found.append((node.facts.tcp_retries, node.target.name))
+    shown = ", ".join(f"{name} {retries}" for retries, name in found)
+    text = f"net.ipv4.tcp_retries2: {shown}; {most} at most"
+    return Outcome("WARN" if max(found)[0] > most else "PASS", text)
+
+
 def _shown(versions: dict[str, set[str]]) -> str:
     return ", ".join(f"{name} {'/'.join(sorted(found))}" for name, found in versions.items())
 

@@ -74,6 +74,7 @@ if [ -z "$root" ]; then
     within hl-smi -Q index,name,memory.used,memory.total -f csv,noheader 2>&1 | awk '{print "hpu\t" $0}'
   fi
 fi
+fact tcp_retries "$(cat "$root/proc/sys/net/ipv4/tcp_retries2" 2>/dev/null)"
 fact memory_kib "$(awk '/^MemAvailable/ {print $2}' "$root/proc/meminfo" 2>/dev/null)"
 place=$model; [ -d "$place" ] || place=${HF_HOME:-$HOME}; [ -d "$place" ] || place=/
 fact disk_kib "$(df -Pk "$place" 2>/dev/null | awk 'NR == 2 {print $4}')" "$place"

@@ -24,6 +24,7 @@ CONFIG_VARIABLE = "HETEROPD_SSH_CONFIG"
 _REMOTE_SOCKET = "/var/run/docker.sock"
 _CONNECT_S = 10
 _READY_S = 30.0
+_LOST_S = 10.0  # for so long a destination that did not answer is not tried again: a command asks many times
 
 
 @dataclass
@@ -44,6 +45,7 @@ class _Forward:
 
 
 _open: dict[str, _Forward] = {}
+_lost: dict[str, tuple[float, MissingPrerequisite]] = {}
 _lock = threading.RLock()  # a signal may come while it is held, and its handler ends containers
 
 
@@ -51,7 +53,7 @@ def local(url: str) -> str:
     """The address to connect to for an engine's ``url``: its own, or a forwarded socket for ssh://DESTINATION.
 
     A forward is kept until the program ends, and made again when ssh has ended. Raises MissingPrerequisite
-    with what ssh said.
+    with what ssh said, for a few seconds without asking again.
     """
     if not url.startswith(SCHEME):
         return url
@@ -62,7 +64,7 @@ def local(url: str) -> str:
             _open.pop(destination).close()
             found = None
         if found is None:
-            found = _open[destination] = _forward(destination)
+            found = _open[destination] = _made(destination)
         return f"unix://{found.socket}"
 
 
@@ -84,6 +86,18 @@ def argv(destination: str, socket: Path) -> list[str]:
     ):
         words += ["-o", option]
     return [*words, destination, "echo ready && exec cat >/dev/null"]
+
+
+def _made(destination: str) -> _Forward:
+    at, why = _lost.pop(destination, (0.0, None))
+    if why is not None and time.monotonic() - at < _LOST_S:
+        _lost[destination] = at, why
+        raise why
+    try:
+        return _forward(destination)
+    except MissingPrerequisite as problem:
+        _lost[destination] = time.monotonic(), problem
+        raise
 
 
 def _forward(destination: str) -> _Forward:
@@ -126,5 +140,6 @@ def _ready(process: subprocess.Popen[bytes]) -> bool:
 def close() -> None:
     """End every forward."""
     with _lock:
+        _lost.clear()
         while _open:
             _open.popitem()[1].close()

@@ -60,6 +60,9 @@ class Limits(Data):
     shared_memory_gib: float = Field(gt=0)
     bandwidth_mb_s: float = Field(gt=0, description="MB/s of a NIXL transfer between cards")
     clock_skew_s: float = Field(gt=0, description="Seconds between two hosts' clocks")
+    tcp_retries: int = Field(
+        gt=0, description="net.ipv4.tcp_retries2: 8 take about 100 s, Linux's 15 about 15 minutes"
+    )
 
 
 class Failure(Data):

@@ -73,6 +73,8 @@ def lab(folder: Path) -> Iterator[Lab]:
         yield Lab(folder, hosts)
     finally:
         for host in hosts.values():
+            host.ask_to_stop()
+        for host in hosts.values():
             host.stop()
         for undo in (["iptables", "-D", "FORWARD", *_within(name)], ["ip", "link", "delete", name]):
             with suppress(AssertionError):

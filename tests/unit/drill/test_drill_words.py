@@ -7,10 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from heteropd.cli import main
-from heteropd.drill import catalogue, report
+from heteropd.drill import catalogue, report, run
 from heteropd.drill.model import Result, Seen
 from heteropd.errors import EXIT_BAD_INPUT, BadInput
+from heteropd.plan import make
 from heteropd.spec.drills import DrillEntry
+from heteropd.spec.machine import Machine
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / report.PAGE).read_text(encoding="utf-8")
@@ -100,3 +102,13 @@ def test_without_a_topology_there_is_nothing_to_drill(tmp_path, monkeypatch, cap
     for words in (["drill", "decode-killed"], ["restart", "decode-0"]):
         assert main(words) == EXIT_BAD_INPUT
         assert "nothing is running" in capsys.readouterr().err
+
+
+def test_a_kernels_rules_do_not_stop_rdma() -> None:
+    """Cutting the network of hosts that use RDMA would leave the KV transfer as it was: any promise held."""
+    entry, machine = catalogue.load(ROOT).drills["partition"], Machine(cores=[0, 1])
+    cards = make(["case1", "hosts=env/hosts/example.yaml"], ROOT, machine)
+    assert "at the switch" in (run.why_not(cards, entry) or "")
+    standins = make(["case1"], ROOT, machine).engines
+    assert not any(run.may_use_rdma(one) for one in standins)
+    assert run.may_use_rdma(standins[0].model_copy(update={"env": {}})), "UCX chooses"

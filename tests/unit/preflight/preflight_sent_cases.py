@@ -70,6 +70,7 @@ SOFT = (
     "ibdev\tmlx5_0\t/sys/devices/virtual/infiniband/mlx5_0",
 )
 LATER = ("clock\t1795376000.", "clock\t1795376060.")
+PATIENT = ("tcp_retries\t8", "tcp_retries\t15")
 DOWN = ("4: ACTIVE", "1: DOWN")
 
 NODE_CASES: list[Case] = [
@@ -192,4 +193,8 @@ PAIR_CASES: list[Case] = [
     ("T3-58-clock-skew", two(), "PASS"),
     ("T3-58-clock-skew", two(LATER), "WARN"),
     ("T3-58-clock-skew", two(("clock\t1795376000.1\n", "")), "SKIP"),
+    ("T3-59-tcp-patience", two(), "SKIP"),
+    ("T3-59-tcp-patience", two(**PLAIN_TCP), "PASS"),
+    ("T3-59-tcp-patience", two(PATIENT, **PLAIN_TCP), "WARN"),
+    ("T3-59-tcp-patience", two(("tcp_retries\t8\n", ""), **PLAIN_TCP), "SKIP"),
 ]

@@ -29,6 +29,7 @@ listen	00000000:0016
 listen	0100007F:A087
 memlock	shell	unlimited	0000000000000000
 ibdev	mlx5_0	/sys/devices/pci0000:00/0000:00:01.0/infiniband/mlx5_0	node mlx5_0
+tcp_retries	8
 memory_kib	263671876
 disk_kib	943718400	/root
 shm_kib	67108864
@@ -52,6 +53,7 @@ uid	1000
 address	127.0.0.1
 sockets	read
 memlock	shell	8388608	0000000000000000
+tcp_retries	15
 memory_kib	16252928
 disk_kib	20971520	/home/someone
 shm_kib	8126464

@@ -12,6 +12,7 @@ from preflight_texts import CPU, CUDA, GAUDI, MADE, NODE_RDMA
 
 from heteropd import cli
 from heteropd.errors import EXIT_BAD_INPUT, EXIT_FAILED
+from heteropd.runtime import forward
 from heteropd.seams import Completed, LocalRunner
 
 DOWN = CUDA.replace("4: ACTIVE", "1: DOWN")
@@ -39,6 +40,7 @@ class Hosts:
 @pytest.fixture
 def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
     found = Hosts(CUDA)
+    forward.close()  # it remembers for a while who did not answer
     monkeypatch.setenv("HETEROPD_SSH_CONFIG", "")  # and taken back afterwards
     monkeypatch.setattr(LocalRunner, "run", lambda _, argv, **more: found.run(argv, **more))
     monkeypatch.setattr(subprocess.Popen, "__init__", lambda _, argv, **more: found.start(argv, **more))

@@ -1,0 +1,9 @@
+"""Options that several labs take."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keep", action="store_true", help="leave a lab running at the end, until Ctrl-C")
