@@ -6,16 +6,15 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heteropd import image_verbs
+from heteropd import image_verbs, joins
 from heteropd.cli import Words, root
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 
 if TYPE_CHECKING:
     from heteropd.plan.model import Plan
-    from heteropd.topology import Context, Topology
+    from heteropd.topology import Context
 
 
 _ELSEWHERE = ("hosts", "ssh_config")
@@ -25,16 +24,20 @@ def run(words: list[str]) -> int:
     """Bring a case up and prove it: what `make case1` does. The topology stays up, whatever the verdict."""
     from heteropd import topology
 
-    plan, context = _ready_to_start(words)
+    if joins.only_shown(words):
+        return EXIT_OK
+    plan, context = joins.ready_to_start(words)
     with topology.Hold(context) as hold:
-        return _prove(topology.up(plan, context, hold=hold), context)
+        return joins.prove(topology.up(plan, context, hold=hold), context)
 
 
 def up(words: list[str]) -> int:
     """Bring a case up and wait until it answers."""
     from heteropd import topology
 
-    plan, context = _ready_to_start(words)
+    if joins.only_shown(words):
+        return EXIT_OK
+    plan, context = joins.ready_to_start(words)
     topology.up(plan, context)
     return EXIT_OK
 
@@ -49,7 +52,7 @@ def plan(words: list[str]) -> int:
     form = parsed.options.get("format", "table")
     pods = form == "k8s"
     chosen = any(word.startswith("runtime=") for word in parsed.rest)
-    rendered = _plan([*case, *parsed.rest, *(["runtime=docker"] if pods and not chosen else [])])
+    rendered = joins.planned([*case, *parsed.rest, *(["runtime=docker"] if pods and not chosen else [])])
     sys.stdout.write(formats.render(rendered, form, env.load(root()) if pods else None))
     return EXIT_OK
 
@@ -59,8 +62,8 @@ def validate(words: list[str]) -> int:
     from heteropd.topology import running
 
     Words(words).none_left("validate")
-    context = _context()
-    return _prove(running(context), context)
+    context = joins.context()
+    return joins.prove(running(context), context)
 
 
 def status(words: list[str]) -> int:
@@ -69,7 +72,7 @@ def status(words: list[str]) -> int:
 
     parsed = Words(words, flags=("json",), options=_ELSEWHERE)
     parsed.none_left("status")
-    context = _found(parsed)
+    context = joins.located(parsed)
     found = topology.status(context)
     if "json" in parsed.flags:
         sys.stdout.write(json.dumps(found.model_dump(mode="json"), indent=2) + "\n")
@@ -91,7 +94,7 @@ def logs(words: list[str]) -> int:
         said = " ".join(names)
         raise BadInput("command line", "role", said, "is more than one role", "name one, or none for all")
     role = names[0] if names else None
-    topology.logs(_found(parsed), role, follow="follow" in parsed.flags, tail=int(tail))
+    topology.logs(joins.located(parsed), role, follow="follow" in parsed.flags, tail=int(tail))
     return EXIT_OK
 
 
@@ -101,7 +104,7 @@ def down(words: list[str]) -> int:
 
     parsed = Words(words, options=_ELSEWHERE)
     parsed.none_left("down")
-    context = _found(parsed)
+    context = joins.located(parsed)
     report = topology.down(context)
     report.show(context.console)
     return EXIT_OK if report.ok else EXIT_FAILED
@@ -117,7 +120,7 @@ def restart(words: list[str]) -> int:
         raise BadInput(
             "command line", "role", " ".join(names), "is not one role", "name one: restart decode-0"
         )
-    topology.restart(names[0], _as_started(_found(parsed)))
+    topology.restart(names[0], joins.as_started(joins.located(parsed)))
     return EXIT_OK
 
 
@@ -137,11 +140,11 @@ def drill(words: list[str]) -> int:
     def ready(consent: Callable[[Plan], None]) -> Context:
         """What runs; a case that is named is brought up first, as by `up`."""
         if not case:
-            context = _found(parsed)
+            context = joins.located(parsed)
             consent(running(context).plan)
-            return command.told(parsed, _as_started(context))
+            return command.told(parsed, joins.as_started(context))
         elsewhere = [f"{name}={parsed.options[name]}" for name in _ELSEWHERE if name in parsed.options]
-        plan, context = _ready_to_start([*case, *elsewhere])
+        plan, context = joins.ready_to_start([*case, *elsewhere])
         consent(plan)
         context = command.told(parsed, context)
         topology.up(plan, context)
@@ -153,7 +156,7 @@ def drill(words: list[str]) -> int:
 def prepare(words: list[str]) -> int:
     """Make the stand-in engine's environment and the default model, without starting anything."""
     Words(words).none_left("prepare")
-    _prepare()
+    joins.prepare()
     return EXIT_OK
 
 
@@ -175,7 +178,7 @@ def clean(words: list[str]) -> int:
     from heteropd import topology
 
     Words(words).none_left("clean")
-    context = _context()
+    context = joins.context()
     if topology.load(context) is not None:
         raise BadInput("clean", "topology", "running", "would lose its state", "`make down` first")
     topology.down(context)  # what runs without a state, too
@@ -192,87 +195,11 @@ def help_(words: list[str]) -> int:
     return EXIT_OK
 
 
-def _plan(words: list[str]) -> Plan:
-    from heteropd.plan import make
-    from heteropd.spec.machine import probe
-
-    return make(words, root(), probe())
-
-
-def _ready_to_start(words: list[str]) -> tuple[Plan, Context]:
-    from heteropd.preflight import gate
-
-    parsed = Words(words, options=gate.OPTIONS)
-    plan = _plan(parsed.rest)
-    gate.check(plan, parsed.options, _context())
-    _refuse_processes_elsewhere(plan)
-    return plan, _prepared(plan)
-
-
-def _as_started(context: Context) -> Context:
-    """The context with what the recorded topology's roles are started with."""
-    from heteropd import topology
-
-    found = topology.load(context)
-    return context if found is None else _prepared(found.plan)
-
-
-def _prepared(plan: Plan) -> Context:
-    """The context with what the plan's roles are started with, made where it is missing."""
-    from heteropd import workplace
-
-    if plan.runtime == "docker":
-        return _context(workplace.prepare_for_containers(root(), plan))
-    return _context(_prepare())
-
-
-def _prove(running: Topology, context: Context) -> int:
-    from heteropd import report
-    from heteropd import validate as room
-
-    verdict = room.run(running.plan, room.load(root()), context.clock, context.console)
-    paths = report.write(verdict, running.plan, context.state_dir / "reports")
-    report.show(verdict, running.plan, paths, context.console)
-    return EXIT_OK if verdict.passed else EXIT_FAILED
-
-
-def _refuse_processes_elsewhere(plan: Plan) -> None:
-    """Processes are started as stand-ins on this machine only; containers on any host."""
-    elsewhere = sorted({role.host.name for role in plan.roles if role.host.ssh})
-    if plan.runtime == "process" and (elsewhere or not plan.standin):
-        raise BadInput(
-            "command line", "runtime", "process",
-            f"starts nothing on {', '.join(elsewhere) or 'accelerators'}",
-            f"use runtime=docker, or print scripts to run there: nox -s plan -- {plan.case} --format bash …",
-        )  # fmt: skip
-
-
-def _found(parsed: Words) -> Context:
-    """The state folder's context; with ``hosts=FILE``, what runs there is looked up if no state knows it."""
-    from heteropd import topology
-    from heteropd.preflight import reach
-    from heteropd.spec.env import load_hosts
-    from heteropd.spec.yamlfile import located
-
-    context = _context()
-    reach.use(parsed.options.get("ssh_config"))
-    if "hosts" in parsed.options:
-        file = parsed.options["hosts"]
-        topology.recover(load_hosts(located(file, "hosts", root()), root()), file, context)
-    return context
-
-
-def _context(model: Path | None = None) -> Context:
-    from heteropd import workplace
-
-    return workplace.context(root(), model)
-
-
 def doctor(words: list[str]) -> int:
     """Check hosts for what engines need, and a running topology; 0 or 1."""
     from heteropd.preflight import command
 
-    return command.run(words, _plan, _context())
+    return command.run(words, joins.planned, joins.context())
 
 
 def hosts(words: list[str]) -> int:
@@ -288,7 +215,7 @@ def infra(words: list[str]) -> int:
 
     if command.names_image(words):
         return image_verbs.infra(words)
-    return command.run(words, _plan, _context())
+    return command.run(words, joins.planned, joins.context())
 
 
 def bench(words: list[str]) -> int:
@@ -296,14 +223,8 @@ def bench(words: list[str]) -> int:
     from heteropd import bench as room
 
     what = [word.removeprefix("what=") for word in words]
-    _prepare()
+    joins.prepare()
     return room.main(what, root())
-
-
-def _prepare() -> Path:
-    from heteropd import workplace
-
-    return workplace.prepare(root())
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from heteropd import workplace
 from heteropd.errors import BadInput, MissingPrerequisite
-from heteropd.plan import make
+from heteropd.plan import formats, make
 from heteropd.plan.model import Plan
 from heteropd.runtime import archives, container, container_memory, forward, shipping
 from heteropd.runtime.container import ContainerRef
@@ -304,7 +304,7 @@ def test_engines_of_a_host_get_its_own_model_and_image(
     hosts.write_text(
         text.replace(
             "gaudi-2: {", "gaudi-2: {model: /models/mine, image: 'mine:1', management: 198.51.100.9, "
-        )
+        ).replace("  cuda-node:\n", "  cuda-node:\n    hub_cache: /mnt/hub\n")
     )
     plan = make(["case1", f"hosts={hosts}", "model=org/name"], ROOT, Machine(cores=[0]))
     monkeypatch.setattr(shipping, "image", lambda *_: {"Config": {"Env": []}})
@@ -315,6 +315,8 @@ def test_engines_of_a_host_get_its_own_model_and_image(
     launches = starter._launches
     assert launches["decode-0"].options["volumes"] == ["heteropd-hub:/home/heteropd/.cache/huggingface"]
     assert launches["decode-1"].options["volumes"] == ["/models/mine:/models/mine:ro"]
+    assert launches["prefill-0"].options["volumes"] == ["/mnt/hub:/home/heteropd/.cache/huggingface"]
+    assert "model: org/name from the hub, kept in the host's folder /mnt/hub" in formats.render(plan)
     assert [launches[f"decode-{at}"].image for at in (0, 1)] == [
         "heteropd/gaudi:doc-2025-12-decode-post-process", "mine:1",
     ]  # fmt: skip

@@ -177,6 +177,7 @@ FIELDS: dict[str, Field] = {
     "nics are a word": ((*CUDA, "nics"), "mlx5_0:1", "hosts.cuda-node.nics", "must be a list"),
     "an image is an option": ((*CUDA, "image"), "--rm", "hosts.cuda-node.image", "no image reference"),
     "a model is a hub id": ((*CUDA, "model"), "Qwen/Qwen3", "hosts.cuda-node.model", "no absolute path"),
+    "a relative cache": ((*CUDA, "hub_cache"), "./hub", "hosts.cuda-node.hub_cache", "no absolute path"),
     # Who plays what
     "no host for a platform": (("platforms", "gaudi"), GONE, "platforms", "no host for 'gaudi'"),
     "platforms is empty": (("platforms",), {}, "platforms", "no host for 'cuda'"),

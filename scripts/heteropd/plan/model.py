@@ -67,8 +67,9 @@ class ContainerPlan(_Frozen):
 
 class HostPlan(_Frozen):
     """Where a role runs. ``address`` is what its peers connect to, ``management`` what this machine does,
-    where it differs; ``ssh`` is None for this machine; ``python`` is the Python there that has NIXL and
-    ``model`` the folder there that holds the model, where the hosts file says them."""
+    where it differs; ``ssh`` is None for this machine; ``python`` is the Python there that has NIXL,
+    ``model`` the folder there that holds the model and ``hub_cache`` HF_HOME there, where the hosts file says
+    them."""
 
     name: str
     address: str
@@ -76,6 +77,7 @@ class HostPlan(_Frozen):
     python: str | None = None
     management: str | None = Field(default=None, exclude_if=lambda value: value is None)
     model: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    hub_cache: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class RolePlan(_Frozen):

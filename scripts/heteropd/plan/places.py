@@ -101,4 +101,5 @@ def _host_plan(name: str, host: Host) -> HostPlan:
         python=host.python,
         management=host.management,
         model=host.model,
+        hub_cache=host.hub_cache,
     )

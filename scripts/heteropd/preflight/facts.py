@@ -69,7 +69,7 @@ class Facts:
 
     ``software``: RDMA devices without a card. ``ahead``: by how many seconds this host's clock is ahead of
     ours, at least and at most. ``tcp_retries``: how often the kernel sends unanswered data again before it
-    gives a connection up. ``interfaces``: addresses by interface. ``reached``: the host's address at
+    gives a connection up. ``model_is`` tells one model from another. ``interfaces``: addresses by interface. ``reached``: the host's address at
     which ssh arrived.
     """
 
@@ -97,6 +97,7 @@ class Facts:
     disk_place: str = ""
     shm_gib: float | None = None
     model: str | None = None
+    model_is: str | None = None
     ahead: tuple[float, float] | None = None
     tcp_retries: int | None = None
     docker: Docker | None = None
@@ -153,6 +154,7 @@ def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
         disk_place=(rows.get("disk_kib") or [["", ""]])[0][-1],
         shm_gib=_gib(one("shm_kib")),
         model=one("model"),
+        model_is=one("model_is"),
         software=frozenset(row[0] for row in rows.get("ibdev", []) if _without_card(*row)),
         ahead=_ahead(texts("clock"), before, after),
         tcp_retries=int(retries) if (retries := one("tcp_retries") or "").isdigit() else None,

@@ -78,6 +78,16 @@ def tcp_patience(pair: Pair) -> Outcome:
     return Outcome("WARN" if max(found)[0] > most else "PASS", text)
 
 
+@registered(PAIR, "T3-60-same-model")
+def same_model(pair: Pair) -> Outcome:
+    """Folders that hold the model on both hosts hold the same one."""
+    one, other = pair.one.facts.model_is, pair.other.facts.model_is
+    if one is None or other is None:
+        return Outcome("SKIP", "the model is a folder that could be read on neither or only one of them")
+    text = f"{pair.one.target.name} {one}, {pair.other.target.name} {other}"
+    return Outcome("PASS" if one == other else "FAIL", text)
+
+
 def _shown(versions: dict[str, set[str]]) -> str:
     return ", ".join(f"{name} {'/'.join(sorted(found))}" for name, found in versions.items())
 

@@ -80,7 +80,12 @@ place=$model; [ -d "$place" ] || place=${HF_HOME:-$HOME}; [ -d "$place" ] || pla
 fact disk_kib "$(df -Pk "$place" 2>/dev/null | awk 'NR == 2 {print $4}')" "$place"
 fact shm_kib "$(df -Pk "$root/dev/shm" 2>/dev/null | awk 'NR == 2 {print $2}')"
 if [ -n "$model" ]; then
-  if [ -r "$model/config.json" ]; then fact model yes; elif [ -d "$model" ]; then fact model empty; else fact model no; fi
+  if [ -r "$model/config.json" ]; then
+    fact model yes
+    # What tells two revisions apart without reading gigabytes: all JSON, and the weights' names and sizes.
+    fact model_is "$(cd "$model" && { cat ./*.json; ls -lnL ./*.safetensors ./*.bin ./*.model | awk '{print $5, $NF}'; } 2>/dev/null |
+      sha256sum | cut -c 1-12)"
+  elif [ -d "$model" ]; then fact model empty; else fact model no; fi
 fi
 fact clock "$(date +%s.%N)"
 fact end

@@ -66,6 +66,9 @@ class Host(Data):
     model: HostFolder | None = Field(
         default=None, description="Folder there that holds the model; requests go on naming it as asked"
     )
+    hub_cache: HostFolder | None = Field(
+        default=None, description="HF_HOME there, for models of the hub; the volume heteropd-hub where null"
+    )
 
 
 class RoleAdditions(Data):

@@ -28,7 +28,7 @@ from heteropd.topology.recover import packed
 _MODEL = "/model"
 _HUB_CACHE = "/home/heteropd/.cache/huggingface"
 _HUB_VOLUME = "heteropd-hub"
-_Shelf = tuple[str, str | None]
+_Shelf = tuple[str, str | None, str | None]
 _TOKEN = "/run/secrets/hf_token"  # noqa: S105 - a place, not a secret
 
 
@@ -134,8 +134,8 @@ class ContainerStarter:
         if not _from_hub(plan, role):
             folder = Path(role.host.model or plan.model_source)
             return [f"{_readable(folder) if here else folder}:{folder}:ro"]
-        if not here:
-            return [f"{_HUB_VOLUME}:{_HUB_CACHE}"]
+        if role.host.hub_cache or not here:
+            return [f"{role.host.hub_cache or _HUB_VOLUME}:{_HUB_CACHE}"]
         cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
         cache.mkdir(parents=True, exist_ok=True)
         return [f"{cache}:{_HUB_CACHE}"]
@@ -161,8 +161,8 @@ def _from_hub(plan: Plan, role: RolePlan) -> bool:
 
 
 def _shelf(role: RolePlan) -> _Shelf:
-    """Whose models a role's mounts are: its host's engine, and the folder where the host has its own."""
-    return engine.of_host(role.host.ssh), role.host.model
+    """Whose models a role's mounts are: its host's engine, and the folders where the host has its own."""
+    return engine.of_host(role.host.ssh), role.host.model, role.host.hub_cache
 
 
 def _image(role: RolePlan) -> str:

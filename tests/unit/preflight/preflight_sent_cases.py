@@ -70,6 +70,7 @@ SOFT = (
     "ibdev\tmlx5_0\t/sys/devices/virtual/infiniband/mlx5_0",
 )
 LATER = ("clock\t1795376000.", "clock\t1795376060.")
+OTHER_MODEL = ("model_is\t0a1b2c3d4e5f", "model_is\tf5e4d3c2b1a0")
 PATIENT = ("tcp_retries\t8", "tcp_retries\t15")
 DOWN = ("4: ACTIVE", "1: DOWN")
 
@@ -193,6 +194,9 @@ PAIR_CASES: list[Case] = [
     ("T3-58-clock-skew", two(), "PASS"),
     ("T3-58-clock-skew", two(LATER), "WARN"),
     ("T3-58-clock-skew", two(("clock\t1795376000.1\n", "")), "SKIP"),
+    ("T3-60-same-model", two(), "PASS"),
+    ("T3-60-same-model", two(OTHER_MODEL), "FAIL"),
+    ("T3-60-same-model", two(("model_is\t0a1b2c3d4e5f\n", "")), "SKIP"),
     ("T3-59-tcp-patience", two(), "SKIP"),
     ("T3-59-tcp-patience", two(**PLAIN_TCP), "PASS"),
     ("T3-59-tcp-patience", two(PATIENT, **PLAIN_TCP), "WARN"),

@@ -34,6 +34,7 @@ memory_kib	263671876
 disk_kib	943718400	/root
 shm_kib	67108864
 model	yes
+model_is	0a1b2c3d4e5f
 """
 CUDA = f"""{_COMMON}module	nvidia_peermem
 nvidia	NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.124.06  Wed Feb 26 01:56:37 UTC 2025

@@ -56,6 +56,19 @@ def test_a_fail_stops_and_nothing_is_started(hosts: Hosts, capsys: pytest.Captur
     assert set(hosts.started) <= {"ssh"}  # the pair's programs, on the hosts
 
 
+@pytest.mark.parametrize("verb", ["run", "up"])
+@pytest.mark.parametrize("word", ["dry_run=1", "--dry-run"])
+def test_a_dry_run_says_what_goes_where_and_asks_nobody(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str], verb: str, word: str
+) -> None:
+    assert cli.main([verb, "case1", HOSTS, word]) == 0
+    said = capsys.readouterr().out
+    for address in ("10", "20", "30"):
+        assert f"docker -H ssh://root@192.0.2.{address} run " in said
+    assert "export VLLM_NIXL_SIDE_CHANNEL_HOST=192.0.2.20" in said
+    assert (hosts.asked, hosts.started) == ([], [])
+
+
 def test_without_a_fail_it_goes_on(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "case1", HOSTS]) == EXIT_BAD_INPUT
     assert "ssh cannot be started" in capsys.readouterr().err  # what forwards an engine's socket

@@ -40,6 +40,7 @@ FILES = {
     "proc/4711/limits": "Max locked memory         unlimited            unlimited            bytes",
     "proc/4711/status": "CapEff:\t0000000000000000",
     "proc/4712/cmdline": "vim\0vllm.txt\0",
+    "proc/sys/net/ipv4/tcp_retries2": "15\n",
     "proc/meminfo": "MemTotal: 4194304 kB\nMemAvailable:    2097152 kB",
     "dev/infiniband/uverbs0": "",
     "dev/accel/accel0": "",
@@ -89,7 +90,25 @@ def test_the_probe_reads_a_host(tmp_path: Path) -> None:
     assert found.memory_gib == 2.0
     assert found.shm_gib is not None
     assert found.disk_gib is not None
-    assert found.model == "yes"
+    assert (found.model, found.tcp_retries) == ("yes", 15)
+
+
+def test_models_are_told_apart_by_their_words_and_the_size_of_their_weights(tmp_path: Path) -> None:
+    folder = host(tmp_path) / "models/one"
+
+    def seen() -> str | None:
+        return facts.read(LocalRunner(), str(folder)).model_is
+
+    first = seen()
+    (folder / "model.safetensors").write_bytes(b"1234")
+    second = seen()
+    (folder / "model.safetensors").rename(folder / "weights")
+    (folder / "model.safetensors").symlink_to(folder / "weights")  # as in the hub's cache
+    assert first is not None
+    assert second not in (first, None)
+    assert seen() == second
+    (folder / "config.json").write_text('{"a": 1}')
+    assert seen() not in (first, second, None)
 
 
 def test_an_empty_root_says_nothing_and_is_no_trouble(tmp_path: Path) -> None:

@@ -24,12 +24,27 @@ def table(plan: Plan) -> str:
     for role in plan.roles:
         lines += ["", role.name, *(f"  {line}" for line in commands(role).splitlines())]
         if role.container:
+            there = f"-H ssh://{role.host.ssh} " if role.host.ssh else ""
             words = [*role.container.args, *role.container.device_args, role.container.image]
-            lines.append(f"  # docker run {' '.join(words)}")
+            lines.append(f"  # docker {there}run {' '.join(words)}")
+            if role.role != "router":
+                lines.append(f"  # model: {_model(plan, role)}")
     if plan.notes:
         lines += ["", "Notes"]
     lines += [f"  - {f'{note.rule}: ' if note.rule else ''}{note.text}" for note in plan.notes]
     return "\n".join(lines) + "\n"
+
+
+def _model(plan: Plan, role: RolePlan) -> str:
+    """Where a container has its model from."""
+    if role.host.model:
+        return f"the folder {role.host.model} of the host"
+    if plan.model_source.startswith("package:"):
+        return "copied from this machine, once a host" if role.host.ssh else "this machine's"
+    if plan.model_source.startswith("/"):
+        return f"the folder {plan.model_source} of the host"
+    kept = f"folder {role.host.hub_cache}" if role.host.hub_cache else "volume heteropd-hub"
+    return f"{plan.model_source} from the hub, kept in the host's {kept}"
 
 
 def _beside(title: str, roles: list[RolePlan]) -> list[str]:
