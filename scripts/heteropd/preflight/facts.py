@@ -69,8 +69,8 @@ class Facts:
 
     ``software``: RDMA devices without a card. ``ahead``: by how many seconds this host's clock is ahead of
     ours, at least and at most. ``tcp_retries``: how often the kernel sends unanswered data again before it
-    gives a connection up. ``model_is`` tells one model from another. ``interfaces``: addresses by interface. ``reached``: the host's address at
-    which ssh arrived.
+    gives a connection up. ``model_is`` tells one model from another. ``interfaces``: addresses by interface.
+    ``reached``: the host's address at which ssh arrived.
     """
 
     trouble: str | None = None
