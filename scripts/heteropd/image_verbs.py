@@ -60,12 +60,11 @@ def lock(words: list[str]) -> int:
 
 
 def _workshop() -> Workshop:
-    from rich.console import Console
-
     from heteropd.images.workshop import Workshop
     from heteropd.spec import env
+    from heteropd.terminal import console
 
-    return Workshop(root(), env.load(root()), Console())
+    return Workshop(root(), env.load(root()), console())
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {

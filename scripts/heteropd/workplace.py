@@ -6,13 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from heteropd.images.engine import address, connect
 from heteropd.plan.model import Plan
 from heteropd.prepare import engine
 from heteropd.seams import LocalRunner
 from heteropd.spec import env
+from heteropd.terminal import console
 from heteropd.topology import Context, Timeouts
 from heteropd.topology.containers import engines_of
 
@@ -48,7 +47,7 @@ def context(root: Path, model: Path | None = None) -> Context:
     known = env.load(root)
     return Context(
         root=root,
-        console=Console(),
+        console=console(),
         engine_python=engine.environment(known.standin).python(root),
         model_dir=lambda source: model if model and source.startswith("package:") else source,
         images={str(name): image for name, image in known.images.images.items()},

@@ -16,11 +16,10 @@ def main(words: list[str], root: Path) -> int:
     are. Raises BadInput for a word that is not understood, KitError when a measurement was not possible.
     """
     # Lazy: the load generator and the mock engines are modules of this package, and start with it.
-    from rich.console import Console  # noqa: PLC0415
-
     from heteropd.bench import bringup, engines, results, router, settings  # noqa: PLC0415
     from heteropd.bench.lab import Lab  # noqa: PLC0415
     from heteropd.seams import LocalRunner, SystemClock  # noqa: PLC0415
+    from heteropd.terminal import console  # noqa: PLC0415
 
     names = [word for word in words if word in WHAT]
     if len(names) != 1:
@@ -28,13 +27,11 @@ def main(words: list[str], root: Path) -> int:
         raise BadInput("command line", "bench", " ".join(words), problem, f"name one of {', '.join(WHAT)}")
     rest = [word for word in words if word != names[0]]
     chosen, lab = settings.load(root), Lab(root, LocalRunner(), SystemClock())
-    # A file or a pipe has no width: rich would take 80 columns and cut figures off.
-    console = Console(width=None if Console().is_terminal else 120)
     if names[0] == "router":
         result = router.measure(settings.changed(chosen.router, rest), chosen.prompt, lab)
     elif names[0] == "engines":
         result = engines.measure(settings.changed(chosen.engines, rest), chosen.prompt, lab)
     else:
         result = bringup.measure(settings.changed(chosen.bringup, rest), chosen.prompt, lab)
-    results.show(result, results.write(result, lab.folder("")), console)
+    results.show(result, results.write(result, lab.folder("")), console())
     return EXIT_OK
