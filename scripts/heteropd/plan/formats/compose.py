@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from heteropd.errors import BadInput
+from heteropd.plan.formats.emitter import Emitter
 from heteropd.plan.formats.shell import commands
 from heteropd.plan.model import ContainerPlan, Plan, RolePlan
 
@@ -35,11 +36,7 @@ def compose(plan: Plan) -> str:
     return head + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
 
 
-# libyaml's emitter, where PyYAML was built with it: 1,000 services take seconds without.
-_Safe = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _Dumper(_Safe):  # type: ignore[misc, valid-type]
+class _Dumper(Emitter):  # type: ignore[misc]
     """Writes texts of several lines as blocks, so that a service's script stays readable."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:

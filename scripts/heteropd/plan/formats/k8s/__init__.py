@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from heteropd.errors import BadInput
+from heteropd.plan.formats.emitter import Emitter
 from heteropd.plan.formats.k8s import addresses, workloads
 from heteropd.plan.formats.k8s.head import head
 from heteropd.plan.formats.k8s.pod import PodDraft, draft
@@ -28,7 +29,8 @@ def k8s(plan: Plan, env: Env) -> str:
     Raises BadInput for a plan without containers, and for what pods cannot have or do not reach.
     """
     _refuse(plan, env)
-    drafts = [draft(role, plan, env) for role in plan.roles]
+    names = addresses.names(plan)
+    drafts = [draft(role, plan, env, names) for role in plan.roles]
     documents = [one for each in drafts for one in _documents(each, plan)]
     return head(plan, env, drafts) + yaml.dump_all(
         documents, Dumper=_Dumper, sort_keys=False, explicit_start=True, width=2**16
@@ -59,7 +61,7 @@ def _refuse(plan: Plan, env: Env) -> None:
             raise BadInput(f"env/cases/{plan.case}.yaml", None, None, problem, mend)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(Emitter):  # type: ignore[misc]
     """Quotes texts that some reader of YAML takes for something else (``y``, ``0o17``); makes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
@@ -67,7 +69,8 @@ class _Dumper(yaml.SafeDumper):
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
         style = None if _PLAIN.match(data) else "'"
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+        node: yaml.ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+        return node
 
 
 _PLAIN = re.compile(r"(--?)?[A-Za-z/_][A-Za-z0-9/_.]")

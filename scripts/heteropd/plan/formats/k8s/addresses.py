@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from heteropd.errors import BadInput
@@ -21,20 +22,34 @@ def name(plan: Plan, role: RolePlan) -> str:
     return f"{plan.case}-{role.name}"
 
 
-def command(role: RolePlan, plan: Plan, env: Env, places: Mapping[str, str]) -> list[str]:
-    """The plan's command: engines by their Services, and a router that listens to more than its own pod."""
+@dataclass(frozen=True)
+class Names:
+    """What a cluster calls a plan's parts: ``urls`` of engines by what they are in the plan, and the
+    addresses of the plan's hosts, which no pod has."""
+
+    urls: Mapping[str, str]
+    hosts: frozenset[str]
+
+
+def names(plan: Plan) -> Names:
+    """For all roles of the plan, once."""
     urls = {one.peer_url: f"http://{name(plan, one)}:{one.ports.api}" for one in plan.engines}
+    return Names(urls, frozenset(one.host.address for one in plan.roles))
+
+
+def command(role: RolePlan, names: Names, env: Env, places: Mapping[str, str]) -> list[str]:
+    """The plan's command: engines by their Services, and a router that listens to more than its own pod."""
     local, remote = env.defaults.bind["local"], env.defaults.bind["remote"]
     words: list[str] = []
     for word in child_argv(role.argv, places):
         binds = bool(words) and _BIND.fullmatch(words[-1]) and word == local
-        words.append(remote if binds else urls.get(word, word))
-    _refuse_addresses(words, role, plan)
+        words.append(remote if binds else names.urls.get(word, word))
+    _refuse_addresses(words, role, names)
     return [literal(word) for word in words]
 
 
 def environment(
-    role: RolePlan, plan: Plan, known: Mapping[str, str], extra: Mapping[str, str]
+    role: RolePlan, names: Names, known: Mapping[str, str], extra: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """``extra``, then the plan's environment, which wins; ``known`` is what its ``${NAME}`` may stand for.
 
@@ -54,7 +69,7 @@ def environment(
             entries.append({"name": key, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
             continue
         entries.append({"name": key, "value": literal(value)})
-    _refuse_addresses([f"{one['name']}={one['value']}" for one in entries if "value" in one], role, plan)
+    _refuse_addresses([f"{one['name']}={one['value']}" for one in entries if "value" in one], role, names)
     return entries
 
 
@@ -63,14 +78,13 @@ def literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _refuse_addresses(texts: Iterable[str], role: RolePlan, plan: Plan) -> None:
-    known = {one.host.address for one in plan.roles}
+def _refuse_addresses(texts: Iterable[str], role: RolePlan, names: Names) -> None:
     for text in texts:
         for word in _WORD.findall(text):
             # An address may stand before a port, and be one of IPv6.
             parts = word.split(":")
-            found = known.intersection(":".join(parts[:end]) for end in range(1, len(parts) + 1))
+            found = names.hosts.intersection(":".join(parts[:end]) for end in range(1, len(parts) + 1))
             if found:
-                problem = f"holds the address {found.pop()}, which no pod has"
+                problem = f"holds the address {min(found)}, which no pod has"
                 mend = "leave it out of the hosts file's additions, or use format=compose"
                 raise BadInput("hosts", f"roles.{role.role}", text, problem, mend)

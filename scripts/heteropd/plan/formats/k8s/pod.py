@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from heteropd.plan.formats.k8s import addresses
+from heteropd.plan.formats.k8s.addresses import Names
 from heteropd.plan.formats.k8s.arguments import Asked, read
 from heteropd.plan.formats.k8s.models import Model, model
 from heteropd.plan.model import Plan, RolePlan
@@ -37,8 +38,8 @@ class PodDraft:
         return "restricted" if self.spec["securityContext"].get("runAsNonRoot") else "baseline"
 
 
-def draft(role: RolePlan, plan: Plan, env: Env) -> PodDraft:
-    """The pod of a role. Raises BadInput for what a pod cannot have."""
+def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
+    """The pod of a role; ``names`` are the plan's. Raises BadInput for what a pod cannot have."""
     facts = env.defaults.kubernetes
     image = next(one for name, one in env.images.images.items() if name == role.runs_on)
     pods = {"router": facts.router, **{name: one.kubernetes for name, one in env.platforms.items()}}
@@ -55,8 +56,8 @@ def draft(role: RolePlan, plan: Plan, env: Env) -> PodDraft:
     main = {
         "name": role.role,
         **common,
-        "command": addresses.command(role, plan, env, places),
-        "env": addresses.environment(role, plan, image.env | places, extra),
+        "command": addresses.command(role, names, env, places),
+        "env": addresses.environment(role, names, image.env | places, extra),
         "ports": ports(role, "containerPort"),
         "resources": _resources(needs, asked.limits),
         **_probes(role, env.defaults.timeouts),
