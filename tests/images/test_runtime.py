@@ -24,7 +24,7 @@ from rich.console import Console
 
 from heteropd.errors import BadInput, KitError, TopologyFailed
 from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
-from heteropd.runtime import container, container_faults
+from heteropd.runtime import container, container_ending, container_faults
 from heteropd.spec import env
 from heteropd.topology import Context, Timeouts, down, load, logs, restart, status, up
 
@@ -101,7 +101,7 @@ def lab(engine: str, image: str) -> Iterator[Lab]:
             yield one
         finally:
             down(context)
-            container.sweep([engine], context.state_dir, None)
+            container_ending.sweep([engine], context.state_dir, None)
 
 
 def test_up_status_logs_and_down_leave_nothing(lab: Lab) -> None:

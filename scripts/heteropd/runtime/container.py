@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,10 +21,7 @@ from heteropd.runtime import archives, container_args, forward
 if TYPE_CHECKING:
     from docker import DockerClient
 
-Outcome = Literal["stopped", "killed", "was not running", "still running", "not reached"]
-
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
-_KILLED = 137  # 128 + SIGKILL
 STATE, OWNER, TOPOLOGY, ROLE, FINGERPRINT, PLAN = (
     f"io.heteropd.{name}" for name in ("state", "owner", "topology", "role", "fingerprint", "plan")
 )
@@ -57,14 +52,6 @@ class ContainerLaunch:
     options: container_args.Options
     log: Path
     secrets: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Swept:
-    """How many containers were removed, and which engines did not answer."""
-
-    removed: int
-    missed: tuple[str, ...] = ()
 
 
 def client(url: str) -> DockerClient:
@@ -175,7 +162,7 @@ def copy_log(ref: ContainerRef, log: Path) -> None:
 
 def find(url: str, state_dir: Path) -> dict[ContainerRef, Mapping[str, str]]:
     """Containers, running or not, of any topology of the state folder, with their labels. Raises KitError."""
-    return _found(url, _own(state_dir))
+    return _found(url, own(state_dir))
 
 
 def find_any(url: str) -> dict[ContainerRef, Mapping[str, str]]:
@@ -183,110 +170,24 @@ def find_any(url: str) -> dict[ContainerRef, Mapping[str, str]]:
     return _found(url, [TOPOLOGY])
 
 
-def stop(refs: Iterable[ContainerRef], grace_s: float) -> dict[str, Outcome]:
-    """Stop containers side by side: SIGTERM, and SIGKILL after ``grace_s`` seconds; what each took, by id."""
-    found = list(refs)
-    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
-        outcomes = pool.map(lambda ref: _stop(ref, grace_s), found)
-        return {ref.id: outcome for ref, outcome in zip(found, outcomes, strict=True)}
-
-
-def remove(ref: ContainerRef) -> None:
-    """Remove one container at once, running or not. Raises KitError when its engine does not answer."""
-    with engine.reported(ref.name):
-        _remove(client(ref.engine), ref.id)
-
-
-def sweep(urls: Iterable[str], state_dir: Path, topology_id: str | None) -> Swept:
-    """Remove containers of a topology (of all of the state folder for None) at once, on all engines side by
-    side.
-
-    Safe in a signal handler, in a guard, and twice at a time: it uses connections of its own.
-    """
-    found = list(dict.fromkeys(urls))
-    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
-        counts = list(pool.map(lambda url: _sweep(url, state_dir, topology_id), found))
-    missed = tuple(url for url, count in zip(found, counts, strict=True) if count is None)
-    return Swept(sum(count or 0 for count in counts), missed)
-
-
-def _sweep(url: str, state_dir: Path, topology_id: str | None) -> int | None:
-    """How many containers one engine had; None when it did not answer."""
-    with suppress(KitError), engine.reported("containers"), _own_client(url) as own:
-        # A topology's name is unique; a state folder has the same path on many machines.
-        rows = _listed(own, [f"{TOPOLOGY}={topology_id}"] if topology_id else _own(state_dir))
-        with ThreadPoolExecutor(max_workers=max(len(rows), 1)) as pool:
-            list(pool.map(lambda row: _remove(own, row["Id"]), rows))
-        return len(rows)
-    return None
-
-
-def _own(state_dir: Path) -> list[str]:
+def own(state_dir: Path) -> list[str]:
+    """What containers of a state folder, started by this machine, are found by."""
     return [f"{STATE}={state_dir}", f"{OWNER}={platform.node()}"]
 
 
 def _found(url: str, wanted: list[str]) -> dict[ContainerRef, Mapping[str, str]]:
     with engine.reported("containers"):
-        rows = _listed(client(url), wanted)
+        rows = listed(client(url), wanted)
     return {
         ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), engine=url): row["Labels"]
         for row in rows
     }
 
 
-def _listed(one: DockerClient, wanted: list[str]) -> list[dict[str, Any]]:
+def listed(one: DockerClient, wanted: list[str]) -> list[dict[str, Any]]:
+    """Containers with these labels, running or not, as the engine's API gives them."""
     rows: list[dict[str, Any]] = one.api.containers(all=True, filters={"label": wanted})
     return rows
-
-
-def _stop(ref: ContainerRef, grace_s: float) -> Outcome:
-    try:
-        return _stopped(client(ref.engine), ref, grace_s)
-    except KitError:
-        if away(ref.engine):
-            return "not reached"
-        raise
-
-
-def _stopped(one: DockerClient, ref: ContainerRef, grace_s: float) -> Outcome:
-    from docker.errors import NotFound  # noqa: PLC0415
-
-    with engine.reported(ref.name):
-        try:
-            if not one.api.inspect_container(ref.id)["State"]["Running"]:
-                return "was not running"
-            one.api.stop(ref.id, timeout=int(grace_s))
-            state = one.api.inspect_container(ref.id)["State"]
-        except NotFound:
-            return "was not running"
-    if state["Running"]:
-        return "still running"
-    return "killed" if state["ExitCode"] == _KILLED else "stopped"
-
-
-def _remove(one: DockerClient, container_id: str) -> None:
-    from docker.errors import APIError, NotFound  # noqa: PLC0415
-
-    for attempt in range(20):
-        try:
-            one.api.remove_container(container_id, force=True, v=True)
-            return
-        except NotFound:
-            return
-        except APIError as busy:
-            # Somebody else removes it at this very moment.
-            if busy.status_code != 409 or attempt == 19:
-                raise
-            time.sleep(0.1)
-
-
-@contextmanager
-def _own_client(url: str) -> Iterator[DockerClient]:
-    own = engine.connect(url=url)
-    try:
-        yield own
-    finally:
-        own.close()
 
 
 def _state(ref: ContainerRef) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from heteropd.runtime import container, ending, shared_memory
+from heteropd.runtime import container_ending, ending, shared_memory
 from heteropd.runtime.family import marked
 from heteropd.seams import Clock
 
@@ -32,7 +32,7 @@ def sweep(state_dir: Path, topology_id: str | None, clock: Clock, leftovers: Lef
     None), then clean up. Returns the engines that did not answer: what they have may run on."""
     before = shared_memory.segments(one.pid for one in marked(state_dir, topology_id))
     ending.kill(lambda: marked(state_dir, topology_id), clock)
-    swept = container.sweep(leftovers.engines, state_dir, topology_id)
+    swept = container_ending.sweep(leftovers.engines, state_dir, topology_id)
     clean(leftovers, before)
     return swept.missed
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from heteropd.errors import BadInput, Interrupted, MissingPrerequisite, TopologyFailed
-from heteropd.runtime import container, container_memory, ending, shared_memory
+from heteropd.runtime import container_ending, container_memory, ending, shared_memory
 from heteropd.topology.context import Context
 from heteropd.topology.lock import locked
 from heteropd.topology.probe import Probe
@@ -131,12 +131,12 @@ class _Restart:
             [one for one in roles if one.name != router],
         ):
             ending.end(partial(members, context, topology, step), context.clock, context.timeouts.stop)
-            container.stop([one.container for one in step if one.container], context.timeouts.stop)
+            container_ending.stop([one.container for one in step if one.container], context.timeouts.stop)
         for role in roles:
             role.refresh_log()
             keep_previous(role.log)
             shutil.rmtree(context.tmp_root / role.name, ignore_errors=True)
         for box in boxes:
-            container.remove(box)
+            container_ending.remove(box)
         container_memory.remove(elsewhere, topology.images)
         shared_memory.remove_unused({*topology.segments, *segments})

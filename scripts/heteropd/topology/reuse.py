@@ -5,7 +5,7 @@ from __future__ import annotations
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.images import engine
 from heteropd.plan.model import Plan
-from heteropd.runtime import container, guard
+from heteropd.runtime import container, container_ending, guard
 from heteropd.runtime.family import marked
 from heteropd.runtime.identity import boot_id
 from heteropd.runtime.sweep import clean, forget, runs_on, sweep
@@ -98,7 +98,7 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
         context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
         return topology
     if found:
-        gone = container.sweep(urls, context.state_dir, None)
+        gone = container_ending.sweep(urls, context.state_dir, None)
         context.console.print(f"cleared: {gone.removed} lost containers")
     return None
 
@@ -108,7 +108,7 @@ def _clear(context: Context, found: Topology | None, why: str) -> None:
     guard.stop(context.state_dir)
     missed = sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
     if found:  # another checkout may have started it
-        container.sweep(found.engines, context.state_dir, found.id)
+        container_ending.sweep(found.engines, context.state_dir, found.id)
     if missed:
         context.console.print(runs_on(missed), soft_wrap=True, markup=False, style="yellow")
     forget(context.state_dir, None)

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from heteropd.errors import BadInput
 from heteropd.images import engine
-from heteropd.runtime import container, container_memory, ending, guard, shared_memory
-from heteropd.runtime.container import Outcome, Swept
+from heteropd.runtime import container_ending, container_memory, ending, guard, shared_memory
+from heteropd.runtime.container_ending import Outcome, Swept
 from heteropd.runtime.ending import Ending
 from heteropd.runtime.family import family, marked
 from heteropd.runtime.identity import Identity
@@ -166,7 +166,7 @@ def _containers_without_a_state(context: Context, topology: Topology | None) -> 
     """Remove containers that carry this state folder's label although no state knows them; how many."""
     if topology is not None or not engine.present():
         return 0
-    return container.sweep([engine.address()], context.state_dir, None).removed
+    return container_ending.sweep([engine.address()], context.state_dir, None).removed
 
 
 def _stop_containers(
@@ -181,10 +181,12 @@ def _stop_containers(
     stopped: dict[str, Outcome] = {}
     memory = container_memory.used(one.container for one in topology.roles if one.container)
     for roles in steps:
-        stopped |= container.stop([one.container for one in roles if one.container], context.timeouts.stop)
+        stopped |= container_ending.stop(
+            [one.container for one in roles if one.container], context.timeouts.stop
+        )
     for role in topology.roles:
         role.refresh_log()
-    swept = container.sweep(topology.engines, context.state_dir, topology.id)
+    swept = container_ending.sweep(topology.engines, context.state_dir, topology.id)
     container_memory.remove(memory, topology.images)
     return stopped, swept
 

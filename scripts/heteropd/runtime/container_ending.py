@@ -1,0 +1,118 @@
+"""Ending containers: stopped with their grace, or removed at once, each by its id and on its own engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from heteropd.errors import KitError
+from heteropd.images import engine
+from heteropd.runtime.container import TOPOLOGY, ContainerRef, away, client, listed, own
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+Outcome = Literal["stopped", "killed", "was not running", "still running", "not reached"]
+
+_KILLED = 137  # 128 + SIGKILL
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How many containers were removed, and which engines did not answer."""
+
+    removed: int
+    missed: tuple[str, ...] = ()
+
+
+def stop(refs: Iterable[ContainerRef], grace_s: float) -> dict[str, Outcome]:
+    """Stop containers side by side: SIGTERM, and SIGKILL after ``grace_s`` seconds; what each took, by id."""
+    found = list(refs)
+    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
+        outcomes = pool.map(lambda ref: _stop(ref, grace_s), found)
+        return {ref.id: outcome for ref, outcome in zip(found, outcomes, strict=True)}
+
+
+def remove(ref: ContainerRef) -> None:
+    """Remove one container at once, running or not. Raises KitError when its engine does not answer."""
+    with engine.reported(ref.name):
+        _remove(client(ref.engine), ref.id)
+
+
+def sweep(urls: Iterable[str], state_dir: Path, topology_id: str | None) -> Swept:
+    """Remove containers of a topology (of all of the state folder for None) at once, on all engines side by
+    side.
+
+    Safe in a signal handler, in a guard, and twice at a time: it uses connections of its own.
+    """
+    found = list(dict.fromkeys(urls))
+    with ThreadPoolExecutor(max_workers=max(len(found), 1)) as pool:
+        counts = list(pool.map(lambda url: _sweep(url, state_dir, topology_id), found))
+    missed = tuple(url for url, count in zip(found, counts, strict=True) if count is None)
+    return Swept(sum(count or 0 for count in counts), missed)
+
+
+def _sweep(url: str, state_dir: Path, topology_id: str | None) -> int | None:
+    """How many containers one engine had; None when it did not answer."""
+    with suppress(KitError), engine.reported("containers"), _own_client(url) as one:
+        # A topology's name is unique; a state folder has the same path on many machines.
+        rows = listed(one, [f"{TOPOLOGY}={topology_id}"] if topology_id else own(state_dir))
+        with ThreadPoolExecutor(max_workers=max(len(rows), 1)) as pool:
+            list(pool.map(lambda row: _remove(one, row["Id"]), rows))
+        return len(rows)
+    return None
+
+
+def _stop(ref: ContainerRef, grace_s: float) -> Outcome:
+    try:
+        return _stopped(client(ref.engine), ref, grace_s)
+    except KitError:
+        if away(ref.engine):
+            return "not reached"
+        raise
+
+
+def _stopped(one: DockerClient, ref: ContainerRef, grace_s: float) -> Outcome:
+    from docker.errors import NotFound  # noqa: PLC0415
+
+    with engine.reported(ref.name):
+        try:
+            if not one.api.inspect_container(ref.id)["State"]["Running"]:
+                return "was not running"
+            one.api.stop(ref.id, timeout=int(grace_s))
+            state = one.api.inspect_container(ref.id)["State"]
+        except NotFound:
+            return "was not running"
+    if state["Running"]:
+        return "still running"
+    return "killed" if state["ExitCode"] == _KILLED else "stopped"
+
+
+def _remove(one: DockerClient, container_id: str) -> None:
+    from docker.errors import APIError, NotFound  # noqa: PLC0415
+
+    for attempt in range(20):
+        try:
+            one.api.remove_container(container_id, force=True, v=True)
+            return
+        except NotFound:
+            return
+        except APIError as busy:
+            # Somebody else removes it at this very moment.
+            if busy.status_code != 409 or attempt == 19:
+                raise
+            time.sleep(0.1)
+
+
+@contextmanager
+def _own_client(url: str) -> Iterator[DockerClient]:
+    own = engine.connect(url=url)
+    try:
+        yield own
+    finally:
+        own.close()
