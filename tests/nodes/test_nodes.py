@@ -51,9 +51,20 @@ def test_a_case_passes_across_hosts(nodes: Lab, case: str, decode: str) -> None:
         assert 1e6 < moved < nodes.hosts[decode].received() - before
         again = one.run("run", case, f"hosts={nodes.hosts_file}", timeout_s=900)
         assert "is running already, unchanged" in again.stdout, again.stdout + again.stderr
+        _another_is_refused(nodes, case)
+        assert one.status()["state"] == "up"
         _seen_from_another_checkout(one, nodes, case)
     left = nodes.on(decode, "docker", "volume", "ls", "--quiet")
     assert set(left.split()) - set(volumes.split()) <= {"heteropd-model-smollm2-135m-instruct-0.1.2-float32"}
+
+
+def _another_is_refused(nodes: Lab, case: str) -> None:
+    """Somebody else's start on the same hosts: the doctor names the ports, and nothing is started."""
+    with kit() as other:
+        done = other.run("run", case, f"hosts={nodes.hosts_file}")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"FAIL +T2-18-ports-free", done.stdout), done.stdout
+        assert other.status()["state"] == "nothing"
 
 
 def _seen_from_another_checkout(one: Kit, nodes: Lab, case: str) -> None:
