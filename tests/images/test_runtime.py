@@ -202,6 +202,21 @@ def test_a_container_without_memory_is_killed_and_restart_brings_it_back(lab: La
     assert status(lab.context).state == "up"
 
 
+def test_the_largest_process_of_a_container_is_killed_and_its_first_is_not(lab: Lab) -> None:
+    """As the kernel does it, where an engine limits no memory."""
+    decode = up(lab.plan(), lab.context).role("decode-0").container
+    assert decode is not None
+    box = container.client(decode.engine).containers.get(decode.id)
+    with pytest.raises(KitError, match="there is none"):
+        container_faults.kill_largest(decode)
+    hog = "import time; kept = b'1' * 2**26; open('/tmp/ready', 'w'); time.sleep(600)"
+    box.exec_run(["python3", "-c", hog], detach=True)
+    _until(lambda: box.exec_run(["test", "-e", "/tmp/ready"]).exit_code == 0)
+    assert container_faults.kill_largest(decode).startswith("python3")
+    assert not any(hog in row for rows in box.top()["Processes"] for row in rows)
+    assert status(lab.context).state == "up"
+
+
 def _until(reached: Callable[[], bool], limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     while not reached():

@@ -39,7 +39,8 @@ def router_killed(stage: Stage) -> None:
 
 @drill("engine-out-of-memory")
 def engine_out_of_memory(stage: Stage) -> None:
-    """A container's limit is lowered below what it uses; of processes the kernel would take the largest."""
+    """A container's limit is lowered below what it uses; without limits, what the kernel would take: the
+    largest process."""
     name = stage.first("decode").name
     box = stage.topology.role(name).container
 
@@ -49,8 +50,9 @@ def engine_out_of_memory(stage: Stage) -> None:
             return
         try:
             limit = container_faults.starve(box)
-        except KitError as refusal:
-            raise CannotBePerformed(f"the engine limits no memory: {refusal}") from None
+        except KitError:
+            stage.kill(name, largest=True)  # this container engine limits no memory
+            return
         stage.fault(f"memory of {box.name} limited to {limit / 2**20:.0f} MiB, half of what it used")
 
     _in_a_stream(stage, fault)

@@ -91,6 +91,10 @@ class Stage:
         """SIGKILL a role: its container, or all of its processes at once; with ``largest`` the one alone that
         takes the most memory, as the kernel chooses when that is out."""
         role = self._found().role(name)
+        if role.container is not None and largest:
+            victim = container_faults.kill_largest(role.container)
+            self.fault(f"{victim} of {role.container.name} killed")
+            return
         if role.container is not None:
             container_faults.kill(role.container)
             self.fault(f"{role.container.name} killed")
@@ -201,9 +205,9 @@ class Stage:
         self._nothing_left()
 
     def whole(self, when: str) -> bool:
-        """Every known answer must come, and be right."""
+        """Every known answer must come, and be right; how soon, is no question of the fault any more."""
         for known in (*self.healthy.short, self.healthy.long):
-            answer = self.ask(self.plan.router.url, known)
+            answer = self.ask(self.plan.router.url, known, patient=True)
             wrong = self.healthy.differs(known, answer) if answer.kind == "whole" else answer.short
             if wrong:
                 self.saw(when, wrong, good=False)

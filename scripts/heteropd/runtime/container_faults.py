@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from heteropd.errors import KitError
 from heteropd.images import engine
 from heteropd.runtime.container import ContainerRef, client
 
 _LEAST_MEMORY = 8 * 2**20  # engines refuse less than 6 MB
+# The first process does not die of a signal from its own container.
+_KILL_LARGEST = """most=0
+for file in /proc/[0-9]*/statm; do
+  pid=${file%/statm} pid=${pid#/proc/}
+  [ "$pid" = 1 ] || [ "$pid" = $$ ] && continue
+  set -- $(cat "$file" 2>/dev/null)
+  [ "${2:-0}" -gt "$most" ] && most=$2 victim=$pid
+done
+[ -n "$victim" ] && cat "/proc/$victim/comm" && kill -9 "$victim"
+"""
 
 
 def kill(ref: ContainerRef) -> None:
@@ -37,6 +48,17 @@ def starve(ref: ContainerRef) -> int:
         limit = max(int(stats["memory_stats"]["usage"]) // 2, _LEAST_MEMORY)
         one.update(mem_limit=limit, memswap_limit=limit)
     return limit
+
+
+def kill_largest(ref: ContainerRef) -> str:
+    """SIGKILL to the process of a container that takes the most memory, other than its first; its name.
+    Raises KitError."""
+    with engine.reported(ref.name):
+        done = client(ref.engine).containers.get(ref.id).exec_run(["sh", "-c", _KILL_LARGEST])
+    said = cast("bytes", done.output).decode(errors="replace").strip()
+    if done.exit_code:
+        raise KitError(f"{ref.name}: no process beside its first could be killed: {said or 'there is none'}")
+    return said
 
 
 def start_again(ref: ContainerRef) -> None:
