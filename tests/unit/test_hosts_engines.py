@@ -11,14 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from docker.errors import ImageNotFound
+import requests
+from docker.errors import APIError, ImageNotFound
 from rich.console import Console
 
 from heteropd import workplace
-from heteropd.errors import BadInput, MissingPrerequisite
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.plan import formats, make
 from heteropd.plan.model import Plan
-from heteropd.runtime import archives, container, container_memory, forward, shipping
+from heteropd.runtime import archives, container, container_ending, container_memory, forward, shipping
 from heteropd.runtime.container import ContainerRef
 from heteropd.runtime.identity import Identity, alive, identify
 from heteropd.spec.env import load_hosts
@@ -323,3 +324,33 @@ def test_engines_of_a_host_get_its_own_model_and_image(
     assert "HF_HOME" not in launches["decode-1"].env
     assert launches["decode-1"].env["HETEROPD_HEALTH"] == "http://192.0.2.21:8200/health", "asked from inside"
     assert plan.of("decode")[1].url == "http://198.51.100.9:8200"
+
+
+class Slow:
+    """An engine that gives up on a container whose processes the kernel has not let go of yet."""
+
+    def __init__(self, looks: int, code: int = 500) -> None:
+        self.api, self.looks, self.code = self, looks, code
+
+    def stop(self, _: str, timeout: int) -> None:
+        response = requests.Response()
+        response.status_code = self.code
+        raise APIError(f"zombie after {timeout} s", response)
+
+    def inspect_container(self, _: str) -> dict[str, Any]:
+        self.looks -= 1
+        return {"State": {"Running": self.looks > 0, "ExitCode": 137}}
+
+
+def test_a_container_that_dies_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = ContainerRef(id="1", name="decode-0", engine="unix:///nowhere")
+    monkeypatch.setattr(container_ending, "client", lambda _: Slow(looks=3))
+    assert container_ending.stop([ref], 15) == {"1": "killed"}
+    monkeypatch.setattr(container_ending, "away", lambda _: None)
+    monkeypatch.setattr(container_ending, "_GONE_S", 0.0)
+    monkeypatch.setattr(container_ending, "client", lambda _: Slow(looks=1000))
+    with pytest.raises(KitError, match="zombie after 15 s"):
+        container_ending.stop([ref], 15)
+    monkeypatch.setattr(container_ending, "client", lambda _: Slow(looks=3, code=409))
+    with pytest.raises(KitError, match="zombie"):
+        container_ending.stop([ref], 15)

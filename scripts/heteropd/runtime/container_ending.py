@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Outcome = Literal["stopped", "killed", "was not running", "still running", "not reached"]
 
 _KILLED = 137  # 128 + SIGKILL
+_GONE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,30 @@ def _stopped(one: DockerClient, ref: ContainerRef, grace_s: float) -> Outcome:
         try:
             if not one.api.inspect_container(ref.id)["State"]["Running"]:
                 return "was not running"
-            one.api.stop(ref.id, timeout=int(grace_s))
+            _stop_or_wait(one, ref.id, grace_s)
             state = one.api.inspect_container(ref.id)["State"]
         except NotFound:
             return "was not running"
     if state["Running"]:
         return "still running"
     return "killed" if state["ExitCode"] == _KILLED else "stopped"
+
+
+def _stop_or_wait(one: DockerClient, container_id: str, grace_s: float) -> None:
+    """Docker gives up on a process ten seconds after it was killed ("is zombie and can not be killed"), while
+    the kernel still takes its gigabytes back: then wait until it is gone."""
+    from docker.errors import APIError  # noqa: PLC0415
+
+    try:
+        one.api.stop(container_id, timeout=int(grace_s))
+    except APIError as refusal:
+        if refusal.status_code != 500:
+            raise
+        deadline = time.monotonic() + _GONE_S
+        while one.api.inspect_container(container_id)["State"]["Running"]:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _remove(one: DockerClient, container_id: str) -> None:
