@@ -172,7 +172,10 @@ def test_what_is_not_a_stand_in_of_this_machine_needs_consent(kit, stated):
     hardware = [role.model_copy(update={"runs_on": role.platform}) for role in plan.roles]
     elsewhere = [
         role.model_copy(
-            update={"host": role.host.model_copy(update={"ssh": f"h-{role.role}", "name": role.name})}
+            update={
+                "host": role.host.model_copy(update={"ssh": f"h-{role.role}", "name": role.name}),
+                "env": {"UCX_TLS": "tcp"},
+            }
         )
         for role in plan.roles
     ]
