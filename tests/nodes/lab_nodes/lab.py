@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import yaml
 
 from lab_nodes.host import Host
@@ -17,6 +19,8 @@ from labs.apt import must
 
 NAMES = ("cuda-node", "gaudi-node", "proxy-node")
 _NETWORK = "198.18.253"  # for tests of networks, RFC 2544
+_PREFIX = "hpn"
+_OURS = re.compile(rf"{_PREFIX}(\d+)")
 _SSH = """Host {network}.*
   User root
   IdentityFile {folder}/id
@@ -52,7 +56,8 @@ class Lab:
 @contextmanager
 def lab(folder: Path) -> Iterator[Lab]:
     """Put the lab up in ``folder``; nothing of it is left afterwards, nor of one that was killed before."""
-    name = f"hpn{os.getpid()}"
+    clear_dead()
+    name = f"{_PREFIX}{os.getpid()}"
     hosts = {
         host: Host(f"{name}-{index}", f"{_NETWORK}.{index}", name, folder / host)
         for index, host in enumerate(NAMES, start=1)
@@ -76,10 +81,29 @@ def lab(folder: Path) -> Iterator[Lab]:
             host.ask_to_stop()
         for host in hosts.values():
             host.stop()
-        for undo in (["iptables", "-D", "FORWARD", *_within(name)], ["ip", "link", "delete", name]):
-            with suppress(AssertionError):
-                must(undo)
+        _take_down(name)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_dead() -> None:
+    """End and remove what labs have left whose test run was killed: they carry its process id."""
+    spaces = Path("/run/netns")
+    names = sorted(one.name for one in spaces.iterdir()) if spaces.exists() else []
+    links = sorted(one.name for one in Path("/sys/class/net").iterdir())
+    found = {match[1]: match[0] for name in names + links if (match := _OURS.match(name))}
+    for pid, bridge in found.items():
+        if psutil.pid_exists(int(pid)):
+            continue
+        for name in names:
+            if name.startswith(f"{bridge}-"):
+                Host(name, "", bridge, spaces / "no folder of a killed lab is known").stop()
+        _take_down(bridge)
+
+
+def _take_down(bridge: str) -> None:
+    for undo in (["iptables", "-D", "FORWARD", *_within(bridge)], ["ip", "link", "delete", bridge]):
+        with suppress(AssertionError):
+            must(undo)
 
 
 def _within(bridge: str) -> list[str]:
