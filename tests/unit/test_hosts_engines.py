@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,6 +83,20 @@ def test_a_forward_ends_with_its_pipe_and_leaves_no_folder(ssh: Path) -> None:
     assert not alive(one)
     forward.close()
     assert not socket.parent.exists()
+
+
+def test_folders_of_kits_that_were_killed_go(
+    ssh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(ssh, ANSWERS)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as child:
+        child.wait()
+    names = (f"{child.pid}-abc", f"{os.getppid()}-abc", "else")
+    for name in names:
+        (tmp_path / f"heteropd-ssh-{name}").mkdir()
+    forward.local("ssh://node")
+    assert [(tmp_path / f"heteropd-ssh-{name}").exists() for name in names] == [False, True, True]
 
 
 def test_what_ssh_says_is_passed_on(ssh: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -17,11 +18,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from heteropd.errors import MissingPrerequisite
 
 SCHEME = "ssh://"
 CONFIG_VARIABLE = "HETEROPD_SSH_CONFIG"
 _REMOTE_SOCKET = "/var/run/docker.sock"
+_PREFIX = "heteropd-ssh-"
 _CONNECT_S = 10
 _READY_S = 30.0
 _LOST_S = 10.0  # for so long a destination that did not answer is not tried again: a command asks many times
@@ -101,7 +105,8 @@ def _made(destination: str) -> _Forward:
 
 
 def _forward(destination: str) -> _Forward:
-    folder = tempfile.TemporaryDirectory(prefix="heteropd-ssh-")
+    _clear_dead()
+    folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
     socket, told = (Path(folder.name) / name for name in ("docker.sock", "said"))
     try:
         with told.open("wb") as stderr:  # a pipe that nobody reads would stop ssh when it is full
@@ -125,6 +130,14 @@ def _forward(destination: str) -> _Forward:
             " configuration",
         )
     return made
+
+
+def _clear_dead() -> None:
+    """Remove the folders of kits that were killed: they carry its process id."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ready(process: subprocess.Popen[bytes]) -> bool:
