@@ -32,7 +32,9 @@ def test_every_check_of_a_host_passes_or_says_why_not(health: Findings, place: s
 
 def test_every_check_of_the_pair_passes(health: Findings) -> None:
     of_pair = {check: one.status for (check, place), one in health.items() if place == PAIR}
-    assert of_pair.pop("T3-40-bandwidth") == "SKIP", doctor.shown(health)
+    # Stand-ins' speed, TCP where RDMA is used, and a model that is no folder of the guests.
+    for check in ("T3-40-bandwidth", "T3-59-tcp-patience", "T3-60-same-model"):
+        assert of_pair.pop(check) == "SKIP", doctor.shown(health)
     assert set(of_pair.values()) == {"PASS"}, doctor.shown(health)
 
 
