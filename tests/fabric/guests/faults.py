@@ -14,14 +14,15 @@ _METADATA = f"{_SITE}/nixl*-*.dist-info/METADATA"
 _OPEN = "chmod 666 /dev/infiniband/uverbs*"
 _TCP = {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": f"{DEVICE}:1,eth1"}
 _LIMITS = "/etc/security/limits.d/lab.conf"
+_AHEAD = "/run/clock-is-ahead"
 
 
 @dataclass(frozen=True)
 class Fault:
     """``plant`` and ``undo``: commands of root on the guest ``where``; ``says``: another environment.
 
-    ``check`` at ``place`` is what must fail, with these words in its evidence and in its mend. ``warned``:
-    the one other check, if any, that has a warning there.
+    ``check`` at ``place`` is what must fail, or warn where that is its ``outcome``, with these words in its
+    evidence and in its mend. ``warned``: the one other check, if any, that has a warning there.
     """
 
     check: str
@@ -32,6 +33,7 @@ class Fault:
     plant: str = ""
     undo: str = ""
     says: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    outcome: str = "FAIL"
     warned: str = ""
 
     def planted(self, lab: Lab) -> None:
@@ -89,6 +91,13 @@ FAULTS = {
         where="decode",
         plant=f"sed -i.lab 's/^Version: .*/Version: 1.3.0/' {_METADATA}",
         undo=f"for file in {_METADATA}; do [ ! -e $file.lab ] || mv $file.lab $file; done",
+    ),
+    "clock a minute ahead": Fault(
+        *("T3-58-clock-skew", PAIR, " s apart, 5 s allowed", "start a time service on both hosts"),
+        where="decode",
+        outcome="WARN",
+        plant=f"touch {_AHEAD} && date -s @$(($(date +%s) + 60))",
+        undo=f"[ ! -e {_AHEAD} ] || {{ date -s @$(($(date +%s) - 60)) && rm {_AHEAD}; }}",
     ),
     "TCP only": Fault(
         *("T3-08-rdma-in-use", PAIR, "names no RDMA", "name RDMA alone in UCX_TLS"),
