@@ -22,6 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(2400))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``--times 5``: what holds once may have held by chance."""
+    times: int = metafunc.config.getoption("--times")
+    if times > 1:
+        metafunc.fixturenames.append("nth")
+        metafunc.parametrize("nth", range(1, times + 1))
+
+
 @pytest.fixture(scope="session")
 def nodes(
     request: pytest.FixtureRequest,
