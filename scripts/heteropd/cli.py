@@ -35,6 +35,7 @@ class Words:
     def _take(self, word: str, queue: list[str], flags: Sequence[str], options: Sequence[str]) -> None:
         dashed = word.startswith("--")
         name, equals, value = word.removeprefix("--").partition("=")
+        name = name.replace("-", "_")
         if name in flags and (dashed or equals):
             if not equals or value.lower() in ("1", "yes", "true", "on"):
                 self.flags.add(name)
@@ -48,7 +49,6 @@ class Words:
             self.rest.append(word)
 
     def _keep(self, name: str, value: str, options: Sequence[str]) -> None:
-        name = name.replace("-", "_")
         if name in options:
             self.options[name] = value
         else:
@@ -88,7 +88,7 @@ def _verb(words: list[str]) -> int:
     from heteropd import verbs
 
     name = words.pop(0) if words else "help"
-    found = verbs.VERBS.get(name)
+    found = verbs.VERBS.get("help" if name in ("-h", "--help") else name)
     if found is None:
         known = ", ".join(verbs.VERBS)
         raise BadInput("command line", "verb", name, "is not known", f"one of {known}")

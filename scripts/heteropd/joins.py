@@ -27,7 +27,7 @@ def only_shown(words: list[str]) -> bool:
     from heteropd.plan import formats
     from heteropd.preflight import gate
 
-    parsed = Words([word.replace("dry-run", "dry_run") for word in words], ("dry_run",), gate.OPTIONS)
+    parsed = Words(words, ("dry_run",), gate.OPTIONS)
     if "dry_run" not in parsed.flags:
         return False
     plan = planned(parsed.rest)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from heteropd.cli import Words, main
-from heteropd.errors import EXIT_BAD_INPUT, BadInput, KitError
+from heteropd.errors import EXIT_BAD_INPUT, EXIT_OK, BadInput, KitError
 
 
 def test_dashes_and_equals_say_the_same() -> None:
@@ -24,6 +24,12 @@ def test_dashed_names_are_the_underscored_parameters() -> None:
 )
 def test_flags(words: list[str], on: bool) -> None:
     assert ("follow" in Words(words, flags=("follow",)).flags) is on
+
+
+@pytest.mark.parametrize("word", ["--dry-run", "--dry_run", "dry-run=1", "dry_run=1"])
+def test_dashes_in_a_flag_are_underscores_and_in_values_are_not(word: str) -> None:
+    words = Words([word, "hosts=my-dry-run.yaml"], flags=("dry_run",))
+    assert (words.flags, words.rest) == ({"dry_run"}, ["hosts=my-dry-run.yaml"])
 
 
 def test_options_are_kept_apart_from_parameters() -> None:
@@ -55,6 +61,12 @@ def test_every_message_is_one_line_whatever_it_quotes() -> None:
     assert len(str(stop).splitlines()) == 1
     assert len(str(stop)) < 400
     assert isinstance(stop, KitError)
+
+
+@pytest.mark.parametrize("word", ["help", "--help", "-h"])
+def test_help_is_found_by_its_usual_names(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == EXIT_OK
+    assert "run       Bring a case up" in capsys.readouterr().out
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -13,7 +13,8 @@ import yaml
 from e2e_kit import ROOT
 
 from heteropd.drill import catalogue
-from heteropd.lease_guard import ENDS, LEASE_S, PARAMS, LeaseGuard, Message, Receive, Send
+from heteropd.lease_guard import ENDS, LEASE_S, MARGIN_S, PARAMS, LeaseGuard, Message, Receive, Send
+from heteropd.preflight.catalogue import load as checks
 
 HANDS_OVER = {PARAMS: {"do_remote_decode": True}}
 HANDED_OVER = {"choices": ["…"], PARAMS: {"do_remote_prefill": True, "remote_block_ids": [1, 2]}}
@@ -112,3 +113,7 @@ def test_what_is_no_request_for_tokens_passes(asked: Callable[..., httpx.Respons
 def test_the_lease_is_said_once_to_the_guard_and_to_the_drills() -> None:
     platform = yaml.safe_load((ROOT / "env/platforms/cpu.yaml").read_text())
     assert float(platform["env"][LEASE_S]) == catalogue.load(ROOT).lease_s
+
+
+def test_the_margin_is_what_the_doctor_lets_clocks_differ_by() -> None:
+    assert checks(ROOT).limits.clock_skew_s == MARGIN_S

@@ -65,7 +65,6 @@ def _overwrite(stage: Stage, prefill: Endpoint) -> None:
     page = prefill.get("/metrics").text
     expired, tokens, long = Counts.read(page)["expired"], _cache_tokens(page), stage.healthy.long
     count = (expired or 0) - (then or 0)
-    count = (expired or 0) - (then or 0)
     stage.saw(f"after {wait:g} s", f"requests expired by the prefill's count: {count}")
     rounds = 1 + tokens // len(long.probe.tokens)
     jobs = [partial(stage.ask, prefill.url, long, max_tokens=1, patient=True) for _ in range(rounds)]

@@ -42,7 +42,7 @@ def build(words: list[str], shop: Workshop) -> list[building.Built]:
     Raises BadInput, MissingPrerequisite and KitError; nothing is left running after any of them.
     """
     given, words = byhand.taken(words, shop.root)
-    parsed = Words([word.replace("no-cache", "no_cache") for word in words], _FLAGS, _OPTIONS)
+    parsed = Words(words, _FLAGS, _OPTIONS)
     choices = chosen(parsed.rest, parsed.options, shop.env)
     byhand.require_used(given, choices)
     base = parsed.options.get("base")

@@ -52,7 +52,7 @@ def run(words: list[str], shop: Workshop) -> dict[str, PublishedImage]:
     Raises BadInput for an image that is not built or not locked, and for a tag that has other content in the
     registry; MissingPrerequisite without an engine or signer; KitError for what the registry says.
     """
-    parsed = Words([word.replace("dry-run", "dry_run") for word in words], _FLAGS, _OPTIONS)
+    parsed = Words(words, _FLAGS, _OPTIONS)
     choices = command.chosen(parsed.rest, parsed.options, shop.env)
     _require_signer(parsed.options.get("sign"))
     client = engine.connect(shop.env.images.engine)

@@ -112,19 +112,21 @@ def _stop_or_wait(one: DockerClient, container_id: str, grace_s: float) -> None:
 
 
 def _remove(one: DockerClient, container_id: str) -> None:
+    """Docker refuses while somebody else removes it at this very moment (409), and gives up as in
+    `_stop_or_wait` (500)."""
     from docker.errors import APIError, NotFound  # noqa: PLC0415
 
-    for attempt in range(20):
+    deadline = time.monotonic() + _GONE_S
+    while True:
         try:
             one.api.remove_container(container_id, force=True, v=True)
             return
         except NotFound:
             return
-        except APIError as busy:
-            # Somebody else removes it at this very moment.
-            if busy.status_code != 409 or attempt == 19:
+        except APIError as refusal:
+            if refusal.status_code not in (409, 500) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.1)
+            time.sleep(0.2)
 
 
 @contextmanager
