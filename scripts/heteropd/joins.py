@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,18 +37,19 @@ def only_shown(words: list[str]) -> bool:
     return True
 
 
-def ready_to_start(words: list[str]) -> tuple[Plan, Context]:
+def ready_to_start(words: list[str], *, aside: bool = False) -> tuple[Plan, Context]:
     """The plan, seen by the doctor where it goes to other hosts, and what it is started with.
 
-    Raises BadInput, MissingPrerequisite, and KitError where the doctor finds what would fail.
+    ``aside``: all that is said goes to stderr. Raises BadInput, MissingPrerequisite, and KitError where the
+    doctor finds what would fail.
     """
     from heteropd.preflight import gate
 
     parsed = Words(words, options=gate.OPTIONS)
-    plan = planned(parsed.rest)
-    gate.check(plan, parsed.options, context())
+    plan, ours = planned(parsed.rest), context(aside=aside)
+    gate.check(plan, parsed.options, ours)
     _refuse_processes_elsewhere(plan)
-    return plan, _prepared(plan)
+    return plan, _prepared(plan, ours)
 
 
 def as_started(found: Context) -> Context:
@@ -55,16 +57,19 @@ def as_started(found: Context) -> Context:
     from heteropd import topology
 
     recorded = topology.load(found)
-    return found if recorded is None else _prepared(recorded.plan)
+    return found if recorded is None else _prepared(recorded.plan, found)
 
 
 def located(parsed: Words) -> Context:
-    """The state folder's context; with ``hosts=FILE``, what runs there is looked up if no state knows it."""
+    """The state folder's context; with ``hosts=FILE``, what runs there is looked up if no state knows it.
+
+    With ``--json`` all that is said goes to stderr.
+    """
     from heteropd import topology
     from heteropd.preflight import reach
     from heteropd.spec import env, yamlfile
 
-    ours = context()
+    ours = context(aside="json" in parsed.flags)
     reach.use(parsed.options.get("ssh_config"))
     if "hosts" in parsed.options:
         file = parsed.options["hosts"]
@@ -83,11 +88,11 @@ def prove(running: Topology, ours: Context) -> int:
     return EXIT_OK if verdict.passed else EXIT_FAILED
 
 
-def context(model: Path | None = None) -> Context:
-    """What topologies of this checkout run with; ``model`` stands for a packaged one."""
-    from heteropd import workplace
+def context(*, aside: bool = False) -> Context:
+    """What topologies of this checkout run with; ``aside`` has them say everything to stderr."""
+    from heteropd import terminal, workplace
 
-    return workplace.context(root(), model)
+    return replace(workplace.context(root()), console=terminal.console(stderr=aside))
 
 
 def prepare() -> Path:
@@ -97,12 +102,12 @@ def prepare() -> Path:
     return workplace.prepare(root())
 
 
-def _prepared(plan: Plan) -> Context:
+def _prepared(plan: Plan, ours: Context) -> Context:
     from heteropd import workplace
 
-    if plan.runtime == "docker":
-        return context(workplace.prepare_for_containers(root(), plan))
-    return context(prepare())
+    in_containers = plan.runtime == "docker"
+    model = workplace.prepare_for_containers(root(), plan) if in_containers else prepare()
+    return replace(workplace.context(root(), model), console=ours.console)
 
 
 def _refuse_processes_elsewhere(plan: Plan) -> None:

@@ -142,11 +142,10 @@ def drill(words: list[str]) -> int:
         if not case:
             context = joins.located(parsed)
             consent(running(context).plan)
-            return command.told(parsed, joins.as_started(context))
+            return joins.as_started(context)
         elsewhere = [f"{name}={parsed.options[name]}" for name in _ELSEWHERE if name in parsed.options]
-        plan, context = joins.ready_to_start([*case, *elsewhere])
+        plan, context = joins.ready_to_start([*case, *elsewhere], aside="json" in parsed.flags)
         consent(plan)
-        context = command.told(parsed, context)
         topology.up(plan, context)
         return context
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from heteropd import joins, workplace
+from heteropd.cli import Words
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan import make
 from heteropd.plan.model import Plan
@@ -67,6 +69,18 @@ def test_a_topology_is_found_on_its_hosts(context: Context, monkeypatch: pytest.
         role.name: f"id-{role.name}" for role in plan.roles
     }
     assert load(context.state_dir) == found
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_what_is_found_is_said_where_no_program_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], json: bool
+) -> None:
+    monkeypatch.setenv(workplace.STATE_VARIABLE, str(tmp_path / "state"))
+    monkeypatch.setattr(container, "find_any", containers(planned()).__getitem__)
+    words = [f"hosts={EXAMPLE}", *(["--json"] if json else [])]
+    joins.located(Words(words, flags=("json",), options=("hosts",)))
+    said = capsys.readouterr()
+    assert ("found case1" in said.out, "found case1" in said.err) == (not json, json)
 
 
 def test_nothing_on_the_hosts_is_nothing(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

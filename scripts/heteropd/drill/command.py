@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 from heteropd.cli import Words, root
 from heteropd.drill import catalogue, report
 from heteropd.drill import run as room
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, Interrupted
 from heteropd.plan.model import Plan
-from heteropd.terminal import console
 from heteropd.topology import Context
 from heteropd.validate.settings import load as load_settings
 
 OPTIONS = ("times", "name", "case", "hosts", "ssh_config")
 FLAGS = ("yes", "json", "write")
-
-
-def told(words: Words, context: Context) -> Context:
-    """The context whose words do not get between those of ``--json``."""
-    return replace(context, console=console(stderr=True)) if "json" in words.flags else context
 
 
 def run(words: Words, ready: Callable[[Callable[[Plan], None]], Context]) -> int:

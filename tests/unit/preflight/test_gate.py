@@ -56,6 +56,15 @@ def test_a_fail_stops_and_nothing_is_started(hosts: Hosts, capsys: pytest.Captur
     assert set(hosts.started) <= {"ssh"}  # the pair's programs, on the hosts
 
 
+def test_where_json_is_asked_for_nothing_else_is_on_stdout(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts.texts["root@192.0.2.10"] = DOWN
+    assert cli.main(["drill", "router-killed", "case=case1", HOSTS, "yes=1", "--json"]) == EXIT_FAILED
+    said = capsys.readouterr()
+    assert (said.out, "T2-09-net-devices" in said.err) == ("", True)
+
+
 @pytest.mark.parametrize("verb", ["run", "up"])
 @pytest.mark.parametrize("word", ["dry_run=1", "--dry-run"])
 def test_a_dry_run_says_what_goes_where_and_asks_nobody(
