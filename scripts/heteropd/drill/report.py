@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from heteropd.drill.model import Result
-from heteropd.preflight.pages import between
+from heteropd.preflight.pages import between, within
 from heteropd.spec.drills import DrillEntry, Drills
 
 PAGE = "docs/operations.md"
@@ -23,6 +23,11 @@ _SEEN = "a run by `nox -s drill -- … write=1`"
 _RESULTS = TypeAdapter(list[Result])
 _SHOWN = 100  # characters of a sentence in the page's table
 # Part of every promise: said in the table only where it did not hold.
+_HEAD = [
+    "",
+    "| drill | where | promise | what was seen | answered | mended | on |",
+    "|---|---|---|---|---|---|---|",
+]
 _ROUTINE = {"fault", "status", "after the restart", "left behind", "what ran", "afterwards"}
 
 
@@ -85,33 +90,42 @@ def _stated(name: str, one: DrillEntry) -> str:
 
 
 def export_results(root: Path, results: Sequence[Result], drills: Drills) -> None:
-    """Write what was seen into the page. Raises BadInput when its markers are gone."""
+    """Write what was seen into the page; rows of a drill and place that were not performed now stay.
+
+    Raises BadInput when its markers are gone.
+    """
     page, order = root / PAGE, list(drills.drills)
-    known = sorted((one for one in results if one.name in order), key=lambda one: order.index(one.name))
-    text = between(page.read_text(encoding="utf-8"), _SEEN, _markdown(known), PAGE)
-    page.write_text(text, encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    rows = _rows(results, "skipped") | _kept(within(text, _SEEN, PAGE)) | _rows(results, "held", "broken")
+    known = sorted((place for place in rows if place[0] in order), key=lambda place: order.index(place[0]))
+    body = "\n".join([*_HEAD, *(line for place in known for line in rows[place]), "", ""])
+    page.write_text(between(text, _SEEN, body, PAGE), encoding="utf-8")
 
 
-def _markdown(results: Sequence[Result]) -> str:
-    rows = [
-        "",
-        "| drill | where | promise | what was seen | answered | mended |",
-        "|---|---|---|---|---|---|",
-    ]
-    names = dict.fromkeys((one.name, _where(one), one.status) for one in results)
-    for name, where, status in names:
-        runs = [one for one in results if (one.name, _where(one), one.status) == (name, where, status)]
-        if status == "skipped":
-            rows.append(f"| {name} | {where} | skipped | {runs[-1].why} | | |")
-            continue
+def _kept(text: str) -> dict[tuple[str, str], list[str]]:
+    """The rows of a table by drill and place."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for line in text.splitlines():
+        name, where = ([cell.strip() for cell in line.split("|")[1:3]] + ["", ""])[:2]
+        rows.setdefault((name, where), []).append(line)
+    return rows
+
+
+def _rows(results: Sequence[Result], *statuses: str) -> dict[tuple[str, str], list[str]]:
+    """A row for each drill, place and status."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    wanted = [one for one in results if one.status in statuses]
+    for name, where, status in dict.fromkeys((one.name, _where(one), one.status) for one in wanted):
+        runs = [one for one in wanted if (one.name, _where(one), one.status) == (name, where, status)]
         times = f", {len(runs)} times" if len(runs) > 1 else ""
-        word = f"**broken**{times}" if status == "broken" else f"held{times}"
+        word = {"broken": f"**broken**{times}", "held": f"held{times}"}.get(status, status)
+        says = runs[-1].why if status == "skipped" else _summary(runs[-1])
         answered = max((one.answered_s for one in runs if one.answered_s is not None), default=None)
         mended = max((one.mended_s for one in runs if one.mended_s is not None), default=None)
-        rows.append(f"| {name} | {where} | {word} | {_summary(runs[-1])} | {_s(answered)} | {_s(mended)} |")
-    day = max((one.at for one in results), default=None)
-    when = f"\nSeen on {day:%Y-%m-%d}; times are the longest of all runs.\n" if day else ""
-    return "\n".join(rows) + "\n" + when + "\n"
+        day = max(one.at for one in runs)
+        cells = [name, where, word, says, _s(answered), _s(mended), f"{day:%Y-%m-%d}"]
+        rows.setdefault((name, where), []).append(f"| {' | '.join(map(str, cells))} |")
+    return rows
 
 
 def _summary(one: Result) -> str:

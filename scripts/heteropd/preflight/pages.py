@@ -42,12 +42,22 @@ def between(text: str, made: str, body: str, page: str) -> str:
 
     Raises BadInput when the markers are gone.
     """
+    before, _, after = _parted(text, made, page)
+    return before + body + after
+
+
+def within(text: str, made: str, page: str) -> str:
+    """What a page has between the markers of what is ``made from …``. Raises BadInput when they are gone."""
+    return _parted(text, made, page)[1]
+
+
+def _parted(text: str, made: str, page: str) -> tuple[str, str, str]:
     begin, end = (f"<!-- made from {made}: {word} -->\n" for word in ("begin", "end"))
     before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
+    body, closed, after = rest.partition(end)
     if not found or not closed:
         raise BadInput(page, None, None, "lacks the markers of what is made", "restore it from git")
-    return before + begin + body + end + after
+    return before + begin, body, end + after
 
 
 def render(checks: Checks) -> str:

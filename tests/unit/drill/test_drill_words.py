@@ -76,11 +76,34 @@ def test_the_table_of_the_page_says_what_broke(tmp_path) -> None:
     broken = result(status="broken", seen=seen, answered_s=1.25, mended_s=60.0)
     drills = catalogue.load(ROOT)
     report.export_results(tmp_path, [broken, result("partition", "skipped", why="needs hosts")], drills)
-    (row,) = (line for line in page.read_text().splitlines() if line.startswith("| decode-killed |"))
+    (row,) = (
+        line for line in page.read_text().splitlines() if line.startswith("| decode-killed | case1, process")
+    )
     said = "a new request: HTTP 503: a \\| b; **the stream: not the healthy answer**"
-    assert row == f"| decode-killed | case1, process, stand-ins | **broken** | {said} | 1.2 s | 60.0 s |"
-    assert "| partition | case1, process, stand-ins | skipped | needs hosts | | |" in page.read_text()
+    place, day = "decode-killed | case1, process, stand-ins", "2026-11-22"
+    assert row == f"| {place} | **broken** | {said} | 1.2 s | 60.0 s | {day} |"
+    skipped = f"| partition | case1, process, stand-ins | skipped | needs hosts |  |  | {day} |"
+    assert skipped in page.read_text()
     assert report.with_catalogue(page.read_text(), catalogue.load(ROOT)) == page.read_text()
+
+
+def test_rows_that_were_not_seen_now_stay(tmp_path) -> None:
+    """Another checkout has no results of former runs; its page has."""
+    page = tmp_path / report.PAGE
+    page.parent.mkdir()
+    page.write_text(PAGE)
+    drills = catalogue.load(ROOT)
+    report.export_results(tmp_path, [], drills)
+    assert page.read_text() == PAGE
+    there = {"runtime": "docker", "hosts": 3}
+    for now in (result(**there), result(**there, status="skipped", why="no")):
+        report.export_results(tmp_path, [now], drills)
+    row = "| decode-killed | case1, docker, stand-ins, 3 hosts | held |  |  |  | 2026-11-22 |"
+    lines = page.read_text().splitlines()
+    assert row in lines
+    assert [line for line in lines if not line.startswith("| decode-killed |")] == [
+        line for line in PAGE.splitlines() if not line.startswith("| decode-killed |")
+    ]
 
 
 def test_a_page_without_its_markers_is_refused(tmp_path) -> None:
