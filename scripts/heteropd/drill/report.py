@@ -78,10 +78,11 @@ def with_catalogue(text: str, drills: Drills) -> str:
 
 
 def _stated(name: str, one: DrillEntry) -> str:
-    end = f"Each answer or error within {one.bound_s:g} s" if one.bound_s else f"Not performed: {one.instead}"
+    end = f"each answer or error within {one.bound_s:g} s" if one.bound_s else str(one.instead)
+    title, end = (text[:1].upper() + text[1:] for text in (one.title, end))
     lines = [
         f"### {name}\n",
-        f"{one.title[:1].upper()}{one.title[1:]}.\n",
+        f"{title}.\n",
         f"- **A client sees:** {one.sees}. {end}.",
         f"- **The kit:** {one.kit}.",
         f"- **To recover:** {one.recover}.\n\n",
