@@ -111,7 +111,9 @@ def _too_late(ends: object) -> str | None:
             f"{PARAMS} does not say until when the KV is leased ({ENDS}): does something on the way drop it?"
         )
     late = time.time() - ends
-    return f"the KV lease of this prompt ended {late:.1f} s ago: prefill it again" if late > 0 else None
+    if late <= 0:
+        return None
+    return f"the KV lease of this prompt ended {late:.1f} s ago by this host's clock: prefill it again"
 
 
 def _with_end(body: bytes, ends: float) -> bytes | None:
