@@ -41,6 +41,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the model is not on this machine and could not be fetched: give model= a local folder",
     ),
     (
+        r"Repo id must be in the form",  # what a path is taken for that is no folder to the engine
+        "the engine finds no such folder: it must be on the engine's host and readable to all; a container "
+        "that does not run as root, as stand-ins do not, sees nothing below /root",
+    ),
+    (
         r"GatedRepo|401 Client Error|403 Client Error",
         "the model hub wants a token: set HF_TOKEN in the environment",
     ),

@@ -53,6 +53,7 @@ def test_differences_are_bounded(kit):
             "huggingface_hub.errors.LocalEntryNotFoundError: outgoing traffic has been disabled",
             "local folder",
         ),
+        ("OSError: Repo id must be in the form 'repo_name' or …: '/root/m'.", "nothing below /root"),
         ("huggingface_hub.errors.GatedRepoError: 403 Client Error.", "HF_TOKEN"),
         ("ModuleNotFoundError: No module named 'vllm'", "make setup"),
         ("OSError: [Errno 28] No space left on device", "is full"),
