@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,9 +89,9 @@ def prove(running: Topology, ours: Context) -> int:
 
 def context(*, aside: bool = False) -> Context:
     """What topologies of this checkout run with; ``aside`` has them say everything to stderr."""
-    from heteropd import terminal, workplace
+    from heteropd import workplace
 
-    return replace(workplace.context(root()), console=terminal.console(stderr=aside))
+    return workplace.context(root(), aside=aside)
 
 
 def prepare() -> Path:
@@ -107,7 +106,7 @@ def _prepared(plan: Plan, ours: Context) -> Context:
 
     in_containers = plan.runtime == "docker"
     model = workplace.prepare_for_containers(root(), plan) if in_containers else prepare()
-    return replace(workplace.context(root(), model), console=ours.console)
+    return workplace.with_model(ours, model)
 
 
 def _refuse_processes_elsewhere(plan: Plan) -> None:

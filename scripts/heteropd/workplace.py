@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from heteropd.images.engine import address, connect
@@ -42,17 +43,25 @@ def prepare_for_containers(root: Path, plan: Plan) -> Path | None:
     return engine.ensure_model_with_image(known.standin, image, _say)
 
 
-def context(root: Path, model: Path | None = None) -> Context:
-    """What topologies of this checkout run with; ``model`` stands for ``package:…`` in a plan."""
+def context(root: Path, model: Path | None = None, *, aside: bool = False) -> Context:
+    """What topologies of this checkout run with; ``model`` as in `with_model`. ``aside`` has them say
+    everything to stderr."""
     known = env.load(root)
-    return Context(
+    found = Context(
         root=root,
-        console=console(),
+        console=console(stderr=aside),
         engine_python=engine.environment(known.standin).python(root),
-        model_dir=lambda source: model if model and source.startswith("package:") else source,
         images={str(name): image for name, image in known.images.images.items()},
         timeouts=Timeouts(**known.defaults.timeouts.model_dump()),
         state_dir=Path(os.environ.get(STATE_VARIABLE, root / ".heteropd")),
+    )
+    return with_model(found, model)
+
+
+def with_model(found: Context, model: Path | None) -> Context:
+    """The context where ``model`` stands for ``package:…`` in a plan."""
+    return replace(
+        found, model_dir=lambda source: model if model and source.startswith("package:") else source
     )
 
 

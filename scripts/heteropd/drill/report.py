@@ -22,12 +22,12 @@ _STATED = "env/drills.yaml by `nox -s schema`"
 _SEEN = "a run by `nox -s drill -- … write=1`"
 _RESULTS = TypeAdapter(list[Result])
 _SHOWN = 100  # characters of a sentence in the page's table
-# Part of every promise: said in the table only where it did not hold.
 _HEAD = [
     "",
     "| drill | where | promise | what was seen | answered | mended | on |",
     "|---|---|---|---|---|---|---|",
 ]
+# Part of every promise: said in the table only where it did not hold.
 _ROUTINE = {"fault", "status", "after the restart", "left behind", "what ran", "afterwards"}
 
 
