@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from heteropd.errors import KitError  # noqa: E402
 from heteropd.prepare import environments  # noqa: E402
-from heteropd.seams import LocalRunner  # noqa: E402
+from heteropd.system import LocalRunner  # noqa: E402
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "unit"]

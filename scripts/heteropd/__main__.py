@@ -2,6 +2,6 @@
 
 import sys
 
-from heteropd.cli import main
+from heteropd.cli.main import main
 
 sys.exit(main())

@@ -16,11 +16,12 @@ from typing import Any
 
 import psutil
 
-from heteropd import validate, workplace
+from heteropd import proof
+from heteropd.app import wiring
 from heteropd.plan.model import Plan
+from heteropd.proof import Verdict
 from heteropd.topology import Context
 from heteropd.topology.state import load, save
-from heteropd.validate import Verdict
 
 ROOT = Path(__file__).parents[2]
 SHARED_MEMORY = Path("/dev/shm")
@@ -89,17 +90,17 @@ class Kit:
 
     def context(self) -> Context:
         """What the verbs run with, for tests that change a plan before it runs."""
-        return replace(workplace.context(ROOT, workplace.prepare(ROOT)), state_dir=self.state)
+        return replace(wiring.context(ROOT, wiring.prepare(ROOT)), state_dir=self.state)
 
     def validate(self, plan: Plan, *, brief: bool = False) -> Verdict:
         """Validate a running plan without the command line; ``brief``: only lengths that blocks call for."""
         context = self.context()
-        settings = validate.load(self.root)
+        settings = proof.load(self.root)
         if brief:
             probes = settings.probes.model_copy(update=BRIEF)
             request = settings.request.model_copy(update={"max_tokens": 8})
             settings = settings.model_copy(update={"probes": probes, "request": request})
-        return validate.run(plan, settings, context.clock, context.console)
+        return proof.run(plan, settings, context.clock, context.console)
 
     def report(self) -> dict[str, Any]:
         """The verdict as validation wrote it last."""

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from e2e_kit import Kit, free_ports, kit, listening, plan_otherwise, port_words, running
 
-from heteropd.validate import load
+from heteropd.proof import load
 
 
 @pytest.fixture(scope="module", params=["case1", "case2"])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 from e2e_kit import ROOT, free_ports
 
-from heteropd import workplace
-from heteropd.preflight import catalogue, exchange, judge, programs, reading
-from heteropd.preflight.model import Engine, Node, Pair, Result, Target
-from heteropd.preflight.nixl import lanes
-from heteropd.preflight.reach import Outside
+from heteropd.app import wiring
+from heteropd.doctor import catalogue, exchange, judge, programs, reading
+from heteropd.doctor.model import Engine, Node, Pair, Result, Target
+from heteropd.doctor.nixl import lanes
+from heteropd.doctor.reach import Outside
 
 CHECKS = catalogue.load(ROOT)
 
 
 @pytest.fixture(scope="module")
 def hosts() -> tuple[Node, Node]:
-    workplace.prepare(ROOT)
-    python = str(workplace.context(ROOT).engine_python)
+    wiring.prepare(ROOT)
+    python = str(wiring.context(ROOT).engine_python)
     [port] = free_ports(1)
     found = []
     for name, address in (("prefill-0", "127.0.0.1"), ("decode-0", "127.0.0.2")):

@@ -13,9 +13,9 @@ import pytest
 from e2e_kit import ROOT, Kit, kit, port_words
 
 from heteropd import topology
+from heteropd.config.machine import probe
 from heteropd.plan import make
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.spec.machine import probe
 
 # The group of checks that must notice; others may as well.
 EXPECTED = {
@@ -26,8 +26,8 @@ EXPECTED = {
     "stale-blocks": "integrity",
     "kv-swapped": "integrity",
     "one-layer-only": "integrity",
-    "never-moved": "moved",
-    "recomputed": "moved",
+    "never-moved": "kv_transfer",
+    "recomputed": "kv_transfer",
 }
 # The faults strike where KV is received. In case 2 that is a stock decode: the ones that depend on its
 # geometry are tried again there.
@@ -115,4 +115,4 @@ def test_a_router_that_sends_whole_requests_to_one_engine_fails(faulty: Faulty) 
     assert httpx.get(f"{router.url}/health", timeout=30).status_code == 200
     verdict = faulty.kit.validate(bypassed, brief=True)
     assert not verdict.passed
-    assert {check.group for check in verdict.failures()} == {"moved"}, verdict.headline()
+    assert {check.group for check in verdict.failures()} == {"kv_transfer"}, verdict.headline()

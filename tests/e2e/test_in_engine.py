@@ -7,15 +7,15 @@ import subprocess
 
 from e2e_kit import ROOT
 
-from heteropd import workplace
+from heteropd.app import wiring
 
 # The engines' environment has no pytest of its own: ours comes last on its path.
 RUN = "import site, sys; site.addsitedir(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
 def test_the_stand_ins_attention_and_connector() -> None:
-    workplace.prepare(ROOT)
-    python = workplace.context(ROOT).engine_python
+    wiring.prepare(ROOT)
+    python = wiring.context(ROOT).engine_python
     ours = site.getsitepackages()[0]
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), "--import-mode=importlib"]
     done = subprocess.run(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from e2e_kit import ROOT, kit, port_words
 
+from heteropd.config import env
 from heteropd.prepare import engine
-from heteropd.spec import env
 
 MODEL = engine.model_folder(env.load(ROOT).standin)
 

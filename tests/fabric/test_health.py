@@ -9,7 +9,7 @@ from guests import doctor, kit
 from guests.doctor import PAIR, Findings
 from guests.lab import DEVICE, Lab
 
-from heteropd.spec.env import load_hosts
+from heteropd.config.env import load_hosts
 
 _TRANSFER = 2**20  # what the doctor sends each way where speed means nothing
 _MTU = 4096  # of RDMA, below the cable's 9000

@@ -9,8 +9,8 @@ from typing import Any
 from guests import recipe
 from guests.lab import DEVICE, PYTHON, UCX, Lab
 
-from heteropd.preflight import nixl, programs
-from heteropd.preflight.relay import talk
+from heteropd.doctor import nixl, programs
+from heteropd.doctor.relay import talk
 
 _SECONDS = 200
 _TOKEN = 2 * 30 * 3 * 64 * 4  # bytes: K and V, layers, KV heads, head size, float32

@@ -22,10 +22,10 @@ from e2e_kit import free_ports
 from lab.kit import ROOT
 from rich.console import Console
 
+from heteropd.config import env
+from heteropd.containers import faults, lifecycle, stopping
 from heteropd.errors import BadInput, KitError, TopologyFailed
 from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
-from heteropd.runtime import container, container_ending, container_faults
-from heteropd.spec import env
 from heteropd.topology import Context, Timeouts, down, load, logs, restart, status, up
 
 STUB = ROOT / "tests" / "unit" / "topology" / "stub.py"
@@ -75,8 +75,8 @@ class Lab:
             model_source=str(STUB.parent), parameters={}, agreed_block_size=None, roles=roles,
         )  # fmt: skip
 
-    def containers(self) -> list[container.ContainerRef]:
-        return list(container.find(self.url, self.context.state_dir))
+    def containers(self) -> list[lifecycle.ContainerRef]:
+        return list(lifecycle.find(self.url, self.context.state_dir))
 
     def said(self) -> str:
         assert isinstance(self.context.console.file, io.StringIO)
@@ -101,7 +101,7 @@ def lab(engine: str, image: str) -> Iterator[Lab]:
             yield one
         finally:
             down(context)
-            container_ending.sweep([engine], context.state_dir, None)
+            stopping.sweep([engine], context.state_dir, None)
 
 
 def test_up_status_logs_and_down_leave_nothing(lab: Lab) -> None:
@@ -150,7 +150,7 @@ def test_a_dead_container_makes_a_broken_topology_that_is_started_anew(lab: Lab)
     first = up(lab.plan(), lab.context)
     ref = first.role("decode-0").container
     assert ref is not None
-    container.client(lab.url).api.kill(ref.id)
+    lifecycle.client(lab.url).api.kill(ref.id)
     assert status(lab.context).state == "broken"
     second = up(lab.plan(), lab.context)
     assert not second.dead()
@@ -164,7 +164,7 @@ def test_a_restart_replaces_the_containers_of_its_roles(lab: Lab, role: str, ane
     first = up(lab.plan(), lab.context)
     dead = first.role(role).container
     assert dead is not None
-    container_faults.kill(dead)
+    faults.kill(dead)
     second = restart(role, lab.context)
     assert status(lab.context).state == "up"
     assert {one.name for one in second.roles if one.container != first.role(one.name).container} == anew
@@ -180,12 +180,12 @@ def test_what_drills_do_to_containers(lab: Lab) -> None:
     prefill, decode = (topology.role(name).container for name in ("prefill-0", "decode-0"))
     assert prefill is not None
     assert decode is not None
-    container_faults.pause(decode)
+    faults.pause(decode)
     assert status(lab.context).state == "broken"
-    container_faults.unpause(decode)
+    faults.unpause(decode)
     assert status(lab.context).state == "up"
-    container_faults.kill(prefill)
-    container_faults.start_again(prefill)
+    faults.kill(prefill)
+    faults.start_again(prefill)
     _until(lambda: status(lab.context).state == "up")
 
 
@@ -193,11 +193,11 @@ def test_a_container_without_memory_is_killed_and_restart_brings_it_back(lab: La
     decode = up(lab.plan(), lab.context).role("decode-0").container
     assert decode is not None
     try:
-        container_faults.starve(decode)
+        faults.starve(decode)
     except KitError as refusal:
         pytest.skip(f"this engine limits no memory: {refusal}")
     _until(lambda: status(lab.context).state == "broken")
-    assert container.exit_status(decode) == -signal.SIGKILL
+    assert lifecycle.exit_status(decode) == -signal.SIGKILL
     restart("decode-0", lab.context)
     assert status(lab.context).state == "up"
 
@@ -206,13 +206,13 @@ def test_the_largest_process_of_a_container_is_killed_and_its_first_is_not(lab: 
     """As the kernel does it, where an engine limits no memory."""
     decode = up(lab.plan(), lab.context).role("decode-0").container
     assert decode is not None
-    box = container.client(decode.engine).containers.get(decode.id)
+    box = lifecycle.client(decode.engine).containers.get(decode.id)
     with pytest.raises(KitError, match="there is none"):
-        container_faults.kill_largest(decode)
+        faults.kill_largest(decode)
     hog = "import time; kept = b'1' * 2**26; open('/tmp/ready', 'w'); time.sleep(600)"
     box.exec_run(["python3", "-c", hog], detach=True)
     _until(lambda: box.exec_run(["test", "-e", "/tmp/ready"]).exit_code == 0)
-    assert container_faults.kill_largest(decode).startswith("python3")
+    assert faults.kill_largest(decode).startswith("python3")
     assert not any(hog in row for rows in box.top()["Processes"] for row in rows)
     assert status(lab.context).state == "up"
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from heteropd.images import manifest, recipe
-from heteropd.images.manifest_expected import by_hand
-from heteropd.images.manifest_expected import expected as make_expected
-from heteropd.spec import env as room
-from heteropd.spec.env import pick
+from heteropd.config import env as room
+from heteropd.config.env import pick
+from heteropd.images import contents, recipe
+from heteropd.images.contents_expected import by_hand
+from heteropd.images.contents_expected import expected as make_expected
 
 _INVENTORIES = pytest.StashKey[dict]()
 _SETTINGS = pytest.StashKey[dict]()
@@ -61,7 +61,7 @@ def inventory(request, host):
     known, name = request.config.stash[_INVENTORIES], host.backend.get_pytest_id()
     if name not in known:
         done = host.run("heteropd-inventory")
-        known[name] = manifest.parse(name, done.rc, done.stdout, done.stderr)
+        known[name] = contents.parse(name, done.rc, done.stdout, done.stderr)
     return known[name]
 
 
@@ -73,7 +73,7 @@ def settings(request, host):
         ask = host.backend.run_local
         container = json.loads(ask("docker inspect --type container %s", host.backend.name).stdout)[0]
         image = json.loads(ask("docker image inspect %s", container["Image"]).stdout)[0]
-        known[name] = manifest.config(image["Config"])
+        known[name] = contents.config(image["Config"])
     return known.get(name)
 
 

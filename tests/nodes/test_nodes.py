@@ -20,7 +20,7 @@ import pytest
 from e2e_kit import ROOT, Kit, kit
 from lab_nodes.lab import Lab
 
-from heteropd.spec.env import load_hosts
+from heteropd.config.env import load_hosts
 from labs.apt import must
 
 _BYTES = re.compile(r"^vllm:nixl_bytes_transferred_sum\{.*\} (\S+)$", re.MULTILINE)

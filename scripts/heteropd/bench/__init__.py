@@ -16,22 +16,23 @@ def main(words: list[str], root: Path) -> int:
     are. Raises BadInput for a word that is not understood, KitError when a measurement was not possible.
     """
     # Lazy: the load generator and the mock engines are modules of this package, and start with it.
-    from heteropd.bench import bringup, engines, results, router, settings  # noqa: PLC0415
-    from heteropd.bench.lab import Lab  # noqa: PLC0415
-    from heteropd.seams import LocalRunner, SystemClock  # noqa: PLC0415
-    from heteropd.terminal import console  # noqa: PLC0415
+    from heteropd.bench import bringup, engines, results, router  # noqa: PLC0415
+    from heteropd.bench.workspace import Lab  # noqa: PLC0415
+    from heteropd.config import bench  # noqa: PLC0415
+    from heteropd.console.width import console  # noqa: PLC0415
+    from heteropd.system import LocalRunner, SystemClock  # noqa: PLC0415
 
     names = [word for word in words if word in WHAT]
     if len(names) != 1:
         problem = "names no benchmark" if not names else "names more than one benchmark"
         raise BadInput("command line", "bench", " ".join(words), problem, f"name one of {', '.join(WHAT)}")
     rest = [word for word in words if word != names[0]]
-    chosen, lab = settings.load(root), Lab(root, LocalRunner(), SystemClock())
+    chosen, lab = bench.load(root), Lab(root, LocalRunner(), SystemClock())
     if names[0] == "router":
-        result = router.measure(settings.changed(chosen.router, rest), chosen.prompt, lab)
+        result = router.measure(bench.changed(chosen.router, rest), chosen.prompt, lab)
     elif names[0] == "engines":
-        result = engines.measure(settings.changed(chosen.engines, rest), chosen.prompt, lab)
+        result = engines.measure(bench.changed(chosen.engines, rest), chosen.prompt, lab)
     else:
-        result = bringup.measure(settings.changed(chosen.bringup, rest), chosen.prompt, lab)
+        result = bringup.measure(bench.changed(chosen.bringup, rest), chosen.prompt, lab)
     results.show(result, results.write(result, lab.folder("")), console())
     return EXIT_OK

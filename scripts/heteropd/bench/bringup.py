@@ -8,10 +8,10 @@ from heteropd.bench import cpu, milestones, pair, results
 from heteropd.bench.children import Children
 from heteropd.bench.cold import measure as measure_cold
 from heteropd.bench.figures import median, spread
-from heteropd.bench.lab import Lab
 from heteropd.bench.make import Make
 from heteropd.bench.results import Result, Target
-from heteropd.bench.settings import BringupSettings
+from heteropd.bench.workspace import Lab
+from heteropd.config.bench import BringupSettings
 from heteropd.plan.model import Plan
 
 COLUMNS = ["what", "seconds", "spread", "over bare"]

@@ -14,13 +14,13 @@ from uuid import uuid4
 
 import psutil
 
-from heteropd.bench.lab import Lab
+from heteropd.bench.workspace import Lab
 from heteropd.errors import KitError
-from heteropd.runtime import ending, guard, shared_memory
-from heteropd.runtime.environment import KEEPS_ENVIRONMENT, child_environment
-from heteropd.runtime.family import mark, marked
-from heteropd.runtime.identity import Identity, alive, identify
-from heteropd.runtime.orphan import follow_parent
+from heteropd.plan.environment import KEEPS_ENVIRONMENT, child_environment
+from heteropd.processes import shared_memory, terminate, watchdog
+from heteropd.processes.identity import Identity, alive, identify
+from heteropd.processes.orphan import follow_parent
+from heteropd.processes.process_tree import mark, marked
 
 GRACE_S = 5.0
 
@@ -58,14 +58,14 @@ class Children:
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._followed = follow_parent()
-        guard.start(self.folder, self._id, self._runner, os.environ)
+        watchdog.start(self.folder, self._id, self._runner, os.environ)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
-        guard.stop(self.folder, self._id)
+        watchdog.stop(self.folder, self._id)
         follow_parent(self._followed)
 
     def start(
@@ -78,7 +78,7 @@ class Children:
         """Start one process; its log is ``NAME.log`` in the folder.
 
         The child's environment is ours, less what would change an engine, plus ``env`` (see
-        `heteropd.runtime.environment`). Raises KitError when the program is missing.
+        `heteropd.plan.environment`). Raises KitError when the program is missing.
         """
         log = self.folder / f"{name}.log"
         log.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ class Children:
     def end(self) -> None:
         """End everything that was started and remove shared memory that nobody uses any more."""
         segments = shared_memory.segments(one.pid for one in self._marked())
-        left = ending.end(self._marked, self.clock, GRACE_S).survivors
+        left = terminate.end(self._marked, self.clock, GRACE_S).survivors
         shared_memory.remove_unused(segments)
         for child in self.started:
             _reap(child.process.pid)

@@ -14,15 +14,15 @@ from typing import Any
 
 from heteropd.bench import milestones, results
 from heteropd.bench.children import Children
-from heteropd.bench.lab import Lab
 from heteropd.bench.make import Make
 from heteropd.bench.pair import port_words
 from heteropd.bench.results import Result, Target
-from heteropd.bench.settings import BringupSettings
+from heteropd.bench.workspace import Lab
+from heteropd.config import env
+from heteropd.config.bench import BringupSettings
 from heteropd.errors import KitError
 from heteropd.prepare import engine
-from heteropd.seams import Runner
-from heteropd.spec import env
+from heteropd.system import Runner
 
 COLUMNS = ["phase", "empty caches s", "full caches s"]
 EMPTY, FULL = "empty caches", "full caches"

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 
 from heteropd.bench.children import Children
-from heteropd.seams import Clock
+from heteropd.system import Clock
 
 COLUMN = "CPU others"
 DISTURBED = 0.2  # cores; a benchmark's own bookkeeping stays well below

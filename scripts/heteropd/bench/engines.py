@@ -11,9 +11,9 @@ from typing import Any
 from heteropd.bench import cpu, pair, results, tokens
 from heteropd.bench.children import Children
 from heteropd.bench.figures import median, spread
-from heteropd.bench.lab import Lab
 from heteropd.bench.results import Result
-from heteropd.bench.settings import EnginesSettings
+from heteropd.bench.workspace import Lab
+from heteropd.config.bench import EnginesSettings
 from heteropd.plan.model import Plan, RolePlan
 
 COLUMNS = ["engines", "cores", "clients", "tokens/s", "spread", "CPU engines", cpu.COLUMN]

@@ -8,9 +8,9 @@ from typing import Any
 
 from heteropd.bench.children import Child, Children
 from heteropd.errors import KitError
-from heteropd.runtime.identity import alive
-from heteropd.runtime.process import exit_status
-from heteropd.runtime.sweep import recorded
+from heteropd.processes.identity import alive
+from heteropd.processes.launcher import exit_status
+from heteropd.processes.sweep import recorded
 
 Reached = Callable[[], bool]
 

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 
 from heteropd.bench.children import Child, Children, free_ports
-from heteropd.bench.peers.protocol import prefill_request
+from heteropd.config.machine import probe
+from heteropd.engine_api.handover import prefill_request
 from heteropd.errors import KitError
 from heteropd.plan import make
+from heteropd.plan.environment import child_argv
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.runtime.environment import child_argv
-from heteropd.spec.machine import probe
 
 READY_LIMIT_S = 600.0
 _LOOK_S = 0.1

@@ -8,10 +8,10 @@ from typing import Any
 from heteropd.bench import cpu, results
 from heteropd.bench.children import Children
 from heteropd.bench.figures import median, spread
-from heteropd.bench.lab import Lab
 from heteropd.bench.results import Result, Target
 from heteropd.bench.router_stage import Measurement, Stage
-from heteropd.bench.settings import RouterSettings
+from heteropd.bench.workspace import Lab
+from heteropd.config.bench import RouterSettings
 
 COLUMNS = [
     "way",

@@ -14,13 +14,13 @@ import httpx
 import heteropd
 from heteropd.bench import cpu
 from heteropd.bench.children import Child, Children, free_ports
-from heteropd.bench.lab import Lab
-from heteropd.bench.settings import RouterSettings
+from heteropd.bench.workspace import Lab
+from heteropd.config.bench import RouterSettings
+from heteropd.config.machine import probe
 from heteropd.errors import KitError
 from heteropd.plan import make
-from heteropd.runtime.environment import ENGINE_PYTHON, child_argv
-from heteropd.seams import Runner
-from heteropd.spec.machine import probe
+from heteropd.plan.environment import ENGINE_PYTHON, child_argv
+from heteropd.system import Runner
 
 Measurement = dict[str, Any]
 Counts = dict[str, int]

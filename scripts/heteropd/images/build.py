@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from heteropd.config.images import Images
+from heteropd.console.log_tail import last_lines
+from heteropd.console.progress import Progress, Row
+from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
-from heteropd.images import engine
 from heteropd.images.recipe import Recipe
 from heteropd.images.site import Site
-from heteropd.runtime import ending
-from heteropd.runtime.family import family
-from heteropd.runtime.identity import Identity, alive, identify
-from heteropd.runtime.process import exit_status
-from heteropd.seams import Clock, Runner
-from heteropd.spec.images import Images
-from heteropd.topology.logs import last_lines
-from heteropd.topology.progress import Progress, Row
+from heteropd.processes import terminate
+from heteropd.processes.identity import Identity, alive, identify
+from heteropd.processes.launcher import exit_status
+from heteropd.processes.process_tree import family
+from heteropd.system import Clock, Runner
 
 _POLL_S = 0.3
 _TAIL_LINES = 25
@@ -106,7 +106,7 @@ class Builds:
                 self._clock.sleep(_POLL_S)
         finally:
             for process, _ in self._running.values():
-                ending.kill(lambda one=process: family(one), self._clock)  # type: ignore[misc]
+                terminate.kill(lambda one=process: family(one), self._clock)  # type: ignore[misc]
         return self._seconds
 
     def log(self, name: str) -> Path:
@@ -129,7 +129,7 @@ class Builds:
         for line in lines[-_TAIL_LINES:]:
             print(f"  | {line[:300]}")
         what = "\n".join(said) or f"exit status {status}"
-        return engine.explained(f"build of {name} (log: {self.log(name)})", what)
+        return docker_host.explained(f"build of {name} (log: {self.log(name)})", what)
 
     def _rows(self, commands: Mapping[str, list[str]]) -> list[Row]:
         rows = []

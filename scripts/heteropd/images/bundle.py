@@ -8,19 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heteropd.cli import Words
+from heteropd.config import mirrors
+from heteropd.config.arguments import Words
+from heteropd.config.pins import StandinPins
+from heteropd.console.progress import Progress
+from heteropd.containers import docker_host
 from heteropd.errors import BadInput
 from heteropd.images import build as building
-from heteropd.images import bundle_folder, command, engine, recipe, site, sources
+from heteropd.images import bundle_folder, command, recipe, site, sources
 from heteropd.images.bundle_folder import WHEELS, Bundle, BundledBase, BundledImage
 from heteropd.images.bundle_use import commits, locks
+from heteropd.images.context import Workshop
 from heteropd.images.recipe import Choice, Recipe
 from heteropd.images.site import Site
-from heteropd.images.workshop import Workshop
 from heteropd.prepare import pip_settings
-from heteropd.spec import mirrors
-from heteropd.spec.pins import StandinPins
-from heteropd.topology.progress import Progress
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -40,8 +41,8 @@ def run(words: list[str], shop: Workshop) -> Path:
     for one in recipes:
         _require_no_system_packages(one, shop.root)
     folder = _emptied(Path(parsed.options.get("to", shop.root / ".heteropd" / "bundle")))
-    engine.require_buildx(shop.runner, shop.env.images.engine)
-    client = engine.connect(shop.env.images.engine)
+    docker_host.require_buildx(shop.runner, shop.env.images.engine)
+    client = docker_host.connect(shop.env.images.engine)
     try:
         refs = sorted({one.build_args[key] for one in recipes for key in ("BASE", "SHIP")})
         bases = {ref: _save(ref, folder, client, shop) for ref in refs}
@@ -83,7 +84,7 @@ def _save(ref: str, folder: Path, client: DockerClient, shop: Workshop) -> Bundl
     key = hashlib.sha256(ref.encode()).hexdigest()[:12]
     base = BundledBase(archive=f"bases/{key}.tar", tag=f"heteropd-bundle:{key}")
     shop.say(f"collecting {ref}")
-    with engine.reported(ref):
+    with docker_host.reported(ref):
         try:
             image = client.images.get(ref)
         except ImageNotFound:

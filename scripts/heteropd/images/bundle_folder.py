@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from heteropd.config import problems
+from heteropd.config.types import Data
 from heteropd.errors import BadInput
-from heteropd.spec import problems
-from heteropd.spec.types import Data
 
 MANIFEST = "bundle.json"
 WHEELS = "wheels"

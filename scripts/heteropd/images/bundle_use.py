@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from heteropd.config.pins import PinSet
+from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
-from heteropd.images import bundle_folder, engine, recipe
+from heteropd.images import bundle_folder, recipe
 from heteropd.images.bundle_folder import Bundle, BundledBase
+from heteropd.images.context import Workshop
 from heteropd.images.recipe import Choice, Recipe
-from heteropd.images.workshop import Workshop
-from heteropd.spec.pins import PinSet
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -28,7 +29,7 @@ def recipes_from(folder: Path, choices: Sequence[Choice], shop: Workshop) -> lis
         _require_same(choice, bundle, folder, shop)
     bundle_folder.verify(bundle, folder)
     made = []
-    client = engine.connect(shop.env.images.engine)
+    client = docker_host.connect(shop.env.images.engine)
     try:
         for choice in choices:
             held = bundle.images[str(choice.image)]
@@ -54,7 +55,7 @@ def _require_same(choice: Choice, bundle: Bundle, folder: Path, shop: Workshop) 
 
 
 def _load(base: BundledBase, folder: Path, client: DockerClient) -> str:
-    with engine.reported(f"{folder}/{base.archive}"), (folder / base.archive).open("rb") as stream:
+    with docker_host.reported(f"{folder}/{base.archive}"), (folder / base.archive).open("rb") as stream:
         tags = [tag for image in client.images.load(stream) for tag in image.tags]
     if base.tag not in tags:
         raise KitError(f"{folder}/{base.archive}: loading it gave no {base.tag}")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from heteropd.cli import Words
+from heteropd.config.arguments import Words
+from heteropd.config.env import Env
+from heteropd.config.images import IMAGE_NAMES, ImageName
+from heteropd.config.pins import StandinPins
+from heteropd.console.progress import Progress
+from heteropd.containers import docker_host
 from heteropd.errors import BadInput
 from heteropd.images import build as building
-from heteropd.images import bundle_folder, bundle_use, byhand, engine, recipe, site, sources
+from heteropd.images import bundle_folder, bundle_use, byhand, recipe, site, sources
+from heteropd.images.context import Workshop
 from heteropd.images.recipe import Choice, Recipe
-from heteropd.images.workshop import Workshop
 from heteropd.prepare import pip_settings
-from heteropd.spec.env import Env
-from heteropd.spec.images import IMAGE_NAMES, ImageName
-from heteropd.spec.pins import StandinPins
-from heteropd.topology.progress import Progress
 
 HEARTBEAT_S = 20.0
 _FLAGS = ("unlocked", "no_cache", "offline")
@@ -58,8 +59,8 @@ def build(words: list[str], shop: Workshop) -> list[building.Built]:
     if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
         seen = [recipe.render(one, shop.env, shop.root, {}) for one in choices]
         building.require_locked([byhand.still_open(one, given) for one in seen], options)
-    engine.connect(shop.env.images.engine).close()
-    engine.require_buildx(shop.runner, shop.env.images.engine)
+    docker_host.connect(shop.env.images.engine).close()
+    docker_host.require_buildx(shop.runner, shop.env.images.engine)
     folders = {
         one.image: sources.prepare(one, shop, given.of(one), unlocked=options.unlocked) for one in choices
     }
@@ -87,7 +88,7 @@ def _from_bundle(
 ) -> list[building.Built]:
     if base is not None:
         raise BadInput("command line", "base", base, "a bundle brings its own base", "leave base= out")
-    engine.require_buildx(shop.runner, shop.env.images.engine)
+    docker_host.require_buildx(shop.runner, shop.env.images.engine)
     recipes = bundle_use.recipes_from(folder, choices, shop)
     return run(recipes, shop, replace(options, offline=True), folder / bundle_folder.WHEELS)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from heteropd.config.pins import PinSet
+from heteropd.containers import docker_host
 from heteropd.errors import KitError
-from heteropd.images import bundle_folder, engine, manifest, recipe, sbom
+from heteropd.images import bundle_folder, contents, recipe, sbom
+from heteropd.images.context import Workshop
 from heteropd.images.recipe import LABEL, Choice
 from heteropd.images.registry import Document
 from heteropd.images.sbom import Subject
-from heteropd.images.workshop import Workshop
-from heteropd.spec.pins import PinSet
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -32,7 +33,7 @@ class Seen:
 def look(image: Image, client: DockerClient) -> Seen:
     """Look into the image. Raises KitError for one that cannot say what is in it."""
     ref = str(image.id)
-    inventory = manifest.inventory(client, ref)
+    inventory = contents.inventory(client, ref)
     if not inventory.get("packages"):
         raise KitError(f"{ref}: its inventory names no packages; build it anew (nox -s build)")
     return Seen(inventory, _asked(client, ref, sbom.DEBS), _asked(client, ref, _RELEASE).strip())
@@ -50,7 +51,7 @@ def _asked(client: DockerClient, image: str, words: list[str]) -> str:
     """What a program of the image prints, without a network; nothing where the image has no such program."""
     from docker.errors import APIError, ContainerError  # noqa: PLC0415 - as slow to import as the client
 
-    with engine.reported(image):
+    with docker_host.reported(image):
         try:
             said = client.containers.run(
                 image, words, entrypoint="", remove=True, network_mode="none", labels={LABEL: "documents"}

@@ -10,12 +10,12 @@ from typing import Literal
 
 from rich.table import Table
 
+from heteropd.config.lock import Question
+from heteropd.config.pins import Pins, PinSet
+from heteropd.config.types import UNRESOLVED
 from heteropd.images import upstream
+from heteropd.images.context import Workshop
 from heteropd.images.upstream import Found
-from heteropd.images.workshop import Workshop
-from heteropd.spec.lock import Question
-from heteropd.spec.pins import Pins, PinSet
-from heteropd.spec.types import UNRESOLVED
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from heteropd.cli import Words
+from heteropd.config.arguments import Words
+from heteropd.config.env import pick
+from heteropd.containers import docker_host
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError, MissingPrerequisite
-from heteropd.images import engine, recipe
+from heteropd.images import recipe
+from heteropd.images.context import Workshop
 from heteropd.images.recipe import LABEL, Choice
-from heteropd.images.workshop import Workshop
-from heteropd.spec.env import pick
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -33,7 +34,7 @@ def run(words: list[str], shop: Workshop) -> int:
     if importlib.util.find_spec("testinfra") is None:
         raise MissingPrerequisite("testinfra is not in this environment", "run `nox -s infra`, which has it")
     ref = parsed.options.get("image_ref") or recipe.tag(choice, shop.env)
-    client = engine.connect(shop.env.images.engine)
+    client = docker_host.connect(shop.env.images.engine)
     try:
         with container(client, ref, f"nox -s build -- {choice.image}") as name:
             status = shop.runner.show(argv(choice, name, parsed), env=_environ(shop))
@@ -58,7 +59,7 @@ def container(client: DockerClient, ref: str, build: str) -> Iterator[str]:
     """A container of the image that only sleeps; gone afterwards. ``build``: what makes the image."""
     from docker.errors import ImageNotFound  # noqa: PLC0415 - as slow to import as the client
 
-    with engine.reported(f"infra of {ref}"):
+    with docker_host.reported(f"infra of {ref}"):
         try:
             client.images.get(ref)
         except ImageNotFound:
@@ -90,4 +91,4 @@ def _choice(parsed: Words, shop: Workshop) -> Choice:
 
 def _environ(shop: Workshop) -> dict[str, str]:
     """testinfra asks through the docker program, which must reach the same engine."""
-    return {**os.environ, **shop.environ, "DOCKER_HOST": engine.address()}
+    return {**os.environ, **shop.environ, "DOCKER_HOST": docker_host.address()}

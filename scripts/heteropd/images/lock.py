@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from heteropd.cli import Words
+from heteropd.config import env as environment
+from heteropd.config import lock as locks
+from heteropd.config import yamlfile
+from heteropd.config.arguments import Words
+from heteropd.config.env import pick
+from heteropd.config.lock import Answer, Lock, Open, Question
+from heteropd.config.pins import Pins
 from heteropd.errors import BadInput, KitError
 from heteropd.images import drift, upstream
+from heteropd.images.context import Workshop
 from heteropd.images.upstream import Found
-from heteropd.images.workshop import Workshop
-from heteropd.spec import env as environment
-from heteropd.spec import lock as locks
-from heteropd.spec import yamlfile
-from heteropd.spec.env import pick
-from heteropd.spec.lock import Answer, Lock, Open, Question
-from heteropd.spec.pins import Pins
 
 _FLAGS = ("check", "update", "json")
 

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from heteropd.cli import Words
+from heteropd.config.arguments import Words
+from heteropd.config.published import Published, PublishedImage
+from heteropd.console.progress import Progress, Row
+from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.images import command, documents, engine, published, recipe
+from heteropd.images import command, documents, published, recipe
+from heteropd.images.context import Workshop
 from heteropd.images.destination import Destination, destination
 from heteropd.images.recipe import LABEL, Choice
 from heteropd.images.registry import Registry
 from heteropd.images.sbom import Subject
-from heteropd.images.workshop import Workshop
-from heteropd.spec.published import Published, PublishedImage
-from heteropd.topology.progress import Progress, Row
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -55,7 +56,7 @@ def run(words: list[str], shop: Workshop) -> dict[str, PublishedImage]:
     parsed = Words(words, _FLAGS, _OPTIONS)
     choices = command.chosen(parsed.rest, parsed.options, shop.env)
     _require_signer(parsed.options.get("sign"))
-    client = engine.connect(shop.env.images.engine)
+    client = docker_host.connect(shop.env.images.engine)
     try:
         to = destination(parsed.options.get("registry"), client)
         items = [_item(choice, to, "unlocked" in parsed.flags, client, shop) for choice in choices]
@@ -98,7 +99,7 @@ def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient,
     from docker.errors import ImageNotFound  # noqa: PLC0415 - as slow to import as the client
 
     local = recipe.tag(choice, shop.env)
-    with engine.reported(local):
+    with docker_host.reported(local):
         try:
             image = client.images.get(local)
         except ImageNotFound:
@@ -117,7 +118,7 @@ def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient,
 def _digest(target: str, client: DockerClient) -> str | None:
     from docker.errors import NotFound  # noqa: PLC0415 - as slow to import as the client
 
-    with engine.reported(target):
+    with docker_host.reported(target):
         try:
             return str(client.images.get_registry_data(target).id)
         except NotFound:
@@ -165,12 +166,12 @@ def _push(item: Item, client: DockerClient, shop: Workshop) -> str:
     """Push through the engine; the digest that the registry gave. The local tag for it goes again."""
     began = shop.clock.now()
     sent: dict[str, int] = {}
-    with engine.reported(item.target), Progress(shop.console, command.HEARTBEAT_S) as progress:
+    with docker_host.reported(item.target), Progress(shop.console, command.HEARTBEAT_S) as progress:
         item.image.tag(item.repository, tag=item.tag)
         try:
             for event in client.api.push(item.repository, tag=item.tag, stream=True, decode=True):
                 if "error" in event:
-                    raise engine.explained(item.target, str(event["error"]))
+                    raise docker_host.explained(item.target, str(event["error"]))
                 sent[event.get("id", "")] = event.get("progressDetail", {}).get("current", 0)
                 seconds = shop.clock.now() - began
                 word = f"{sum(sent.values()) / 1e6:.0f} MB sent"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from heteropd.spec import yamlfile
-from heteropd.spec.published import Published
+from heteropd.config import yamlfile
+from heteropd.config.published import Published
 
 _HEADER = """\
 # Written by `nox -s publish`: what was published. A reference with a digest is the same image for ever.

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from heteropd.config.env import Env, pick
+from heteropd.config.images import Image, ImageName
+from heteropd.config.pins import BuildBase, Pins, PinSet, Variant
+from heteropd.config.types import UNRESOLVED
 from heteropd.plan.template import fill
-from heteropd.spec.env import Env, pick
-from heteropd.spec.images import Image, ImageName
-from heteropd.spec.pins import BuildBase, Pins, PinSet, Variant
-from heteropd.spec.types import UNRESOLVED
 
 LABEL = "io.heteropd"
 

@@ -20,8 +20,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from heteropd.containers import docker_host
 from heteropd.errors import KitError
-from heteropd.images import engine
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -128,10 +128,12 @@ class Registry:
                     self._token = self._authorization(got.headers.get("www-authenticate", ""))
                     continue
             except (httpx.HTTPError, ValueError, KeyError) as problem:
-                raise engine.explained(self._host, str(problem) or type(problem).__name__) from None
+                raise docker_host.explained(self._host, str(problem) or type(problem).__name__) from None
             break
         if got.status_code >= 400 and not (absent and got.status_code == 404):
-            raise engine.explained(self._host, f"{method} {got.url.path}: {got.status_code} {_reason(got)}")
+            raise docker_host.explained(
+                self._host, f"{method} {got.url.path}: {got.status_code} {_reason(got)}"
+            )
         return got
 
     def _authorization(self, challenge: str) -> str | None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from heteropd.config.pins import Pick
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.seams import Completed, Runner
-from heteropd.spec.pins import Pick
+from heteropd.system import Completed, Runner
 
 _FETCH_S = 3600.0
 _LOCAL_S = 600.0

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from heteropd.config import mirrors
+from heteropd.config.pins import Pick, PinSet, Source
+from heteropd.config.types import UNRESOLVED
 from heteropd.errors import BadInput
+from heteropd.images.context import Workshop
 from heteropd.images.recipe import Choice
 from heteropd.images.repository import Repository
-from heteropd.images.workshop import Workshop
-from heteropd.spec import mirrors
-from heteropd.spec.pins import Pick, PinSet, Source
-from heteropd.spec.types import UNRESOLVED
 
 
 @dataclass(frozen=True)

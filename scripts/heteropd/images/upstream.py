@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from heteropd.config import mirrors
+from heteropd.config.lock import Question
+from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
-from heteropd.images import engine
-from heteropd.images.workshop import Workshop
+from heteropd.images.context import Workshop
 from heteropd.prepare import environments, pip_settings
-from heteropd.spec import mirrors
-from heteropd.spec.lock import Question
 
 _AT_ONCE = 8
 _GIT_TIMEOUT_S = 60.0
@@ -49,9 +49,9 @@ def _found(question: Question, shop: Workshop) -> Found:
 def _digest(question: Question, shop: Workshop) -> str:
     """Through the engine: it has the user's credentials, mirrors and authorities."""
     image = mirrors.load(shop.root, shop.environ).image(question.where)
-    client = engine.connect(shop.env.images.engine)
+    client = docker_host.connect(shop.env.images.engine)
     try:
-        with engine.reported(image):
+        with docker_host.reported(image):
             return str(client.images.get_registry_data(image).id)
     finally:
         client.close()

@@ -10,15 +10,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from heteropd.cli import Words
+from heteropd.config.arguments import Words
+from heteropd.config.images import IMAGE_NAMES
+from heteropd.containers import docker_host
+from heteropd.containers.ssh_tunnel import SCHEME
+from heteropd.doctor import reach
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError, MissingPrerequisite
-from heteropd.images import engine
 from heteropd.infra import subjects
 from heteropd.infra.subjects import Subjects
 from heteropd.plan.model import Plan
-from heteropd.preflight import reach
-from heteropd.runtime.forward import SCHEME
-from heteropd.spec.images import IMAGE_NAMES
 from heteropd.topology import Context, Topology, load
 
 SUITES = "tests/infra"
@@ -108,4 +108,4 @@ def _alive(context: Context) -> Topology | None:
 def _environ(context: Context, topology: Topology | None) -> Mapping[str, str]:
     """testinfra asks containers through the docker program, which must reach the same engine."""
     here = [url for url in (topology.engines if topology else []) if not url.startswith(SCHEME)]
-    return {**os.environ, **context.environ, "DOCKER_HOST": here[0] if here else engine.address()}
+    return {**os.environ, **context.environ, "DOCKER_HOST": here[0] if here else docker_host.address()}

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from heteropd.config.env import Env
 from heteropd.images import recipe
-from heteropd.images.manifest_expected import expected
-from heteropd.images.manifest_locks import canonical
+from heteropd.images.contents_expected import expected
+from heteropd.images.contents_locks import canonical
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.spec.env import Env
 
 # Run with the engine's own Python, isolated from the environment of whoever looks.
 PROGRAM = """

@@ -9,19 +9,19 @@ from typing import Any, NoReturn
 
 import pytest
 
-import heteropd.preflight.judge  # noqa: F401 - it registers the checks
+import heteropd.doctor.judge  # noqa: F401 - it registers the checks
+from heteropd.config import yamlfile
+from heteropd.config.checks import Checks
+from heteropd.config.env import Env
+from heteropd.config.infra import InfraFacts
+from heteropd.doctor import catalogue
+from heteropd.doctor import reading as doctors
+from heteropd.doctor.model import Node
 from heteropd.errors import BadInput
 from heteropd.infra import expected, processes, reading, selection, transports
 from heteropd.infra.processes import Family
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.preflight import catalogue
-from heteropd.preflight import reading as doctors
-from heteropd.preflight.model import Node
-from heteropd.spec import yamlfile
-from heteropd.spec.checks import Checks
-from heteropd.spec.env import Env
-from heteropd.spec.infra import InfraFacts
 
 Once = Callable[[str, Callable[[], Any]], Any]
 Unknown = Callable[[str], NoReturn]

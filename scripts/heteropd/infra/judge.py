@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from heteropd.images.manifest_compare import same_version
+from heteropd.images.contents_compare import same_version
 from heteropd.infra.processes import Family, Process, everywhere
 
 _PLACE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from heteropd.preflight import facts
-from heteropd.preflight.facts import Memlock
-from heteropd.preflight.runners import Reader
+from heteropd.doctor import facts
+from heteropd.doctor.facts import Memlock
+from heteropd.doctor.runners import Reader
 
 _TIMEOUT_S = 60.0
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a socket says that listens on every address

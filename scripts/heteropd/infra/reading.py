@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from heteropd.config.checks import Limits
+from heteropd.doctor import facts, targets
+from heteropd.doctor.model import Node, Target
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.preflight import facts, targets
-from heteropd.preflight.model import Node, Target
-from heteropd.seams import Completed
-from heteropd.spec.checks import Limits
+from heteropd.system import Completed
 
 
 class Answer(Protocol):

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heteropd.doctor import targets
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.preflight import targets
 from heteropd.topology import Topology
 
 LOCAL = "local://"

@@ -1,6 +1,6 @@
 """Pure rendering: from a request and the environment data to a plan. Nothing is started here.
 
-The imports are inside the functions because `heteropd.spec` needs `heteropd.plan.model`.
+The imports are inside the functions because `heteropd.config` needs `heteropd.plan.model`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from heteropd.config.env import Env
+    from heteropd.config.machine import Machine
+    from heteropd.config.parameters import Request
     from heteropd.plan.model import Plan
-    from heteropd.spec.env import Env
-    from heteropd.spec.machine import Machine
-    from heteropd.spec.parameters import Request
 
 __all__ = ["make", "render"]
 
@@ -24,8 +24,8 @@ def make(words: Iterable[str], root: Path, machine: Machine) -> Plan:
     Reads ``root/env`` and the files that the words name. Raises BadInput for a mistake in any of them, and
     for a plan that cannot work.
     """
-    from heteropd.spec.env import load  # noqa: PLC0415
-    from heteropd.spec.parameters import resolve  # noqa: PLC0415
+    from heteropd.config.env import load  # noqa: PLC0415
+    from heteropd.config.parameters import resolve  # noqa: PLC0415
 
     env = load(root)
     return render(resolve(words, env, root), env, machine)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from heteropd.config.cases import Case, EngineCase
+from heteropd.config.env import Env, pick
+from heteropd.config.machine import Machine
+from heteropd.config.parameters import Request
+from heteropd.config.pins import Pins, StandinPins
+from heteropd.config.types import EngineRole, PlatformName
 from heteropd.errors import BadInput
 from heteropd.plan import geometry
 from heteropd.plan.engines import EngineSpec, render_engine
 from heteropd.plan.model import KVGeometry, Note, Plan, RolePlan
-from heteropd.plan.places import places, router_place, share
+from heteropd.plan.placement import places, router_place, share
 from heteropd.plan.router import render_router
-from heteropd.spec.cases import Case, EngineCase
-from heteropd.spec.env import Env, pick
-from heteropd.spec.machine import Machine
-from heteropd.spec.parameters import Request
-from heteropd.spec.pins import Pins, StandinPins
-from heteropd.spec.types import EngineRole, PlatformName
 
 
 def draft(request: Request, env: Env, machine: Machine) -> Plan:

@@ -6,16 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from heteropd.plan.containers import engine_container
+from heteropd.config.cases import EngineCase
+from heteropd.config.env import Env
+from heteropd.config.hosts import RoleAdditions
+from heteropd.config.parameters import Request
+from heteropd.config.pins import Pins
+from heteropd.config.types import EngineRole, PlatformName
+from heteropd.plan.container_options import engine_container
 from heteropd.plan.model import KVGeometry, Ports, RolePlan
-from heteropd.plan.places import Place
+from heteropd.plan.placement import Place
 from heteropd.plan.template import fill_all, fill_env
-from heteropd.spec.cases import EngineCase
-from heteropd.spec.env import Env
-from heteropd.spec.hosts import RoleAdditions
-from heteropd.spec.parameters import Request
-from heteropd.spec.pins import Pins
-from heteropd.spec.types import EngineRole, PlatformName
 
 SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
 NET_DEVICES = "UCX_NET_DEVICES"

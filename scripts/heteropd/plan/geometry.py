@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from heteropd.plan.model import KVGeometry, KVLayout
-from heteropd.spec.pins import Capability, Pins, Variant
+from heteropd.config.pins import Capability, Pins, Variant
+from heteropd.config.types import KVLayout
+from heteropd.plan.model import KVGeometry
 
 WIRE_LAYOUT: KVLayout = "HND"
 """What a prefill that converts on save presents: the only layout that receivers convert from."""

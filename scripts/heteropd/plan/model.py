@@ -1,6 +1,6 @@
 """What a plan is: everything that will run, fully rendered, and nothing running yet.
 
-A plan is plain data. It is made by `heteropd.plan.render`, printed by `heteropd.plan.formats`, run by a
+A plan is plain data. It is made by `heteropd.plan.render`, printed by `heteropd.export`, run by a
 runtime, kept in the state folder, and read again by validation. It never holds a secret.
 """
 
@@ -11,8 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Role = Literal["prefill", "decode", "router"]
-KVLayout = Literal["NHD", "HND"]
+from heteropd.config.types import KVLayout, Role
 
 
 class _Frozen(BaseModel):

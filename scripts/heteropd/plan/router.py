@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from heteropd.config.env import Env
+from heteropd.config.parameters import Request
 from heteropd.errors import BadInput
-from heteropd.plan.containers import router_container
+from heteropd.plan.container_options import router_container
 from heteropd.plan.model import HostPlan, Ports, RolePlan
 from heteropd.plan.template import fill, fill_all
-from heteropd.spec.env import Env
-from heteropd.spec.parameters import Request
 
 _WHERE = "env/defaults.yaml"
 _Fields = Mapping[str, str | int]

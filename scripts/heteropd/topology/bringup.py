@@ -6,16 +6,16 @@ import uuid
 from contextlib import ExitStack
 from pathlib import Path
 
+from heteropd.console.progress import Progress
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
-from heteropd.runtime.identity import boot_id
-from heteropd.runtime.sweep import forget, runs_on, sweep
+from heteropd.processes.identity import boot_id
+from heteropd.processes.sweep import forget, runs_on, sweep
 from heteropd.topology.checks import require_startable
 from heteropd.topology.context import Context
 from heteropd.topology.hold import Hold
 from heteropd.topology.lock import locked
 from heteropd.topology.probe import Probe
-from heteropd.topology.progress import Progress
 from heteropd.topology.reuse import settle
 from heteropd.topology.starters import starter
 from heteropd.topology.starting import Starting, keep_previous

@@ -8,12 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from heteropd.containers import docker_host, docker_options, lifecycle, transfer
+from heteropd.containers.lifecycle import ContainerLaunch
 from heteropd.errors import BadInput, MissingPrerequisite
-from heteropd.images import engine
-from heteropd.plan.model import Plan, RolePlan
-from heteropd.runtime import container, container_args, shipping
-from heteropd.runtime.container import ContainerLaunch
-from heteropd.runtime.environment import (
+from heteropd.plan.environment import (
     ENGINE_BIN,
     ENGINE_PYTHON,
     KEEPS_ENVIRONMENT,
@@ -22,6 +20,7 @@ from heteropd.runtime.environment import (
     child_environment,
     places_used,
 )
+from heteropd.plan.model import Plan, RolePlan
 from heteropd.topology.context import Context
 from heteropd.topology.recover import packed
 
@@ -34,7 +33,7 @@ _TOKEN = "/run/secrets/hf_token"  # noqa: S105 - a place, not a secret
 
 def engines_of(plan: Plan) -> list[str]:
     """Addresses of the engines that the plan's hosts have, each once."""
-    return list(dict.fromkeys(engine.of_host(role.host.ssh) for role in plan.roles))
+    return list(dict.fromkeys(docker_host.of_host(role.host.ssh) for role in plan.roles))
 
 
 class ContainerStarter:
@@ -55,14 +54,14 @@ class ContainerStarter:
 
     def start(self, name: str) -> Mapping[str, Any]:
         role = next(one for one in self._plan.roles if one.name == name)
-        return {"container": container.start(self._launches[name], engine.of_host(role.host.ssh))}
+        return {"container": lifecycle.start(self._launches[name], docker_host.of_host(role.host.ssh))}
 
     def _launch(self, role: RolePlan) -> ContainerLaunch:
         planned = role.container
         assert planned is not None, "a plan for the docker runtime has containers"
         where = f"env/platforms/{role.runs_on}.yaml"
-        options = container_args.parse([*planned.args, *planned.device_args], where)
-        url = engine.of_host(role.host.ssh)
+        options = docker_options.parse([*planned.args, *planned.device_args], where)
+        url = docker_host.of_host(role.host.ssh)
         baked = self._baked[url, planned.image]
         places = self._places(role)
         env = child_environment(role.env, baked, places, {}).variables
@@ -87,8 +86,8 @@ class ContainerStarter:
                 "HETEROPD_HEALTH": role.peer_url + role.health_path,  # asked from inside
             },
             labels={
-                **container.labels(self._context.state_dir, self._id, role.name, self._plan.fingerprint()),
-                container.PLAN: packed(self._plan),
+                **lifecycle.labels(self._context.state_dir, self._id, role.name, self._plan.fingerprint()),
+                lifecycle.PLAN: packed(self._plan),
             },
             options=options,
             log=self._context.log(role.name),
@@ -102,13 +101,15 @@ class ContainerStarter:
 
     def _images(self) -> dict[tuple[str, str], dict[str, str]]:
         """Every engine's images, with the environment that each brings. Raises BadInput without one."""
-        wanted = dict.fromkeys((engine.of_host(role.host.ssh), _image(role)) for role in self._plan.roles)
+        wanted = dict.fromkeys(
+            (docker_host.of_host(role.host.ssh), _image(role)) for role in self._plan.roles
+        )
         with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
             found = pool.map(lambda one: self._image(*one), wanted)
             return dict(zip(wanted, found, strict=True))
 
     def _image(self, url: str, name: str) -> dict[str, str]:
-        found = shipping.image(name, url, engine.address(), self._say)
+        found = transfer.image(name, url, docker_host.address(), self._say)
         if found is None:
             short = name.rpartition("/")[2].partition(":")[0]
             plan = self._plan
@@ -125,11 +126,11 @@ class ContainerStarter:
 
     def _supply(self, role: RolePlan) -> list[str]:
         """Mounts that give an engine on the role's host its model."""
-        plan, url = self._plan, engine.of_host(role.host.ssh)
+        plan, url = self._plan, docker_host.of_host(role.host.ssh)
         here = role.host.ssh is None
         if MODEL_DIR in places_used(role.argv, role.env):
             folder = Path(model_dir(plan, self._context))
-            source = _readable(folder) if here else shipping.model(folder, url, _image(role), self._say)
+            source = _readable(folder) if here else transfer.model(folder, url, _image(role), self._say)
             return [f"{source}:{_MODEL}:ro"]
         if not _from_hub(plan, role):
             folder = Path(role.host.model or plan.model_source)
@@ -142,7 +143,7 @@ class ContainerStarter:
 
     def _user(self, role: RolePlan) -> str | None:
         """The caller, who can read what is mounted; root, where a hub's cache of root's must be written."""
-        caller = container.default_user() if role.host.ssh is None else None
+        caller = lifecycle.default_user() if role.host.ssh is None else None
         return caller or ("0:0" if _from_hub(self._plan, role) else None)
 
     def _say(self, text: str) -> None:
@@ -162,7 +163,7 @@ def _from_hub(plan: Plan, role: RolePlan) -> bool:
 
 def _shelf(role: RolePlan) -> _Shelf:
     """Whose models a role's mounts are: its host's engine, and the folders where the host has its own."""
-    return engine.of_host(role.host.ssh), role.host.model, role.host.hub_cache
+    return docker_host.of_host(role.host.ssh), role.host.model, role.host.hub_cache
 
 
 def _image(role: RolePlan) -> str:
@@ -172,7 +173,7 @@ def _image(role: RolePlan) -> str:
 
 def _readable(folder: Path) -> Path:
     """The folder, if whoever the container runs as can read it."""
-    if container.default_user() is None:
+    if lifecycle.default_user() is None:
         closed = [file for file in [folder, *folder.iterdir()] if not file.stat().st_mode & 0o004]
         if closed:
             raise BadInput(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from heteropd.runtime.sweep import Leftovers
-from heteropd.seams import Clock, LocalRunner, Runner, SystemClock
-from heteropd.spec.images import Image
+from heteropd.config.images import Image
+from heteropd.processes.sweep import Leftovers
+from heteropd.system import Clock, LocalRunner, Runner, SystemClock
 
 # A Unix socket's path ends at 107 bytes; engines make sockets such as TMP_ROOT/prefill-0/<36 characters>.
 _LONGEST_TMP_ROOT = 45

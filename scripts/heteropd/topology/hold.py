@@ -9,9 +9,9 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from heteropd.errors import Interrupted
-from heteropd.runtime import guard
-from heteropd.runtime.orphan import follow_parent
-from heteropd.runtime.sweep import ENDING_FILE, Leftovers, forget, runs_on, sweep
+from heteropd.processes import watchdog
+from heteropd.processes.orphan import follow_parent
+from heteropd.processes.sweep import ENDING_FILE, Leftovers, forget, runs_on, sweep
 from heteropd.topology.context import Context
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,7 +59,7 @@ class Hold:
     def arm(self, topology_id: str, leftovers: Leftovers) -> None:
         """Adopt, and have a guard that does the same should we be killed."""
         self.adopt(topology_id, leftovers)
-        guard.start(self._context.state_dir, topology_id, self._context.runner, self._context.environ)
+        watchdog.start(self._context.state_dir, topology_id, self._context.runner, self._context.environ)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -92,7 +92,7 @@ class Hold:
         if self._signum is not None:
             self._end()
             self._forget()
-        guard.stop(state_dir, self._topology_id)
+        watchdog.stop(state_dir, self._topology_id)
         if self._signum is not None:  # it may have come just now, and its handler has ended everything
             self._forget()
 

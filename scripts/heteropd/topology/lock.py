@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from heteropd.errors import BadInput
-from heteropd.runtime.guard import LOCK_FILE
-from heteropd.runtime.identity import Identity, alive, identify
-from heteropd.seams import Clock
+from heteropd.processes.identity import Identity, alive, identify
+from heteropd.processes.watchdog import LOCK_FILE
+from heteropd.system import Clock
 
 _PATIENCE_S = 3.0  # a guard that cleans up after a killed command holds the lock for a moment
 

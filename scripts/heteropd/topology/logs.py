@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.text import Text
 
+from heteropd.console.log_tail import last_lines, without_colours
 from heteropd.errors import BadInput
 from heteropd.topology.context import Context
 from heteropd.topology.state import load
@@ -15,33 +15,6 @@ from heteropd.topology.state import load
 _TAIL_BYTES = 64 * 1024
 _FOLLOW_S = 0.3
 _STYLES = ("cyan", "magenta", "green", "yellow", "blue")
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# Access logs of the very polling that reads the line, progress bars, and lines without a word.
-_NOISE = re.compile(r'"(GET|POST) /|\d+%\||^\W*$')
-_PREFIX = re.compile(
-    r"^(\(\w[\w ]*pid=\d+\) )?((DEBUG|INFO|WARNING|ERROR) \d\d-\d\d \d\d:\d\d:\d\d (\[[^\]]*\] )?)?"
-)
-
-
-def last_lines(path: Path, lines: int) -> list[str]:
-    """The last ``lines`` lines of a log without terminal colours; empty when there is no log."""
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - _TAIL_BYTES))
-            text = stream.read().decode(errors="replace")
-    except OSError:
-        return []
-    return [_ANSI.sub("", line) for line in text.splitlines()][-lines:] if lines > 0 else []
-
-
-def last_word(path: Path) -> str:
-    """The last line of a log that says how far its role is, without time and place; may be empty."""
-    for line in reversed(last_lines(path, 50)):
-        said = _PREFIX.sub("", line).strip()
-        if said and not _NOISE.search(said):
-            return said
-    return ""
 
 
 def logs(context: Context, role: str | None = None, follow: bool = False, tail: int = 50) -> None:
@@ -63,7 +36,7 @@ def logs(context: Context, role: str | None = None, follow: bool = False, tail: 
 
     def show(name: str, line: str) -> None:
         label = Text(f"{name:{width}} │ ", style=styles[name])
-        context.console.print(label + Text(_ANSI.sub("", line)), soft_wrap=True)
+        context.console.print(label + Text(without_colours(line)), soft_wrap=True)
 
     for name, path in files.items():
         for line in last_lines(path, tail):

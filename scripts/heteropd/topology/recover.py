@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
+from heteropd.config.hosts import Hosts
+from heteropd.containers import docker_host, lifecycle
+from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput
-from heteropd.images import engine
 from heteropd.plan.model import Plan
-from heteropd.runtime import container
-from heteropd.runtime.container import ContainerRef
-from heteropd.runtime.identity import boot_id
-from heteropd.spec.hosts import Hosts
+from heteropd.processes.identity import boot_id
 from heteropd.topology.context import Context
 from heteropd.topology.state import RoleState, Topology, load, save
 
@@ -45,10 +44,10 @@ def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
     known = load(context.state_dir)
     if known is not None:
         return known
-    urls = list(dict.fromkeys(engine.of_host(host.ssh) for host in hosts.hosts.values()))
+    urls = list(dict.fromkeys(docker_host.of_host(host.ssh) for host in hosts.hosts.values()))
     with ThreadPoolExecutor(max_workers=len(urls)) as pool:
         found: Found = {
-            ref: labels for one in pool.map(container.find_any, urls) for ref, labels in one.items()
+            ref: labels for one in pool.map(lifecycle.find_any, urls) for ref, labels in one.items()
         }
     if not found:
         return None
@@ -59,16 +58,16 @@ def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
 
 
 def _topology(found: Found, where: str, context: Context) -> Topology:
-    ids = sorted({labels[container.TOPOLOGY] for labels in found.values()})
+    ids = sorted({labels[lifecycle.TOPOLOGY] for labels in found.values()})
     if len(ids) > 1:
-        owners = sorted({f"{one.get(container.OWNER)}:{one[container.STATE]}" for one in found.values()})
+        owners = sorted({f"{one.get(lifecycle.OWNER)}:{one[lifecycle.STATE]}" for one in found.values()})
         problem = f"{len(ids)} topologies run on these hosts, started from {', '.join(owners)}"
         raise BadInput(where, "hosts", None, problem, "end them from there")
-    plan = unpacked(next(iter(found.values())).get(container.PLAN, ""))
+    plan = unpacked(next(iter(found.values())).get(lifecycle.PLAN, ""))
     if plan is None:
         problem = "what runs on these hosts was started by another version of the kit"
         raise BadInput(where, "hosts", None, problem, "use that version")
-    refs = {labels[container.ROLE]: ref for ref, labels in found.items()}
+    refs = {labels[lifecycle.ROLE]: ref for ref, labels in found.items()}
     return running(plan, ids[0], refs, context)
 
 

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 
+from heteropd.console.progress import Progress
+from heteropd.containers import memory, stopping
 from heteropd.errors import BadInput, Interrupted, MissingPrerequisite, TopologyFailed
-from heteropd.runtime import container_ending, container_memory, ending, shared_memory
+from heteropd.processes import shared_memory, terminate
 from heteropd.topology.context import Context
 from heteropd.topology.lock import locked
 from heteropd.topology.probe import Probe
-from heteropd.topology.progress import Progress
 from heteropd.topology.starters import starter
 from heteropd.topology.starting import Starting, keep_previous
 from heteropd.topology.state import RoleState, Topology, load
@@ -124,19 +125,19 @@ class _Restart:
         boxes = [role.container for role in roles if role.container]
         pids = {one.pid for one in members(context, topology, roles)}
         segments = shared_memory.segments(pids.union(*(role.pids() for role in roles)))
-        elsewhere = container_memory.used(boxes)
+        elsewhere = memory.used(boxes)
         router = topology.plan.router.name
         for step in (
             [one for one in roles if one.name == router],
             [one for one in roles if one.name != router],
         ):
-            ending.end(partial(members, context, topology, step), context.clock, context.timeouts.stop)
-            container_ending.stop([one.container for one in step if one.container], context.timeouts.stop)
+            terminate.end(partial(members, context, topology, step), context.clock, context.timeouts.stop)
+            stopping.stop([one.container for one in step if one.container], context.timeouts.stop)
         for role in roles:
             role.refresh_log()
             keep_previous(role.log)
             shutil.rmtree(context.tmp_root / role.name, ignore_errors=True)
         for box in boxes:
-            container_ending.remove(box)
-        container_memory.remove(elsewhere, topology.images)
+            stopping.remove(box)
+        memory.remove(elsewhere, topology.images)
         shared_memory.remove_unused({*topology.segments, *segments})

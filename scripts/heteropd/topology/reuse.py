@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from heteropd.containers import docker_host, lifecycle, stopping
 from heteropd.errors import BadInput, MissingPrerequisite
-from heteropd.images import engine
 from heteropd.plan.model import Plan
-from heteropd.runtime import container, container_ending, guard
-from heteropd.runtime.family import marked
-from heteropd.runtime.identity import boot_id
-from heteropd.runtime.sweep import clean, forget, runs_on, sweep
+from heteropd.processes import watchdog
+from heteropd.processes.identity import boot_id
+from heteropd.processes.process_tree import marked
+from heteropd.processes.sweep import clean, forget, runs_on, sweep
 from heteropd.topology import recover
 from heteropd.topology.compare import differences
 from heteropd.topology.containers import engines_of
@@ -88,27 +88,27 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
     """
     urls = engines_of(plan)
     for url in urls:
-        engine.connect(url=url).close()
-    found = {ref: labels for url in urls for ref, labels in container.find(url, context.state_dir).items()}
-    roles = {labels.get(container.ROLE, ""): ref for ref, labels in found.items() if container.alive(ref)}
-    ours = {labels.get(container.FINGERPRINT) for labels in found.values()} == {plan.fingerprint()}
+        docker_host.connect(url=url).close()
+    found = {ref: labels for url in urls for ref, labels in lifecycle.find(url, context.state_dir).items()}
+    roles = {labels.get(lifecycle.ROLE, ""): ref for ref, labels in found.items() if lifecycle.alive(ref)}
+    ours = {labels.get(lifecycle.FINGERPRINT) for labels in found.values()} == {plan.fingerprint()}
     if ours and set(roles) == {role.name for role in plan.roles} and len(found) == len(roles):
-        topology = recover.running(plan, next(iter(found.values()))[container.TOPOLOGY], roles, context)
+        topology = recover.running(plan, next(iter(found.values()))[lifecycle.TOPOLOGY], roles, context)
         save(topology, context.state_dir)
         context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
         return topology
     if found:
-        gone = container_ending.sweep(urls, context.state_dir, None)
+        gone = stopping.sweep(urls, context.state_dir, None)
         context.console.print(f"cleared: {gone.removed} lost containers")
     return None
 
 
 def _clear(context: Context, found: Topology | None, why: str) -> None:
     context.console.print(f"cleared: {why}", soft_wrap=True, markup=False)
-    guard.stop(context.state_dir)
+    watchdog.stop(context.state_dir)
     missed = sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
     if found:  # another checkout may have started it
-        container_ending.sweep(found.engines, context.state_dir, found.id)
+        stopping.sweep(found.engines, context.state_dir, found.id)
     if missed:
         context.console.print(runs_on(missed), soft_wrap=True, markup=False, style="yellow")
     forget(context.state_dir, None)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from heteropd.errors import MissingPrerequisite
+from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, places_used
 from heteropd.plan.model import Plan
-from heteropd.runtime import process
-from heteropd.runtime.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, places_used
-from heteropd.runtime.family import mark
-from heteropd.runtime.process import Launch, Surroundings
+from heteropd.processes import launcher
+from heteropd.processes.launcher import Launch, Surroundings
+from heteropd.processes.process_tree import mark
 from heteropd.topology.containers import ContainerStarter, model_dir
 from heteropd.topology.context import Context
 
@@ -55,7 +55,7 @@ class ProcessStarter:
             [role.host.address for role in plan.roles],
         )
         self._launches: dict[str, Launch] = {
-            role.name: process.prepare(role, around, context.log(role.name), context.tmp_root / role.name)
+            role.name: launcher.prepare(role, around, context.log(role.name), context.tmp_root / role.name)
             for role in plan.roles
         }
 
@@ -63,7 +63,7 @@ class ProcessStarter:
         return sorted({name for launch in self._launches.values() for name in launch.env.dropped})
 
     def start(self, name: str) -> Mapping[str, Any]:
-        started = process.start(self._launches[name], self._context.runner, self._context.root)
+        started = launcher.start(self._launches[name], self._context.runner, self._context.root)
         return {"process": started}
 
     def _places(self, plan: Plan) -> Mapping[str, str]:

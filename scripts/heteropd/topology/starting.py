@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heteropd.runtime import shared_memory
-from heteropd.runtime.family import marked
+from heteropd.processes import shared_memory
+from heteropd.processes.process_tree import marked
 from heteropd.topology.context import Context
 from heteropd.topology.starters import Starter
 from heteropd.topology.state import Topology, save

@@ -9,13 +9,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from heteropd.containers import lifecycle as containers
+from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.runtime import container as containers
-from heteropd.runtime import process as processes
-from heteropd.runtime.container import ContainerRef
-from heteropd.runtime.identity import Identity, alive
-from heteropd.runtime.sweep import NEW_STATE_FILE, STATE_FILE, Leftovers
+from heteropd.processes import launcher as processes
+from heteropd.processes.identity import Identity, alive
+from heteropd.processes.sweep import NEW_STATE_FILE, STATE_FILE, Leftovers
 
 STANDIN_NOTICE = "STAND-IN (CPU): proves the software path, not the hardware"
 

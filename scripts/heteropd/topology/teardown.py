@@ -9,14 +9,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from heteropd.containers import docker_host, memory, stopping
+from heteropd.containers.stopping import Outcome, Swept
 from heteropd.errors import BadInput
-from heteropd.images import engine
-from heteropd.runtime import container_ending, container_memory, ending, guard, shared_memory
-from heteropd.runtime.container_ending import Outcome, Swept
-from heteropd.runtime.ending import Ending
-from heteropd.runtime.family import family, marked
-from heteropd.runtime.identity import Identity
-from heteropd.runtime.sweep import clean, forget
+from heteropd.processes import shared_memory, terminate, watchdog
+from heteropd.processes.identity import Identity
+from heteropd.processes.process_tree import family, marked
+from heteropd.processes.sweep import clean, forget
+from heteropd.processes.terminate import Ending
 from heteropd.topology import ports
 from heteropd.topology.context import Context
 from heteropd.topology.hold import Hold
@@ -87,7 +87,7 @@ def down(context: Context) -> DownReport:
     Logs and reports stay. Raises BadInput when another command is at work on the topology.
     """
     with Hold(context) as hold, locked(context.state_dir, "down", context.clock):
-        guard.stop(context.state_dir)
+        watchdog.stop(context.state_dir)
         notes: list[str] = []
         try:
             topology = load(context.state_dir)
@@ -113,9 +113,9 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
     routers = [one for one in _roles(topology) if topology and topology.planned(one.name).role == "router"]
     engines = [one for one in _roles(topology) if one not in routers]
     steps = [
-        ending.end(lambda: members(context, topology, routers), clock, grace),
-        ending.end(lambda: members(context, topology, engines), clock, grace),
-        ending.end(lambda: marked(state_dir), clock, grace),
+        terminate.end(lambda: members(context, topology, routers), clock, grace),
+        terminate.end(lambda: members(context, topology, engines), clock, grace),
+        terminate.end(lambda: marked(state_dir), clock, grace),
     ]
     total = _sum(steps)
     stopped, swept = _stop_containers(context, topology, [routers, engines])
@@ -164,9 +164,9 @@ def _sum(steps: list[Ending]) -> Ending:
 
 def _containers_without_a_state(context: Context, topology: Topology | None) -> int:
     """Remove containers that carry this state folder's label although no state knows them; how many."""
-    if topology is not None or not engine.present():
+    if topology is not None or not docker_host.present():
         return 0
-    return container_ending.sweep([engine.address()], context.state_dir, None).removed
+    return stopping.sweep([docker_host.address()], context.state_dir, None).removed
 
 
 def _stop_containers(
@@ -179,15 +179,13 @@ def _stop_containers(
     if topology is None or not topology.engines:
         return {}, Swept(0)
     stopped: dict[str, Outcome] = {}
-    memory = container_memory.used(one.container for one in topology.roles if one.container)
+    used = memory.used(one.container for one in topology.roles if one.container)
     for roles in steps:
-        stopped |= container_ending.stop(
-            [one.container for one in roles if one.container], context.timeouts.stop
-        )
+        stopped |= stopping.stop([one.container for one in roles if one.container], context.timeouts.stop)
     for role in topology.roles:
         role.refresh_log()
-    swept = container_ending.sweep(topology.engines, context.state_dir, topology.id)
-    container_memory.remove(memory, topology.images)
+    swept = stopping.sweep(topology.engines, context.state_dir, topology.id)
+    memory.remove(used, topology.images)
     return stopped, swept
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from heteropd.console.log_tail import last_lines, last_word
+from heteropd.console.progress import Progress, Row
 from heteropd.errors import TopologyFailed
 from heteropd.plan.model import RolePlan
 from heteropd.topology import hints
 from heteropd.topology.context import Context
-from heteropd.topology.logs import last_lines, last_word
 from heteropd.topology.probe import Answer, CompletionInBackground, Probe
-from heteropd.topology.progress import Progress, Row
 from heteropd.topology.state import RoleState, Topology
 
 _TAIL_LINES = 20

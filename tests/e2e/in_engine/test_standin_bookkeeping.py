@@ -14,7 +14,7 @@ pytest.importorskip("vllm")
 
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import NixlConnectorMetadata
 
-from heteropd.standin.connector import StandinConnector, _checked_agreed
+from heteropd_engine.standin.connector import StandinConnector, _checked_agreed
 
 OWN, AGREED = 128, 16
 

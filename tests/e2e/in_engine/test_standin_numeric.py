@@ -15,10 +15,10 @@ from vllm.distributed.kv_transfer.kv_connector.utils import (  # noqa: E402
     kv_postprocess_blksize_on_receive,
 )
 
-from heteropd.standin.backend import StandinImpl, Unsupported  # noqa: E402
-from heteropd.standin.batch import plan_batch  # noqa: E402
-from heteropd.standin.blocks import convert_to_hnd, gather, in_memory_order  # noqa: E402
-from heteropd.standin.geometry import expand_block_ids  # noqa: E402
+from heteropd_engine.standin.backend import StandinImpl, Unsupported  # noqa: E402
+from heteropd_engine.standin.batch import plan_batch  # noqa: E402
+from heteropd_engine.standin.blocks import convert_to_hnd, gather, in_memory_order  # noqa: E402
+from heteropd_engine.standin.geometry import expand_block_ids  # noqa: E402
 
 HEADS, KV_HEADS, SIZE = 9, 3, 64
 REQUESTS = [(1, 37), (50, 50), (1, 16), (20, 90), (1, 200), (3, 3), (1, 1), (33, 160), (1, 129)]

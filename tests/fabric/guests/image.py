@@ -13,7 +13,7 @@ from pathlib import Path
 from guests import recipe
 from heteropd.errors import MissingPrerequisite
 from heteropd.prepare import environments, pip_settings
-from heteropd.seams import LocalRunner
+from heteropd.system import LocalRunner
 from labs import debian
 
 _SIZE = "24G"  # sparse: an engine's host is asked for room for a model

@@ -10,7 +10,7 @@ import docker
 import pytest
 from docker.errors import DockerException
 
-from heteropd.spec import env
+from heteropd.config import env
 from lab import base, daemon
 from lab.kit import ROOT, heteropd
 from lab.registry import registry as _registry

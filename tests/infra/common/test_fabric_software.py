@@ -2,8 +2,8 @@
 
 import pytest
 
-from heteropd.images import manifest_compare as compare
-from heteropd.spec.pins import BUNDLED
+from heteropd.config.pins import BUNDLED
+from heteropd.images import contents_compare as compare
 
 
 def test_exactly_one_ucx(inventory, expected, agree):

@@ -1,6 +1,6 @@
 """The Python environment. Numbers in docstrings: rows of the failure table in docs/images.md."""
 
-from heteropd.images import manifest_compare as compare
+from heteropd.images import contents_compare as compare
 
 
 def test_packages_are_the_locked_ones(inventory, expected, agree, pinned):

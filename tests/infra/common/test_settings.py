@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from heteropd.images import manifest_compare as compare
+from heteropd.images import contents_compare as compare
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 

@@ -1,8 +1,8 @@
 """InfiniBand and RoCE, where an engine's UCX_TLS names them, whatever it runs on. Numbers: failure modes."""
 
+from heteropd.doctor.fabric import GID_INDEX, named_ports, used_ports
 from heteropd.infra import devices, reading, transports
 from heteropd.infra.fixtures import not_needed
-from heteropd.preflight.fabric import GID_INDEX, named_ports, used_ports
 
 
 def test_kernel_modules_are_loaded(host, node, facts):

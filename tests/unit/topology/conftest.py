@@ -15,8 +15,8 @@ from rich.console import Console
 
 from heteropd.errors import KitError
 from heteropd.plan.model import HostPlan, Plan, Ports, RolePlan
-from heteropd.runtime.family import GUARD_MARK, marked
-from heteropd.seams import SystemClock
+from heteropd.processes.process_tree import GUARD_MARK, marked
+from heteropd.system import SystemClock
 from heteropd.topology import Context, Hold, Timeouts, down, up
 from heteropd.topology.ports import free
 

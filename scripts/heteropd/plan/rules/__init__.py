@@ -5,12 +5,12 @@ Numbers up to 39 follow the kit's catalogue of known failures; docs/rules.md exp
 
 from __future__ import annotations
 
+from heteropd.config.env import Env
+from heteropd.config.parameters import Request
 from heteropd.errors import BadInput
 from heteropd.plan.model import Note, Plan
 from heteropd.plan.rules import addresses, blocks, connector, devices, hostsfile, pinned, transports
 from heteropd.plan.rules.base import Context, Finding, Rule
-from heteropd.spec.env import Env
-from heteropd.spec.parameters import Request
 
 __all__ = ["RULES", "Context", "Finding", "Rule", "apply"]
 

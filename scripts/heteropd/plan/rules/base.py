@@ -9,14 +9,14 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Literal, cast
 
+from heteropd.config.env import Env
+from heteropd.config.hosts import Host
+from heteropd.config.parameters import PRECEDENCE, Request
+from heteropd.config.pins import Pins, Variant
+from heteropd.config.platforms import Platform
+from heteropd.config.types import PlatformName
 from heteropd.plan.engines import TENSOR_PARALLEL
 from heteropd.plan.model import KVGeometry, Plan, RolePlan
-from heteropd.spec.env import Env
-from heteropd.spec.hosts import Host
-from heteropd.spec.parameters import PRECEDENCE, Request
-from heteropd.spec.pins import Pins, Variant
-from heteropd.spec.platforms import Platform
-from heteropd.spec.types import PlatformName
 
 KV_TRANSFER = "--kv-transfer-config"
 

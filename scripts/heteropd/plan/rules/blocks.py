@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from heteropd.config.pins import Capability
 from heteropd.plan.geometry import able, missing, needs, reuse_is_wrong
 from heteropd.plan.rules.base import Context, Engine, Finding, Rule, each_pair
-from heteropd.spec.pins import Capability
 
 
 def _block_order(context: Context, prefill: Engine, decode: Engine) -> Finding | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from heteropd.config.pins import PinSet
+from heteropd.config.types import UNRESOLVED
 from heteropd.plan.rules.base import Context, Engine, Finding, Rule, each_pair
-from heteropd.spec.pins import PinSet
-from heteropd.spec.types import UNRESOLVED
 
 
 def _nixl_unresolved(context: Context) -> Finding | None:

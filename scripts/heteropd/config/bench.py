@@ -1,0 +1,104 @@
+"""What the benchmarks do and aim at: env/bench.yaml, and what the command line changes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field
+
+from heteropd.config import problems, yamlfile
+from heteropd.config.types import Data
+from heteropd.errors import BadInput
+
+FILE = Path("env/bench.yaml")
+COMMAND_LINE = "command line"
+
+
+class RouterSettings(Data):
+    """The router benchmark. Times are for one measurement: one way in, one number of clients, one round."""
+
+    clients: list[int] = Field(min_length=1, description="Clients that send at the same time, each measured")
+    rounds: int = Field(ge=1, le=20, description="Times that everything is measured, in turns")
+    warmup_s: float = Field(ge=0)
+    measure_s: float = Field(gt=0)
+    limit_s: float = Field(gt=0, description="No new round starts when it would end later than this")
+    max_tokens: int = Field(ge=1)
+    throughput_ratio: float = Field(gt=0, description="Aim: router over proxy, requests a second")
+
+
+class EnginesSettings(Data):
+    """The engines benchmark."""
+
+    case: str
+    rounds: int = Field(ge=1, le=20)
+    clients: int = Field(ge=1, description="Clients of an engine; each has one request under way")
+    max_tokens: int = Field(ge=2, le=1024, description="Tokens that every request makes")
+    warmup_s: float = Field(ge=0)
+    measure_s: float = Field(gt=0)
+    tokens_ratio: float = Field(gt=0, description="Aim: tokens a second side by side over alone")
+
+
+class BringupSettings(Data):
+    """The bringup benchmark."""
+
+    case: str
+    rounds: int = Field(ge=1, le=20)
+    cold: bool = Field(
+        default=False, description="Measure a clean clone instead, with empty caches of the kit"
+    )
+    ready_ratio: float = Field(gt=0, description="Aim: warm bring-up to ready over the bare start")
+    verdict_ratio: float = Field(gt=0, description="Aim: warm bring-up to verdict over the bare start")
+    cold_s: float = Field(gt=0, description="Aim: cold to verdict, beyond downloads")
+
+
+class BenchSettings(Data):
+    """env/bench.yaml."""
+
+    prompt: str = Field(min_length=1, description="The source document's prompt: what every request carries")
+    router: RouterSettings
+    engines: EnginesSettings
+    bringup: BringupSettings
+
+
+Section = TypeVar("Section", bound=Data)
+
+
+def load(root: Path) -> BenchSettings:
+    """env/bench.yaml, validated. Raises BadInput."""
+    return yamlfile.load(BenchSettings, root / FILE, root)
+
+
+def changed(section: Section, words: Sequence[str]) -> Section:
+    """The section with ``NAME=VALUE`` words over its fields; a list's values are joined by commas.
+
+    Raises BadInput for a word that is no such pair, an unknown name, or a value that the field refuses.
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            raise BadInput(
+                COMMAND_LINE, None, None, f"{word!r} is not understood", "give options as NAME=VALUE"
+            )
+        if name in given:
+            raise BadInput(COMMAND_LINE, name, value, "is given twice", "give it once")
+        given[name] = _value(value, like=getattr(section, name, None))
+    return problems.validate(type(section), {**section.model_dump(), **given}, COMMAND_LINE)
+
+
+def _value(text: str, like: object) -> object:
+    if isinstance(like, list):
+        return [_scalar(one) for one in text.split(",")]
+    if isinstance(like, bool) and text in ("0", "1"):
+        return text == "1"
+    return text if isinstance(like, str) else _scalar(text)
+
+
+def _scalar(text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

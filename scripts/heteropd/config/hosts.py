@@ -1,0 +1,106 @@
+"""A hosts file: where roles run and how they are reached."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from heteropd.config.problems import did_you_mean
+from heteropd.config.types import (
+    Address,
+    Data,
+    EngineRole,
+    EnvName,
+    HostFile,
+    HostFolder,
+    ImageRef,
+    Name,
+    NetDevice,
+    PlatformName,
+    Port,
+    SshDestination,
+    Word,
+)
+
+
+def _each_once(values: list[Any]) -> list[Any]:
+    twice = [one for index, one in enumerate(values) if one in values[:index]]
+    if twice:
+        raise ValueError(f"names {twice[0]} twice; name each once")
+    return values
+
+
+Devices = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_each_once)]
+Nics = Annotated[list[NetDevice], Field(min_length=1), AfterValidator(_each_once)]
+
+# One engine on each; a name that stands there twice is a host of two. A single name may stand without a list.
+HostNames = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+
+
+class Host(Data):
+    """One machine. ``address`` is what its peers connect to; without ``ssh`` it is this machine."""
+
+    address: Address
+    management: Address | None = Field(
+        default=None, description="What this machine connects to (health, requests, metrics) where it differs"
+    )
+    ssh: SshDestination | None = Field(default=None, description="user@host or an ssh alias")
+    python: HostFile | None = Field(
+        default=None, description="Python there that has NIXL; ${ENGINE_PYTHON} of a plan stands for it"
+    )
+    devices: Devices | None = Field(
+        default=None, description="Accelerators that its engines share evenly, by index; all where null"
+    )
+    nics: Nics | None = Field(default=None, description="UCX_NET_DEVICES of its engines, such as mlx5_0:1")
+    image: ImageRef | None = Field(
+        default=None, description="Image of its engines, instead of the kit's or the published one"
+    )
+    model: HostFolder | None = Field(
+        default=None, description="Folder there that holds the model; requests go on naming it as asked"
+    )
+    hub_cache: HostFolder | None = Field(
+        default=None, description="HF_HOME there, for models of the hub; the volume heteropd-hub where null"
+    )
+
+
+class RoleAdditions(Data):
+    """Additions to what the kit renders for a role: rules look at the result."""
+
+    env: dict[EnvName, Word] = Field(default_factory=dict)
+    args: list[Word] = Field(default_factory=list, description="Appended to the engine's command")
+    side_channel_port: Port | None = None
+    tensor_parallel_size: int = Field(
+        default=1, ge=1, description="Devices that one engine's model is split over"
+    )
+
+
+class Hosts(Data):
+    """One hosts file: machines by name, the machines of each platform, and the router's machine."""
+
+    hosts: dict[Name, Host] = Field(min_length=1)
+    platforms: dict[PlatformName, HostNames] = Field(
+        description="Hosts of each platform's engines: one name, or a list with one name an engine"
+    )
+    router: str | None = Field(default=None, description="Host of the router; this machine where null")
+    standin: bool = Field(default=False, description="Run CPU stand-ins on these hosts")
+    roles: dict[EngineRole, RoleAdditions] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict, description="As on the command line")
+
+    @model_validator(mode="after")
+    def _known_hosts(self) -> Self:
+        named = [(f"platforms.{key}", name) for key, names in self.platforms.items() for name in names]
+        if self.router is not None:
+            named.append(("router", self.router))
+        for field, name in named:
+            if name not in self.hosts:
+                problem = f"{field} names the host {name!r}, which is not in 'hosts'"
+                raise ValueError(f"{problem}; {did_you_mean(name, self.hosts)}")
+        return self

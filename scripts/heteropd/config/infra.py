@@ -1,0 +1,17 @@
+"""env/infra.yaml: what the testinfra suites want of hosts."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from heteropd.config.types import Data, PlatformName
+
+
+class InfraFacts(Data):
+    """Libraries, kernel modules and UCX's names."""
+
+    active_mtu: int = Field(gt=0, description="Bytes that an active RDMA port sends at once, at least")
+    libraries: list[str] = Field(min_length=1, description="At most one copy of each in a process")
+    rdma_modules: dict[str, str] = Field(description="Kernel module of a device, by how its name begins")
+    accelerator_modules: dict[PlatformName, list[str]]
+    transports: dict[str, list[str]] = Field(description="What a name in UCX_TLS stands for")

@@ -1,0 +1,243 @@
+"""A pin set: every external input of an environment, immutable, and what can be built from it.
+
+What could not be resolved is written ``unresolved`` beside the command that resolves it, never guessed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from heteropd.config.images import ImageName
+from heteropd.config.types import (
+    UNRESOLVED,
+    Commit,
+    Data,
+    Digest,
+    EngineRole,
+    EnvName,
+    GitRef,
+    Name,
+    PlatformName,
+)
+
+BUNDLED = "bundled"
+
+Capability = Literal[
+    "hetero_block",  # smaller HND blocks into larger HND blocks
+    "hetero_block_nhd",  # the same, NHD to NHD
+    "hetero_layout",  # HND into NHD, blocks of one size
+    "hetero_block_and_layout",  # both at once
+    "prefill_conversion",  # the prefill presents HND blocks of the agreed size
+]
+
+
+class _Resolvable(Data):
+    resolve: str | None = Field(default=None, description="Command that resolves or confirms the pin")
+    note: str | None = Field(default=None, description="Where the pin comes from, and what is not certain")
+
+    def _needs_command(self, value: str) -> None:
+        if value == UNRESOLVED and not self.resolve:
+            raise ValueError("is unresolved without a way to resolve it; add 'resolve:' with the command")
+
+
+class BaseImage(_Resolvable):
+    """An image of somebody else's, by tag for people and by digest for builds."""
+
+    ref: str = Field(min_length=1, description="Registry, repository and tag")
+    digest: Digest
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Self:
+        self._needs_command(self.digest)
+        return self
+
+    @property
+    def pinned(self) -> str:
+        """What ``FROM`` takes: repository@digest, or the tag while the digest is unresolved."""
+        if self.digest == UNRESOLVED:
+            return self.ref
+        name, colon, tag = self.ref.rpartition(":")
+        return f"{name if colon and '/' not in tag else self.ref}@{self.digest}"
+
+
+class BuildBase(BaseImage):
+    """What an image is built on and, where that is another one (without compilers), what it ships on."""
+
+    ships_on: BaseImage | None = None
+
+    @property
+    def shipped(self) -> BaseImage:
+        return self.ships_on or self
+
+
+class Source(_Resolvable):
+    """A git tree. ``path`` names the part of it that is used, where it is not the whole."""
+
+    remote: str = Field(min_length=1)
+    commit: Commit
+    ref: GitRef | None = Field(default=None, description="What `nox -s lock` asks for an unresolved commit")
+    follows: GitRef | None = Field(
+        default=None, description="Branch or tag whose moves `nox -s lock -- check=1` reports"
+    )
+    version: str | None = Field(default=None, description="What the tree calls itself, where it says so")
+    tree: Commit | None = Field(default=None, description="Git tree of the commit, checked where it is given")
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Self:
+        self._needs_command(self.commit)
+        return self
+
+
+class Package(_Resolvable):
+    """A package of a registry at one version. Hashes are in the lock files."""
+
+    package: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    range: str | None = Field(
+        default=None, description="What `nox -s lock` may take for an unresolved version: '>=0.7,<2'"
+    )
+
+
+class Nixl(_Resolvable):
+    """The NIXL of one platform: a package or a source tree, and the version peers see."""
+
+    version: str = Field(pattern=r"^(\d+\.\d+\.\d+|unresolved)$")
+    source: str | None = Field(default=None, description="Key of 'sources', where it is built")
+    package: str | None = Field(default=None, description="Registry package, where it is installed")
+    range: str | None = Field(
+        default=None, description="What `nox -s lock` may take for an unresolved version: '>=0.7,<2'"
+    )
+    ucx: str = Field(description=f"Key of 'sources', or {BUNDLED!r} in the package")
+    build_flags: list[str] = Field(default_factory=list, description="UCX configure flags, where it is built")
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Self:
+        self._needs_command(self.version)
+        return self
+
+
+class Pick(_Resolvable):
+    """A commit to put on top of a source, or a branch head to take instead of it."""
+
+    source: str = Field(description="Key of 'sources'")
+    commit: Commit
+    ref: GitRef | None = Field(default=None, description="What `nox -s lock` asks for an unresolved commit")
+    action: Literal["cherry-pick", "checkout"] = "cherry-pick"
+    prefer: Literal["theirs"] | None = Field(default=None, description="git's -X option")
+    change: str = Field(description="The pull request it comes from")
+
+    @model_validator(mode="after")
+    def _resolvable(self) -> Self:
+        self._needs_command(self.commit)
+        return self
+
+
+class Variant(Data):
+    """A named state of the sources: the pins, then these commits in this order, and what it can do."""
+
+    title: str
+    picks: list[Pick] = Field(default_factory=list)
+    trees: dict[str, Commit] = Field(
+        default_factory=dict, description="Expected git tree of a source after the picks"
+    )
+    capabilities: list[Capability]
+    note: str | None = None
+
+    @property
+    def unresolved(self) -> list[Pick]:
+        return [pick for pick in self.picks if pick.commit == UNRESOLVED]
+
+
+class Addition(Data):
+    """Environment that this generation of software needs on top of the platform's own."""
+
+    platform: PlatformName | None = Field(default=None, description="Only on this platform")
+    role: EngineRole | None = Field(default=None, description="Only on this role")
+    env: dict[EnvName, str]
+    why: str
+
+
+class Switches(Data):
+    """Switches of the Gaudi plugin that must be on in this generation (rules P25 and P26)."""
+
+    hetero_layout: bool = Field(default=False, description="VLLM_HPU_HETERO_KV_LAYOUT must be 'true'")
+    joint_kv: bool = Field(default=False, description="VLLM_HPU_NIXL_JOINT_KV must be 'true' to a GPU decode")
+
+
+class Pins(Data):
+    """What a plan needs to know about any pin set."""
+
+    title: str
+    platforms: list[PlatformName] = Field(min_length=1, description="Platforms that it holds pins for")
+    vllm: str = Field(description="Version of vLLM, as the tree or package calls itself")
+    images: dict[ImageName, BuildBase] = Field(description="Base of each image")
+    packages: dict[str, Package] = Field(default_factory=dict)
+    nixl: dict[PlatformName, Nixl]
+    variants: dict[Name, Variant] = Field(min_length=1, description="Ordered: the first that can is taken")
+    additions: list[Addition] = Field(default_factory=list)
+    switches: Switches = Switches()
+    caveats: list[str] = Field(default_factory=list, description="What a user of this pin set should know")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for platform in self.platforms:
+            if platform not in self.nixl:
+                raise ValueError(f"has no NIXL for {platform!r}; add 'nixl: {{{platform}: …}}'")
+            if platform not in self.images:
+                raise ValueError(f"has no base image for {platform!r}; add 'images: {{{platform}: …}}'")
+        return self
+
+    def added_env(self, platform: str, role: str) -> dict[str, str]:
+        """What the additions give to a role on a platform, later ones over earlier ones."""
+        chosen: dict[str, str] = {}
+        for one in self.additions:
+            if one.platform in (None, platform) and one.role in (None, role):
+                chosen.update(one.env)
+        return chosen
+
+
+class PinSet(Pins):
+    """A pin set for accelerators: images are built from sources on base images."""
+
+    sources: dict[str, Source]
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> Self:
+        named = {f"nixl.{key}.source": nixl.source for key, nixl in self.nixl.items()}
+        named |= {f"nixl.{key}.ucx": nixl.ucx for key, nixl in self.nixl.items()}
+        for name, variant in self.variants.items():
+            for index, pick in enumerate(variant.picks):
+                named[f"variants.{name}.picks.{index}.source"] = pick.source
+            named |= {f"variants.{name}.trees": source for source in variant.trees}
+        for field, source in named.items():
+            if source not in (None, BUNDLED, *self.sources):
+                raise ValueError(f"{field} names {source!r}, which is not in 'sources'; add it there")
+        return self
+
+
+class TorchLock(Data):
+    """torch is locked by itself: its CPU build is not in the common registry."""
+
+    lock: str = Field(min_length=1, description="Hashed requirements, relative to the repository")
+    index: str = Field(pattern=r"^https://", description="Where the packages of that lock are")
+
+
+class ModelPackage(Package):
+    """A model that a package carries. ``file`` is relative to the environment's site-packages."""
+
+    file: str = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the file")
+    format: str = Field(description="What the file is, before conversion")
+    served_name: str = Field(min_length=1, description="The name that requests carry")
+
+
+class StandinPins(Pins):
+    """The stand-ins' pin set: one environment from hashed locks, and the default model."""
+
+    python: list[str] = Field(min_length=1, description="CPython versions that the locks are for")
+    lock: str = Field(min_length=1, description="Hashed requirements, relative to the repository")
+    torch: TorchLock
+    model: ModelPackage

@@ -1,0 +1,123 @@
+"""What an engine needs on a platform, and what the platform's connector can do.
+
+Texts may hold ``{fields}`` that the renderer fills in: model, served_name, port, address, kv_layout,
+block_size, side_channel_port, cores, router_url and so on; ``${NAME}`` is left for the process that starts.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from heteropd.config.types import Data, DnsLabel, EnvName, PlatformName, Quantity, ResourceName, SecurityName
+
+
+class KVTransfer(Data):
+    """The platform's part of ``--kv-transfer-config``."""
+
+    kv_buffer_device: str
+    enable_permute_local_kv: bool | str | None = Field(
+        default=None, description="As the launch script gives it; left out where null"
+    )
+
+
+class Receives(Data):
+    """What an engine on this platform converts when it pulls KV blocks."""
+
+    layout: bool = Field(description="HND on the wire into an NHD cache, with enable_permute_local_kv")
+    block: bool = Field(description="Smaller blocks on the wire into larger blocks of the cache")
+
+
+class Transports(Data):
+    """Rules for UCX_TLS. ``any_of``: at least one of each list must be named."""
+
+    device: str | None = Field(default=None, description="Without it UCX cannot touch the device's memory")
+    any_of: list[str] = Field(default_factory=list, description="One of these joins the two platforms")
+    forbidden: list[str] = Field(default_factory=list, description="Hide a broken fabric behind a slow path")
+
+
+class Container(Data):
+    """What ``docker run`` needs on this platform."""
+
+    args: list[str] | None = Field(default=None, description="Instead of what every accelerator needs")
+    device_args: list[str] = Field(default_factory=list)
+    least_args: list[str] = Field(default_factory=list, description="Instead of --privileged")
+
+
+class Pod(Data):
+    """What a pod needs beyond what the container's arguments say."""
+
+    accelerator: ResourceName | None = Field(
+        default=None, description="What the device plugin calls one accelerator"
+    )
+    runtime_class: DnsLabel | None = Field(
+        default=None, description="Where the accelerator's container runtime is not the nodes' default"
+    )
+    plugin_env: list[EnvName] = Field(
+        default_factory=list, description="Variables that the device plugin sets, whatever docker is told"
+    )
+    host_network: bool = Field(
+        default=False, description="--net=host is the node's network here, not the pod's own"
+    )
+    requests: dict[ResourceName, Quantity] = Field(default_factory=dict)
+    shm: Quantity | None = Field(default=None, description="Size of /dev/shm; the cluster's own where null")
+
+
+class Platform(Data):
+    """One file of env/platforms."""
+
+    title: str
+    accelerator: bool
+    dtype: str | None = Field(default=None, description="Forced data type; the model's own where null")
+    block_multiple: int = Field(default=1, ge=1, description="Block sizes that attention accepts")
+    kv_transfer: KVTransfer
+    receives: Receives
+    transports: Transports
+    env: dict[EnvName, str]
+    visible_devices: EnvName | None = Field(
+        default=None, description="Variable that names an engine's devices, where a hosts file says which"
+    )
+    argv: list[str] = Field(default_factory=list, description="After what all accelerators share")
+    local_model_env: dict[EnvName, str] = Field(
+        default_factory=dict, description="Added when the model is on this machine"
+    )
+    container: Container = Container()
+    kubernetes: Pod = Pod()
+    health_path: str = "/health"
+
+
+class Engines(Data):
+    """What engines on real accelerators share, whatever the vendor."""
+
+    env: dict[EnvName, str]
+    argv: list[str] = Field(min_length=1)
+
+
+class Containers(Data):
+    """Arguments that every accelerator's container needs, by how much it is trusted."""
+
+    args: dict[SecurityName, list[str]]
+    image: str = Field(description="Name of the kit's images")
+
+
+class TokenSecret(Data):
+    """The Secret that may hold the model hub's token. It need not exist."""
+
+    secret: DnsLabel
+    key: str
+
+
+class Kubernetes(Data):
+    """What manifests need and no container argument says."""
+
+    devices: dict[str, ResourceName] = Field(description="Resource that stands for a --device=")
+    multipliers: list[str] = Field(description="An engine's options whose values multiply its accelerators")
+    token: TokenSecret
+    router: Pod
+
+
+class StandIn(Data):
+    """What takes a platform's place on a machine without it."""
+
+    platform: PlatformName
+    connector: str = Field(description="KV connector of a prefill that converts on save")
+    connector_module: str

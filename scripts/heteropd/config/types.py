@@ -1,0 +1,143 @@
+"""The words that several kinds of file share: ports, block sizes, commits, digests."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+UNRESOLVED = "unresolved"
+
+Role = Literal["prefill", "decode", "router"]
+KVLayout = Literal["NHD", "HND"]
+PlatformName = Literal["cuda", "gaudi", "cpu"]
+EngineRole = Literal["prefill", "decode"]
+RuntimeName = Literal["process", "docker"]
+RouterName = Literal["vllm", "toy"]
+SecurityName = Literal["privileged", "least"]
+
+
+class Data(BaseModel):
+    """Base of everything read from a file: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _matching(pattern: str, problem: str, mend: str) -> AfterValidator:
+    expression = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not expression.fullmatch(value):
+            raise ValueError(f"{problem}; {mend}")
+        return value
+
+    return AfterValidator(check)
+
+
+Port = Annotated[int, Field(ge=1, le=65535, description="TCP port")]
+Count = Annotated[int, Field(ge=1, le=1000)]
+BlockSize = Annotated[int, Field(ge=1, le=65536, description="Tokens in a KV block")]
+Commit = Annotated[
+    str,
+    _matching(
+        rf"[0-9a-f]{{40}}|{UNRESOLVED}",
+        "is not a full commit",
+        "give all 40 hex digits, or 'unresolved' with the command that resolves it",
+    ),
+]
+Digest = Annotated[
+    str,
+    _matching(
+        rf"sha256:[0-9a-f]{{64}}|{UNRESOLVED}",
+        "is not an image digest",
+        "give sha256:… with 64 hex digits, or 'unresolved' with the command that resolves it",
+    ),
+]
+GitRef = Annotated[
+    str,
+    _matching(
+        r"refs/[A-Za-z0-9][^\s~^:?*\[\\]*", "is not a full git ref", "write refs/heads/… or refs/tags/…"
+    ),
+]
+Word = Annotated[str, _matching(r"[^\0]*", "holds a null byte", "no program takes one")]
+EnvName = Annotated[
+    str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
+]
+Name = Annotated[
+    str,
+    _matching(r"[a-z0-9][a-z0-9._-]*", "is not a name", "use lower-case letters, digits, '.', '_' and '-'"),
+]
+SshDestination = Annotated[
+    str,
+    _matching(
+        # After the @ a name or address; one colon alone would be a port, which ssh takes for part of a name.
+        r"[A-Za-z0-9._][A-Za-z0-9._-]*(@([A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}))?",
+        "is not an ssh destination",
+        "give user@host, or an alias of your ssh configuration, which may also say the port",
+    ),
+]
+
+
+HostFile = Annotated[
+    str,
+    _matching(r"/[\w./+-]+", "is no absolute path of a program", "give it from the root: /opt/…/python"),
+]
+HostFolder = Annotated[
+    str,
+    _matching(r"/[\w./+-]+", "is no absolute path of a folder", "give it from the root: /models/…"),
+]
+ImageRef = Annotated[
+    str,
+    _matching(
+        r"[a-z0-9][\w.-]*(:[0-9]+)?(/[\w.-]+)*(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?",
+        "is no image reference",
+        "give [REGISTRY/]NAME:TAG or NAME@sha256:…",
+    ),
+]
+NetDevice = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9][\w.-]*(:[0-9]+)?", "is no network device of UCX", "give DEVICE:PORT, such as mlx5_0:1"
+    ),
+]
+ResourceName = Annotated[
+    str,
+    _matching(
+        r"cpu|memory|[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
+        "is not a resource of Kubernetes",
+        "write cpu, memory, or what a device plugin registers, such as nvidia.com/gpu",
+    ),
+]
+Quantity = Annotated[
+    str,
+    _matching(
+        r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?", "is not a quantity", 'write "4", 250m, 16Gi or the like'
+    ),
+]
+DnsLabel = Annotated[
+    str,
+    _matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name in Kubernetes", "use a-z, 0-9 and '-'"),
+]
+
+
+def _address(value: str) -> str:
+    mend = "give what the other hosts connect to, such as 192.0.2.10"
+    try:
+        parsed = ipaddress.ip_address(value)
+    except ValueError:
+        numeric = re.fullmatch(r"[0-9.]+|.*:.*", value)
+        if numeric or not _HOST_NAME.fullmatch(value):
+            raise ValueError(f"is neither an IP address nor a host name; {mend}") from None
+        return value
+    if parsed.is_unspecified or parsed.is_multicast:
+        raise ValueError(f"is no address of one host; {mend}")
+    if parsed.version == 6 and parsed.is_link_local:  # with %eth0 or without
+        raise ValueError(f"means another machine on every link; {mend}")
+    return value
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+
+Address = Annotated[str, AfterValidator(_address)]

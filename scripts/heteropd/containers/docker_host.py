@@ -1,0 +1,141 @@
+"""A container engine, of this machine or of another: reached through its socket, judged before it is used."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heteropd.config.images import EngineVersions
+from heteropd.containers import ssh_tunnel
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
+from heteropd.system import Runner
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_SOCKET = "unix:///var/run/docker.sock"
+_TIMEOUT_S = 120
+
+
+def address() -> str:
+    """Where the engine listens: DOCKER_HOST, or the usual socket."""
+    return os.environ.get("DOCKER_HOST") or _SOCKET
+
+
+def of_host(ssh: str | None) -> str:
+    """The engine of a plan's host: over ssh where the host is reached so, else this machine's."""
+    return ssh_tunnel.SCHEME + ssh if ssh else address()
+
+
+def present() -> bool:
+    """True where an engine may answer; cheap, and without a connection."""
+    where = address()
+    return not where.startswith("unix://") or Path(where.removeprefix("unix://")).exists()
+
+
+def connect(needs: EngineVersions | None = None, url: str | None = None) -> DockerClient:
+    """A client of the engine. Raises MissingPrerequisite when none answers, or when it is too old."""
+    import docker  # noqa: PLC0415 - half a second that verbs without containers need not wait
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    where = url or address()
+    reached = ssh_tunnel.local(where)
+    try:
+        client = docker.DockerClient(base_url=reached, timeout=_TIMEOUT_S)
+        version = str(client.version()["Version"])
+    except (DockerException, OSError) as problem:
+        raise MissingPrerequisite(
+            f"no container engine answers at {where} ({_last(problem)})",
+            "install and start Docker (https://docs.docker.com/engine/install/), or name another engine with"
+            " DOCKER_HOST",
+        ) from None
+    if needs is not None:
+        require_at_least("Docker", version, needs.docker)
+    return client
+
+
+def require_buildx(runner: Runner, needs: EngineVersions) -> None:
+    """Raise MissingPrerequisite unless `docker buildx` is there and new enough."""
+    asked = runner.run(["docker", "buildx", "version"])
+    found = re.search(r"\bv?(\d+\.\d+(\.\d+)?)", asked.out)
+    if asked.code != 0 or found is None:
+        raise MissingPrerequisite(
+            "docker buildx is missing", "install it (Debian, Ubuntu: apt install docker-buildx)"
+        )
+    require_at_least("docker buildx", found[1], needs.buildx)
+
+
+def require_at_least(what: str, version: str, oldest: str) -> None:
+    """Raise MissingPrerequisite for a version older than ``oldest``."""
+    if _numbers(version) < _numbers(oldest):
+        raise MissingPrerequisite(
+            f"{what} {version} is too old", f"{oldest} or newer is needed: update it from docs.docker.com"
+        )
+
+
+@contextmanager
+def reported(where: str) -> Iterator[None]:
+    """Turns what docker-py raises into one line: a full disk, a registry that refuses, a lost engine."""
+    from docker.errors import DockerException  # noqa: PLC0415
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    try:
+        yield
+    except (DockerException, RequestException) as problem:
+        raise explained(where, str(problem)) from None
+
+
+def explained(where: str, said: str) -> KitError:
+    """What an engine, BuildKit or a registry said, with the mend where it is a known trouble."""
+    text = _last(said)
+    for pattern, problem, mend in _TROUBLES:
+        if re.search(pattern, said, re.IGNORECASE):
+            return BadInput(where, None, None, f"{problem}: {text}", mend)
+    return KitError(f"{where}: {text}")
+
+
+_TROUBLES = (
+    (
+        r"no space left on device|disk quota exceeded",
+        "the engine's disk is full",
+        "free some space: `docker system df`, `docker buildx prune`",
+    ),
+    (
+        r"unauthorized|authentication required|access denied|denied: ",
+        "the registry refuses",
+        "log in (`docker login REGISTRY`) with an account that may do this",
+    ),
+    (
+        r"http: server gave HTTP response to HTTPS client",
+        "the registry does not speak TLS",
+        "list it under insecure-registries in the engine's daemon.json, or give it a certificate",
+    ),
+    (
+        r"manifest unknown|not found: manifest|: not found$|pull access denied|no such manifest",
+        "there is no such image",
+        "check the name and the digest; a tag may have been removed upstream (nox -s lock -- check)",
+    ),
+    (
+        r"connection refused|no such host|i/o timeout|TLS handshake timeout|dial tcp|failure in name",
+        "cannot be reached",
+        "check the network, or name a mirror (docs/images.md)",
+    ),
+    (
+        r"HASHES|hash mismatch|hashes? (do|does) not match|Hash mismatch",
+        "a package is not the one that was locked",
+        "do not go on: find out who changed it; `nox -s relock` only if the new one is meant",
+    ),
+)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _last(problem: object) -> str:
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return lines[-1][-300:] if lines else "no reason given"

@@ -1,0 +1,202 @@
+"""T2: verbs devices, ports, GIDs, locked memory, and the way between network card and accelerator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from heteropd.doctor.catalogue import NODE, registered
+from heteropd.doctor.facts import IbPort, Memlock
+from heteropd.doctor.model import UCX_TLS, Node, Outcome
+
+GID_INDEX = "UCX_IB_GID_INDEX"
+_ROCE = "RoCE v2"
+_DMABUF_KERNEL = (5, 12)
+
+
+def used_ports(node: Node) -> list[IbPort]:
+    """The active ports that UCX may use: those that UCX_NET_DEVICES names, or all."""
+    names = named_ports(node)
+    return [port for port in node.facts.ports if port.active and (names is None or port.name in names)]
+
+
+def named_ports(node: Node) -> list[str] | None:
+    """What UCX_NET_DEVICES names, less network interfaces, which are for TCP; None where it is not set."""
+    if not node.target.devices:
+        return None
+    return [name for name in node.target.devices if name not in node.facts.mtus]
+
+
+def is_software(node: Node, port: IbPort) -> bool:
+    """RDMA without a card: rxe, siw."""
+    return port.name.partition(":")[0] in node.facts.software
+
+
+def gid_index(node: Node, port: IbPort) -> int | None:
+    """The GID to use: as the plan says, else the first of RoCE v2, one that can be routed before others."""
+    if port.link_layer != "Ethernet":
+        return None
+    for _, index in _asked_gids(node):
+        return index
+    good = [gid for gid in port.gids if gid.kind == _ROCE]
+    good.sort(key=lambda gid: (gid.address.is_link_local, gid.index))
+    return good[0].index if good else None
+
+
+def unfit(node: Node) -> str | None:
+    """What is wrong with RDMA on a host, by the first check that fails; None where nothing is known to be."""
+    for check in (net_devices, verbs_devices, memlock, roce_gid, planned_gid):
+        found = check(node)
+        if found.status == "FAIL":
+            return found.text
+    return None
+
+
+def hangs(node: Node) -> str | None:
+    """Why UCX is not started on a host: with verbs and little locked memory it tries to allocate for ever."""
+    limit = memlock(node)
+    return f"not tried: {limit.text}" if node.verbs and limit.status == "FAIL" else None
+
+
+def without_rdma(node: Node) -> str | None:
+    """An engine whose UCX_TLS names no RDMA, though UCX_NET_DEVICES names ports: UCX cannot use them."""
+    ports = named_ports(node)
+    for engine in node.target.engines:
+        named = engine.env.get(UCX_TLS)
+        if ports and named and not engine.verbs:
+            return f"UCX_TLS={named} of {engine.name} names no RDMA, UCX_NET_DEVICES names {', '.join(ports)}"
+    return None
+
+
+@registered(NODE, "T2-09-net-devices")
+def net_devices(node: Node) -> Outcome:
+    """Named ports exist and are active; without names, one is."""
+    known = {port.name: port for port in node.facts.ports}
+    shown = _shown(node.facts.ports)
+    if not known:
+        return Outcome("FAIL", "this host has no InfiniBand or RoCE device (/sys/class/infiniband is empty)")
+    names = named_ports(node)
+    if names == []:
+        return Outcome("FAIL", f"UCX_NET_DEVICES names no InfiniBand port, and there are {shown}")
+    for name in names or []:
+        if name not in known:
+            return Outcome("FAIL", f"UCX_NET_DEVICES names {name}, and there are {shown}")
+        if not known[name].active:
+            return Outcome("FAIL", f"UCX_NET_DEVICES names {name}, which is {known[name].state}")
+    if not used_ports(node):
+        return Outcome("FAIL", f"no port is ACTIVE: {shown}")
+    return Outcome("PASS", shown)
+
+
+@registered(NODE, "T2-10-verbs-devices")
+def verbs_devices(node: Node) -> Outcome:
+    """Devices are there and can be opened."""
+    verbs = node.facts.verbs
+    if not verbs and not node.facts.ports:
+        return Outcome("SKIP", "this host has no InfiniBand or RoCE device that could be opened")
+    if not verbs:
+        return Outcome("FAIL", "/dev/infiniband has no uverbs device")
+    closed = [name for name, opens in verbs.items() if not opens]
+    if closed:
+        return Outcome("FAIL", f"this user cannot open {', '.join(closed)}")
+    return Outcome("PASS", f"opened {', '.join(verbs)}")
+
+
+@registered(NODE, "T2-11-memlock")
+def memlock(node: Node) -> Outcome:
+    """The limit that counts is the engine's own; a shell's says little about a container's."""
+    engines = [one for one in node.facts.memlock if one.who != "shell"]
+    if engines:
+        low = [one for one in engines if not one.enough]
+        text = ", ".join(f"pid {one.who}: {_limit(one)}" for one in low or engines)
+        return Outcome("FAIL" if low else "PASS", text)
+    shell = next((one for one in node.facts.memlock), None)
+    if shell is None:
+        return Outcome("WARN", "the limit could not be read")
+    if shell.enough:
+        return Outcome("PASS", f"shell: {_limit(shell)}")
+    if node.target.docker:
+        return Outcome(
+            "WARN", f"shell: {_limit(shell)}; a container's own limit is seen when its engine runs"
+        )
+    return Outcome("FAIL", f"shell: {_limit(shell)}")
+
+
+@registered(NODE, "T2-12-roce-gid")
+def roce_gid(node: Node) -> Outcome:
+    """Each Ethernet port in use has a RoCE v2 GID that is not link-local."""
+    ports = used_ports(node)
+    ethernet = [port for port in ports if port.link_layer == "Ethernet"]
+    if not ports:
+        return Outcome("SKIP", "no active port to look at")
+    if not ethernet:
+        return Outcome("SKIP", "the ports in use are InfiniBand, which has no RoCE GIDs")
+    shown = []
+    for port in ethernet:
+        good = [gid for gid in port.gids if gid.kind == _ROCE and not gid.address.is_link_local]
+        if not good:
+            kinds = ", ".join(f"{gid.address} ({gid.kind or 'unknown kind'})" for gid in port.gids)
+            # Link-local RoCE v2 reaches a peer on the same link, so it is not wrong for sure.
+            linked = any(gid.kind == _ROCE for gid in port.gids)
+            return Outcome("WARN" if linked else "FAIL", f"{port.name} has only {kinds or 'no GID'}")
+        shown.append(f"{port.name}: {good[0].address.ipv4_mapped or good[0].address}")
+    return Outcome("PASS", ", ".join(shown))
+
+
+@registered(NODE, "T2-12-gid-index")
+def planned_gid(node: Node) -> Outcome:
+    """The index that a plan names is set on every port in use, and of RoCE v2 on Ethernet."""
+    asked, ports = _asked_gids(node), used_ports(node)
+    if not asked:
+        return Outcome("SKIP", f"no engine here sets {GID_INDEX}")
+    if not ports:
+        return Outcome("SKIP", "no active port to look at")
+    shown = []
+    for engine, index in asked:
+        for port in ports:
+            gid = next((one for one in port.gids if one.index == index), None)
+            if gid is None:
+                return Outcome("FAIL", f"{engine}: GID {index} of {port.name} is not set")
+            if port.link_layer == "Ethernet" and gid.kind != _ROCE:
+                return Outcome("FAIL", f"{engine}: GID {index} of {port.name} is {gid.kind or 'of no kind'}")
+            shown.append(f"{port.name} {index}: {gid.address.ipv4_mapped or gid.address}")
+    return Outcome("PASS", ", ".join(shown))
+
+
+@registered(NODE, "T2-13-gpudirect")
+def gpudirect(node: Node) -> Outcome:
+    """Peer memory is loaded; or dmabuf is possible, which the driver shows only to who opens the GPU."""
+    facts = node.facts
+    if facts.modules:
+        return Outcome("PASS", f"{', '.join(sorted(facts.modules))} is loaded")
+    if facts.nvidia is None:
+        return Outcome("SKIP", "NVIDIA's kernel driver is not loaded")
+    if "Open Kernel Module" in facts.nvidia and _version(facts.kernel) >= _DMABUF_KERNEL:
+        return Outcome(
+            "WARN", f"open kernel module on Linux {facts.kernel}: dmabuf should work, not tried here"
+        )
+    return Outcome(
+        "FAIL", f"nvidia_peermem is not loaded, and {facts.nvidia} on Linux {facts.kernel} has no dmabuf"
+    )
+
+
+def _asked_gids(node: Node) -> list[tuple[str, int]]:
+    # "auto" is UCX's default.
+    asked = [(engine.name, engine.env.get(GID_INDEX, "")) for engine in node.target.engines]
+    return [(name, int(index)) for name, index in asked if index.isdigit()]
+
+
+def _shown(ports: Sequence[IbPort]) -> str:
+    return ", ".join(f"{port.name} {port.state.partition(': ')[2]} {port.link_layer}" for port in ports)
+
+
+def _limit(one: Memlock) -> str:
+    if one.limit is None:
+        return "unlimited"
+    kib = f"{one.limit / 1024:g} KiB"
+    return f"{kib}, not counted with CAP_IPC_LOCK" if one.ipc_lock else kib
+
+
+def _version(kernel: str) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", kernel)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,51 @@
+"""Reads a running topology for T4: /metrics of its engines, logs, and how its roles are."""
+
+from __future__ import annotations
+
+import httpx
+
+from heteropd.config.env import Env
+from heteropd.doctor.model import Running
+from heteropd.engine_api.metrics import Counts
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.topology import Context, Topology, status
+
+_TIMEOUT_S = 5.0
+
+
+def read(topology: Topology, context: Context, env: Env) -> Running:
+    """What can be read of it; what cannot is unknown, not zero."""
+    plan = topology.plan
+    with httpx.Client(trust_env=False, timeout=_TIMEOUT_S) as client:
+        prefill = Counts.sum(_counts(client, role) for role in plan.of("prefill"))
+        decode = Counts.sum(_counts(client, role) for role in plan.of("decode"))
+    roles = status(context).roles
+    return Running(
+        plan=plan,
+        prefill=prefill,
+        decode=decode,
+        logs=_logs(topology, plan),
+        forbidden={name: tuple(one.transports.forbidden) for name, one in env.platforms.items()},
+        ill={one.name: one.health or one.state for one in roles if one.health != "ok"},
+    )
+
+
+def _counts(client: httpx.Client, role: RolePlan) -> Counts:
+    try:
+        reply = client.get(f"{role.url}/metrics")
+    except httpx.HTTPError:
+        return Counts.read("")
+    return Counts.read(reply.text if reply.is_success else "")
+
+
+def _logs(topology: Topology, plan: Plan) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for role in plan.engines:
+        state = topology.role(role.name)
+        try:
+            if state.alive:
+                state.refresh_log()
+            found[role.name] = state.log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            found[role.name] = None
+    return found

@@ -1,0 +1,154 @@
+"""What checks look at, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from heteropd.config.checks import Limits
+from heteropd.doctor.facts import Facts
+from heteropd.doctor.nixl import Nixl, Report
+from heteropd.engine_api.metrics import Counts
+from heteropd.plan.model import Plan
+
+UCX_TLS = "UCX_TLS"
+
+Status = Literal["PASS", "WARN", "FAIL", "SKIP"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found; ``text`` is the evidence, or why there is none."""
+
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """An outcome at its place: a host, two hosts, a role of the topology."""
+
+    check: str
+    place: str
+    status: Status
+    text: str
+    mend: str | None = None
+    threads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that is to run on a host, as far as programs take its place there.
+
+    ``env`` is the part of its environment that NIXL and UCX read. ``launch`` starts a shell where its NIXL is
+    (``sh``, or ``docker run …``), and ``python`` is the Python there; None where nobody said which.
+    """
+
+    name: str
+    address: str = ""
+    side_channel: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    standin: bool = False
+    launch: tuple[str, ...] = ("sh",)
+    python: str | None = None
+
+    @property
+    def verbs(self) -> bool:
+        """True where its UCX_TLS names RDMA: ``ib``, ``rc…``, ``ud…``, ``dc…``."""
+        named = self.env.get(UCX_TLS, "")
+        return not named.startswith("^") and any(is_rdma(word) for word in named.split(","))
+
+
+def is_rdma(transport: str) -> bool:
+    """Whether a name of UCX_TLS, or of a lane, is verbs."""
+    return transport.strip().startswith(("ib", "rc", "ud", "dc"))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A host and what a plan wants of it.
+
+    ``platforms`` is what the engines there run on, None where no plan says it. ``devices``: the ports that
+    UCX_NET_DEVICES names. ``verbs``: an engine there is to use RDMA, whatever it runs on. ``serves``: the
+    plan's own topology is running there and holds its ports and cards.
+    """
+
+    name: str
+    ssh: str | None = None
+    container: str | None = None
+    platforms: frozenset[str] | None = None
+    announced: tuple[str, ...] = ()
+    ports: Mapping[int, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    model: str = ""
+    engines: tuple[Engine, ...] = ()
+    verbs: bool = False
+    docker: bool = False
+    serves: bool = False
+
+
+def unknown_python(target: Target) -> str:
+    """What to say where nobody named a Python that has NIXL."""
+    return f"no Python with NIXL is known on {target.name}: name it as `python:` in the hosts file"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host with its facts."""
+
+    target: Target
+    facts: Facts
+    limits: Limits
+    nixl: tuple[Nixl, ...] = ()
+
+    @property
+    def platforms(self) -> frozenset[str]:
+        """What engines here run on: as planned, else what accelerators this host has, else ``cpu``."""
+        if self.target.platforms is not None:
+            return self.target.platforms
+        facts = self.facts
+        found = {"cuda": facts.gpus or facts.nvidia, "gaudi": facts.hpus or facts.accel}
+        return frozenset(name for name, there in found.items() if there) or frozenset({"cpu"})
+
+    @property
+    def verbs(self) -> bool:
+        """Whether RDMA is wanted here: as planned, else where there is an accelerator."""
+        return self.target.verbs if self.target.platforms is not None else self.platforms != {"cpu"}
+
+
+Said = tuple[Report, Report] | str
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What two hosts' programs reported, in their order; a text where they were not run, and why."""
+
+    channel: Said
+    ping: Said
+    transfer: Said
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two hosts whose engines exchange KV, and what they sent to each other."""
+
+    one: Node
+    other: Node
+    seen: Exchange
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running topology: what its engines counted, and what their logs say. Logs are None when unreadable.
+
+    ``ill``: roles that do not run or are not healthy, and how they are. ``forbidden``: transports that
+    may not be used, by what an engine runs on.
+    """
+
+    plan: Plan
+    prefill: Counts
+    decode: Counts
+    logs: Mapping[str, str | None]
+    forbidden: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ill: Mapping[str, str] = field(default_factory=dict)

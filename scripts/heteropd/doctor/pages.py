@@ -1,0 +1,63 @@
+"""The part of docs/troubleshooting.md that is made from env/checks.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from heteropd.config.checks import CheckEntry, Checks, Failure, Tier, tier
+from heteropd.console.sections import between
+from heteropd.doctor import catalogue
+
+PAGE = "docs/troubleshooting.md"
+_MADE = "env/checks.yaml by `nox -s schema`"
+_FAILURES = """\
+## Known failures, and what catches them
+
+{caught} of {all} are caught: by rules of a plan (P…, [rules](rules.md)), tests of images and hosts
+(`nox -s infra`), checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).
+
+| # | failure | caught by |
+|---|---|---|
+"""
+_HEADINGS: dict[Tier, str] = {
+    "node": "On a host (T2)",
+    "pair": "Between two hosts (T3)",
+    "topology": "In a running topology (T4)",
+}
+
+
+def export(root: Path) -> None:
+    """Write the page anew. Raises BadInput when its markers are gone."""
+    page = root / PAGE
+    page.write_text(filled(page.read_text(encoding="utf-8"), catalogue.load(root)), encoding="utf-8")
+
+
+def filled(text: str, checks: Checks) -> str:
+    """The page's text with the checks between its markers."""
+    return between(text, _MADE, render(checks), PAGE)
+
+
+def render(checks: Checks) -> str:
+    """Every check, by tier."""
+    parts = []
+    for kind, heading in _HEADINGS.items():
+        entries = [_entry(name, one) for name, one in checks.checks.items() if tier(name) == kind]
+        parts.append(f"### {heading}\n\n" + "".join(entries))
+    return "\n" + "".join([*parts, _failures(checks)])
+
+
+def _failures(checks: Checks) -> str:
+    failures = sorted(checks.failures.items())
+    rows = [f"| {number} | {one.title} | {_caught(one)} |\n" for number, one in failures]
+    return _FAILURES.format(caught=checks.covered, all=len(rows)) + "".join(rows) + "\n"
+
+
+def _caught(one: Failure) -> str:
+    names = [f"`{name.rpartition('::')[2]}`" if "::" in name else name for name in one.caught_by]
+    return ", ".join(names) or f"not covered: {one.not_covered}"
+
+
+def _entry(name: str, one: CheckEntry) -> str:
+    known = f" Known from {', '.join(one.threads)}." if one.threads else ""
+    where = "hosts that use RDMA" if one.verbs else ", ".join(one.platforms)
+    return f"**{name}** ({where}): {one.title}.\n*Why:* {one.why}{known}\n*Mend:* {one.mend}.\n\n"

@@ -1,0 +1,34 @@
+"""Starts NIXL with UCX once, and says what it is made of. UCX's own lines go to stderr."""
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from heteropd.doctor.programs.agent import api, facts, make
+
+
+def main() -> None:
+    """One line on stdout: ``= JSON``."""
+    signal.alarm(int(json.loads(sys.argv[1])["seconds"]))
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    found: dict[str, Any] = {"error": None}
+    try:
+        module = api()
+    except ImportError as missing:
+        found["missing"] = str(missing)
+    else:
+        try:
+            found["agent"] = make(module, "doctor") is not None
+        except Exception as failed:  # NIXL's errors have no common base class
+            found["error"] = f"{type(failed).__name__}: {failed}"
+        found |= facts(module)
+    out.write(f"= {json.dumps(found)}\n")
+    out.flush()
+    os._exit(0)  # UCX from a wheel may crash when it is unloaded
+
+
+if __name__ == "__main__":
+    main()

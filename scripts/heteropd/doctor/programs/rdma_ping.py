@@ -1,0 +1,63 @@
+"""One side of ibv_rc_pingpong between two declared ports."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from heteropd.doctor.programs.peer import Peer, run
+
+PROGRAM = "ibv_rc_pingpong"
+_LISTEN = "0A"
+_START_S = 3.0
+
+
+def command(asked: dict[str, Any]) -> list[str]:
+    """The program with its port, its GID where it has one, and the peer's address for the client."""
+    gid = ["-g", str(asked["gid"])] if asked["gid"] is not None else []
+    where = ["-d", asked["device"], "-i", str(asked["port"]), "-p", str(asked["tcp"])]
+    # `timeout` ends it when we no longer can.
+    return [
+        "timeout",
+        str(asked["ping_seconds"]),
+        PROGRAM,
+        *where,
+        *gid,
+        "-n",
+        "100",
+        *([asked["server"]] if asked["server"] else []),
+    ]
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on the TCP port, by which the two sides find each other."""
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(name).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == _LISTEN and int(words[1].rpartition(":")[2], 16) == port:
+                return True
+    return False
+
+
+def work(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
+    """Server first, then client; how each ended. Raises GoneError."""
+    peer.say(shutil.which(PROGRAM) is not None)
+    there = peer.hear()
+    if shutil.which(PROGRAM) is None or not there:
+        return {"missing": shutil.which(PROGRAM) is None}
+    if asked["server"]:
+        peer.hear()
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    child = subprocess.Popen(command(asked), stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    if not asked["server"]:
+        end = time.monotonic() + _START_S
+        while child.poll() is None and not listens(asked["tcp"]) and time.monotonic() < end:
+            time.sleep(0.05)
+        peer.say("listens")
+    out, _ = child.communicate()
+    return {"code": child.returncode, "out": out[-400:]}
+
+
+if __name__ == "__main__":
+    run(work)

@@ -1,0 +1,25 @@
+"""Drills by name: the functions are here, their words in env/drills.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from heteropd.config import yamlfile
+from heteropd.config.drills import Drills
+from heteropd.doctor.catalogue import registered
+from heteropd.drills.session import Stage
+
+Drill = Callable[[Stage], None]
+
+DRILLS: dict[str, Drill] = {}
+
+
+def drill(name: str) -> Callable[[Drill], Drill]:
+    """Put a function into the table under its name in env/drills.yaml."""
+    return registered(DRILLS, name)
+
+
+def load(root: Path) -> Drills:
+    """Load ``root/env/drills.yaml``. Raises BadInput."""
+    return yamlfile.load(Drills, root / "env" / "drills.yaml", root)

@@ -1,0 +1,167 @@
+"""Performs drills one after the other: asks for consent, skips what cannot be performed, repeats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from heteropd.config.drills import DrillEntry, Drills
+from heteropd.config.validation import Settings
+from heteropd.doctor.model import UCX_TLS, is_rdma
+from heteropd.drills import lease, network, roles, starts
+from heteropd.drills.baseline import Healthy, measure
+from heteropd.drills.catalogue import DRILLS
+from heteropd.drills.model import CannotBePerformed, Result, Seen
+from heteropd.drills.session import Stage
+from heteropd.errors import BadInput, Interrupted, KitError
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.topology import Context, running
+
+__all__ = ["chosen", "perform", "require_consent"]
+
+_REGISTERED = (lease, network, roles, starts)  # importing them fills the table
+
+
+def chosen(drills: Drills, words: Sequence[str]) -> list[str]:
+    """The names of the drills that are asked for. Raises BadInput for an unknown one."""
+    known = ", ".join(drills.drills)
+    if not words:
+        raise BadInput("command line", "drill", "", "names no drill", f"say all, or some of: {known}")
+    unknown = [one for one in words if one not in (*drills.drills, "all")]
+    if unknown:
+        raise BadInput("command line", "drill", unknown[0], "is no drill", f"say all, or some of: {known}")
+    return [name for name in drills.drills if name in words or "all" in words]
+
+
+def require_consent(plan: Plan, drills: Drills, names: Sequence[str]) -> None:
+    """Raise BadInput, saying what would be killed, where that is not a stand-in on this machine."""
+    if plan.standin and not any(role.host.ssh for role in plan.roles):
+        return
+    victims: dict[str, str] = {}
+    for name in names:
+        if why_not(plan, drills.drills[name]) is None:
+            for role in drills.drills[name].kills:
+                one = plan.of(role)[0]
+                victims[one.name] = f"{one.name} on {one.host.name}"
+            if "hosts" in drills.drills[name].needs:
+                both = [plan.of("prefill")[0].host.name, plan.of("decode")[0].host.name]
+                victims[name] = f"the network between {' and '.join(both)}"
+    what = "hardware" if not plan.standin else "other hosts"
+    said = ", ".join(victims.values()) or "nothing"
+    raise BadInput(
+        "command line",
+        "drill",
+        " ".join(names),
+        f"would break, on {what}: {said}",
+        "say yes=1 if that is meant",
+    )
+
+
+def why_not(plan: Plan, entry: DrillEntry) -> str | None:
+    """Why a drill cannot be performed on this plan's topology, None if it can be tried."""
+    if entry.instead:
+        return entry.instead
+    if plan.runtime not in entry.runtimes:
+        return f"needs runtime={' or '.join(entry.runtimes)}"
+    both = (plan.of("prefill")[0].host, plan.of("decode")[0].host)
+    if "hosts" in entry.needs and (not all(one.ssh for one in both) or both[0].ssh == both[1].ssh):
+        return "needs prefill and decode on hosts of their own, reached over ssh"
+    if "hosts" in entry.needs and any(may_use_rdma(engine) for engine in plan.engines):
+        return "RDMA goes past what a host's kernel drops or slows: do it at the switch"
+    if "root" in entry.needs and os.geteuid() != 0:
+        return "needs root on this machine"
+    return None
+
+
+def may_use_rdma(engine: RolePlan) -> bool:
+    """Whether its UCX_TLS names RDMA, or names nothing so that UCX chooses."""
+    named = engine.env.get(UCX_TLS, "")
+    return not named or named.startswith("^") or any(map(is_rdma, named.split(",")))
+
+
+def perform(
+    names: Sequence[str], times: int, context: Context, settings: Settings, drills: Drills
+) -> Iterator[Result]:
+    """Each drill ``times`` times, each result as it comes. What cannot be performed is skipped, and said.
+
+    The topology is left whole after each drill, or a promise is broken and no further drill is performed.
+    Raises KitError when the topology is not well to begin with.
+    """
+    plan = running(context).plan
+    healthy: Healthy | None = None
+    for name in names:
+        entry = drills.drills[name]
+        said = why_not(plan, entry)
+        if said is not None:
+            yield _skipped(name, plan, context, said)
+            continue
+        for number in range(times):
+            of = f" ({number + 1} of {times})" if times > 1 else ""
+            context.console.print(f"{name}{of}: {entry.title}", soft_wrap=True, markup=False)
+            healthy = healthy or measure(plan, drills.asked, settings, context.clock)
+            stage = Stage(context, settings, healthy, drills, entry)
+            result = _performed(name, stage, plan)
+            yield result
+            if _lost(context):
+                return
+
+
+def _performed(name: str, stage: Stage, plan: Plan) -> Result:
+    began = stage.clock.now()
+    why = None
+    try:
+        DRILLS[name](stage)
+    except CannotBePerformed as reason:
+        why = str(reason)
+    except Interrupted:
+        raise
+    except KitError as problem:
+        stage.saw("the drill", str(problem), good=False)
+    broken = any(not one.good for one in stage.seen)
+    return _result(
+        name,
+        plan,
+        stage.context,
+        status="broken" if broken else "skipped" if why else "held",
+        seconds=round(stage.clock.now() - began, 1),
+        why=why,
+        seen=stage.seen,
+        answered_s=_rounded(stage.answered_s),
+        mended_s=_rounded(stage.mended_s),
+    )
+
+
+def _skipped(name: str, plan: Plan, context: Context, why: str) -> Result:
+    context.console.print(f"{name}: skipped, {why}", soft_wrap=True, markup=False)
+    return _result(name, plan, context, status="skipped", why=why)
+
+
+def _result(name: str, plan: Plan, context: Context, **found: object) -> Result:
+    common = {
+        "name": name,
+        "case": plan.case,
+        "runtime": plan.runtime,
+        "standin": plan.standin,
+        "hosts": len({role.host.name for role in plan.roles}),
+        "at": context.clock.wall(),
+    }
+    return Result.model_validate({**common, **found})
+
+
+def _lost(context: Context) -> bool:
+    """Whether the topology does not run any more, so that further drills would show nothing."""
+    try:
+        running(context)
+    except KitError as problem:
+        context.console.print(f"no further drill: {problem}", soft_wrap=True, markup=False)
+        return True
+    return False
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def broken(results: Sequence[Result]) -> list[Seen]:
+    """Every promise that did not hold."""
+    return [one for result in results for one in result.broken]

@@ -1,0 +1,1 @@
+"""One client of vLLM's HTTP API: completions, streaming, metrics, hand-over."""

@@ -1,0 +1,77 @@
+"""A plan as Kubernetes manifests: a StatefulSet and a headless Service for each engine, a Deployment and a
+Service for the router. What no manifest can say stands in the comment at their top.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from heteropd.config.env import Env
+from heteropd.errors import BadInput
+from heteropd.export.k8s import addresses, workloads
+from heteropd.export.k8s.head import head
+from heteropd.export.k8s.pod import PodDraft, draft
+from heteropd.export.yaml_emitter import Emitter
+from heteropd.plan.model import Plan
+
+__all__ = ["k8s"]
+
+_LONGEST_NAME = 52  # of a StatefulSet: its pods get a label with ten characters of a hash after the name
+_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+
+
+def k8s(plan: Plan, env: Env) -> str:
+    """The manifests, for ``kubectl apply -f``. Pure.
+
+    Raises BadInput for a plan without containers, and for what pods cannot have or do not reach.
+    """
+    _refuse(plan, env)
+    names = addresses.names(plan)
+    drafts = [draft(role, plan, env, names) for role in plan.roles]
+    documents = [one for each in drafts for one in _documents(each, plan)]
+    return head(plan, env, drafts) + yaml.dump_all(
+        documents, Dumper=_Dumper, sort_keys=False, explicit_start=True, width=2**16
+    )
+
+
+def _documents(one: PodDraft, plan: Plan) -> list[dict[str, Any]]:
+    if one.role.role == "router":
+        return [workloads.service(one, plan), workloads.deployment(one, plan)]
+    return [workloads.headless(one, plan), workloads.stateful(one, plan)]
+
+
+def _refuse(plan: Plan, env: Env) -> None:
+    if any(role.container is None for role in plan.roles):
+        problem = "a plan for the process runtime has no containers"
+        raise BadInput("command line", "runtime", plan.runtime, problem, "add runtime=docker")
+    kind = next(one for name, one in env.defaults.routers.items() if name == plan.parameters["router"])
+    if "{bind}" not in kind.argv:
+        problem = "listens where only its own pod reaches it"
+        raise BadInput("command line", "router", plan.parameters["router"], problem, "use router=vllm")
+    for role in plan.roles:
+        name = addresses.name(plan, role)
+        if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+            problem = f"{name!r} is no name of a Service and a StatefulSet"
+            mend = (
+                f"rename the file: a-z, 0-9 and '-', {_LONGEST_NAME} characters at most with the role's name"
+            )
+            raise BadInput(f"env/cases/{plan.case}.yaml", None, None, problem, mend)
+
+
+class _Dumper(Emitter):  # type: ignore[misc]
+    """Quotes texts that some reader of YAML takes for something else (``y``, ``0o17``); makes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = None if _PLAIN.match(data) else "'"
+        node: yaml.ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+        return node
+
+
+_PLAIN = re.compile(r"(--?)?[A-Za-z/_][A-Za-z0-9/_.]")
+_Dumper.add_representer(str, _Dumper.represent_str)

@@ -1,0 +1,52 @@
+"""The comment at the top of the manifests: what they are, and what they leave to the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from heteropd.config.env import Env
+from heteropd.export.k8s.models import VOLUME
+from heteropd.export.k8s.pod import PodDraft
+from heteropd.plan.model import Plan
+
+_LEVELS = ("restricted", "baseline", "privileged")
+
+
+def head(plan: Plan, env: Env, drafts: Sequence[PodDraft]) -> str:
+    """Lines of comment, the last one ended."""
+    level = max((one.level for one in drafts), key=_LEVELS.index)
+    lines = [
+        f"{plan.case}, {plan.pins} ({plan.variant}), {plan.model}. docs/kubernetes.md",
+        "Names no namespace: kubectl -n NAMESPACE apply -f FILE. It must admit pods of Pod Security's"
+        f" level '{level}'.",
+    ]
+    if plan.standin:
+        lines.insert(1, "CPU STAND-INS take the accelerators' places: the software path, not the hardware.")
+    images = sorted({one.spec["containers"][0]["image"] for one in drafts})
+    loose = [image for image in images if "@sha256:" not in image]
+    if loose:
+        lines.append(f"Images that a tag names, which the nodes must have or reach: {', '.join(loose)}")
+    lines.append("Container arguments, and what became of them here:")
+    lines += [f"  {line}" for line in _arguments(drafts)]
+    said = dict.fromkeys(one.model.said for one in drafts if one.model)
+    lines += [f"Volume '{VOLUME}': {text}." for text in said]
+    if any(one.model and one.model.env for one in drafts):
+        token = env.defaults.kubernetes.token
+        lines.append(
+            f"Secret '{token.secret}', key '{token.key}': the hub's token, where the model needs one."
+        )
+    bound = [f"{one.role.name} {','.join(map(str, one.role.cores))}" for one in drafts if one.role.cores]
+    if bound:
+        lines.append(
+            f"Cores are those of the machine that made this plan; nodes must have them: {'; '.join(bound)}."
+        )
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _arguments(drafts: Iterable[PodDraft]) -> list[str]:
+    """Each argument once, with all roles to which the same happened."""
+    roles: dict[tuple[str, str], list[str]] = {}
+    for one in drafts:
+        for argument, said in one.asked.said.items():
+            roles.setdefault((argument, said), []).append(one.role.name)
+    return [f"{argument} ({', '.join(names)}): {said}" for (argument, said), names in roles.items()]

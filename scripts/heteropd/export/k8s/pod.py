@@ -1,0 +1,146 @@
+"""The pod of a role: its containers, volumes, probes and rights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from heteropd.config.defaults import Timeouts
+from heteropd.config.env import Env
+from heteropd.config.images import Image
+from heteropd.config.platforms import Pod
+from heteropd.export.k8s import addresses
+from heteropd.export.k8s.addresses import Names
+from heteropd.export.k8s.arguments import Asked, read
+from heteropd.export.k8s.models import Model, model
+from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, KEEPS_ENVIRONMENT, MODEL_DIR
+from heteropd.plan.model import Plan, RolePlan
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PodDraft:
+    """A role's pod, and what there is to say about it."""
+
+    role: RolePlan
+    spec: Object
+    asked: Asked
+    model: Model | None
+
+    @property
+    def level(self) -> str:
+        """The least of Pod Security's levels that admits it."""
+        host = self.spec.get("hostNetwork") or any("hostPath" in one for one in self.spec.get("volumes", []))
+        if host or self.asked.security or self.asked.capabilities:
+            return "privileged"
+        return "restricted" if self.spec["securityContext"].get("runAsNonRoot") else "baseline"
+
+
+def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
+    """The pod of a role; ``names`` are the plan's. Raises BadInput for what a pod cannot have."""
+    facts = env.defaults.kubernetes
+    image = next(one for name, one in env.images.images.items() if name == role.runs_on)
+    pods = {"router": facts.router, **{name: one.kubernetes for name, one in env.platforms.items()}}
+    needs = pods[role.runs_on]
+    asked = read(role, needs, facts)
+    loads = None if role.role == "router" else model(plan, env, image.python)
+    places = {ENGINE_PYTHON: image.python, ENGINE_BIN: image.bin, MODEL_DIR: loads.folder if loads else ""}
+    extra = asked.env | KEEPS_ENVIRONMENT | (loads.env if loads else {})
+    rights = _rights(asked, image)
+    common = {"image": role.container.image if role.container else "", "securityContext": rights}
+    makers = [
+        {**one, **common, "resources": _resources(needs, {})} for one in (loads.makers if loads else [])
+    ]
+    main = {
+        "name": role.role,
+        **common,
+        "command": addresses.command(role, names, env, places),
+        "env": addresses.environment(role, names, image.env | places, extra),
+        "ports": ports(role, "containerPort"),
+        "resources": _resources(needs, asked.limits),
+        **_probes(role, env.defaults.timeouts),
+        **_given("volumeMounts", _mounts(asked, loads)),
+    }
+    spec = {
+        "enableServiceLinks": False,  # variables named after Services, which vLLM takes for its own
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": ceil(env.defaults.timeouts.stop),
+        **asked.pod,
+        "securityContext": _identity(image),
+        **_given("initContainers", makers),
+        "containers": [main],
+        **_given("volumes", _volumes(asked, loads)),
+    }
+    return PodDraft(role, spec, asked, loads)
+
+
+def ports(role: RolePlan, field: str) -> list[Object]:
+    """The role's ports, by name; ``field`` is what the kind of object calls a port."""
+    return [{"name": name.replace("_", "-"), field: port} for name, port in role.ports.all().items()]
+
+
+def _given(name: str, value: Any) -> Object:
+    return {name: value} if value else {}
+
+
+def _resources(needs: Pod, limits: dict[str, str]) -> Object:
+    return {"requests": dict(needs.requests), **_given("limits", dict(limits))}
+
+
+def _probes(role: RolePlan, timeouts: Timeouts) -> Object:
+    """As long to start as a plan waits; ended when silent for as long as a completion may take."""
+    ask = {"httpGet": {"path": role.health_path, "port": "api"}, "timeoutSeconds": ceil(timeouts.health)}
+    often, rarely = ceil(timeouts.poll), ceil(timeouts.heartbeat)
+    return {
+        "startupProbe": {**ask, "periodSeconds": often, "failureThreshold": ceil(timeouts.ready / often)},
+        "readinessProbe": {**ask, "periodSeconds": ceil(timeouts.health)},
+        "livenessProbe": {
+            **ask,
+            "periodSeconds": rarely,
+            "failureThreshold": ceil(timeouts.request / rarely),
+        },
+    }
+
+
+def _rights(asked: Asked, image: Image) -> Object:
+    rights: Object = dict(asked.security) or {"allowPrivilegeEscalation": False}
+    capabilities: dict[str, list[str]] = {}
+    if image.uid and not asked.security:  # only root has use for what a container engine grants unasked
+        capabilities["drop"] = ["ALL"]
+    if asked.capabilities:
+        capabilities["add"] = list(asked.capabilities)
+    return rights | _given("capabilities", capabilities)
+
+
+def _identity(image: Image) -> Object:
+    """By number: the kubelet cannot tell from an image's user name whether it is root."""
+    identity: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if not image.uid:
+        return identity
+    numbers = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), image.uid)
+    return {"runAsNonRoot": True, **numbers, **identity}
+
+
+def _mounts(asked: Asked, loads: Model | None) -> list[Object]:
+    return [
+        *([{"name": "shm", "mountPath": "/dev/shm"}] if asked.shm else []),  # noqa: S108
+        *(loads.mounts if loads else []),
+        *(
+            {"name": f"folder-{at}", "mountPath": here, "readOnly": readonly}
+            for at, (_, here, readonly) in enumerate(asked.folders)
+        ),
+    ]
+
+
+def _volumes(asked: Asked, loads: Model | None) -> list[Object]:
+    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": asked.shm}}
+    return [
+        *([shm] if asked.shm else []),
+        *(loads.volumes if loads else []),
+        *(
+            {"name": f"folder-{at}", "hostPath": {"path": there}}
+            for at, (there, _, _) in enumerate(asked.folders)
+        ),
+    ]

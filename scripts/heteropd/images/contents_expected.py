@@ -1,0 +1,125 @@
+"""What env/ says must be in an image: its pin set, variant, locks and env/images.yaml in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heteropd.config.env import Env
+from heteropd.config.images import Images
+from heteropd.config.pins import BUNDLED, Nixl, PinSet
+from heteropd.config.types import UNRESOLVED
+from heteropd.images import contents_locks as locks
+from heteropd.images.recipe import LABEL, Choice, tag
+
+# What a build installs beside its locks: the kit's own package, and what venv and uv put there themselves.
+_BESIDE_LOCKS = {"heteropd", "pip", "setuptools", "wheel"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Facts for one image of one pin set. None: the pin set does not say.
+
+    ``by_hand``: inputs that a user gave instead of the pinned ones, as `by_hand` reads them from the labels:
+    what follows from those is nobody's expectation.
+    """
+
+    tag: str
+    choice: Choice
+    images: Images
+    root: Path
+    labels: dict[str, str] = field(default_factory=dict)
+    by_hand: frozenset[str] = frozenset()
+
+    def given(self, *names: str) -> bool:
+        """Whether one of these was given by hand, as a source or as an installed part."""
+        return any(f"{kind}.{name}" in self.by_hand for kind in ("source", "part") for name in names)
+
+    @property
+    def nixl(self) -> Nixl | None:
+        """The NIXL of an engine's platform; the router has none."""
+        return None if self.choice.image == "router" else self.choice.pins.nixl.get(self.choice.image)
+
+    @property
+    def nixl_version(self) -> str | None:
+        return _known(self.nixl.version) if self.nixl and not self.given("nixl") else None
+
+    @property
+    def ucx_version(self) -> str | None:
+        """None for a UCX that a package brings along: its version is that package's own business."""
+        if self.nixl is None or self.nixl.ucx == BUNDLED or not isinstance(self.choice.pins, PinSet):
+            return None
+        if self.given(self.nixl.ucx):
+            return None
+        return self.choice.pins.sources[self.nixl.ucx].version
+
+    @property
+    def ucx_flags(self) -> list[str]:
+        by_hand = self.nixl is not None and self.given(self.nixl.ucx)
+        return self.nixl.build_flags if self.nixl and not by_hand else []
+
+    @property
+    def vllm(self) -> str | None:
+        if self.choice.image == "router" or self.given("vllm"):
+            return None
+        return _known(self.choice.pins.vllm)
+
+    @property
+    def vllm_gaudi(self) -> str | None:
+        """The plugin's version, where the pin set says what its tree calls itself."""
+        if self.choice.image != "gaudi" or not isinstance(self.choice.pins, PinSet):
+            return None
+        if self.given("vllm-gaudi", "vllm"):
+            return None
+        return self.choice.pins.sources["vllm-gaudi"].version
+
+    def commit(self, source: str) -> str | None:
+        """The commit that a source is built from: None with commits on top of it, whose hash is nobody's."""
+        pins = self.choice.pins
+        if not isinstance(pins, PinSet) or source not in self.choice.sources:
+            return None
+        if self.given(source):
+            return None
+        picked = any(one.source == source for one in self.choice.variant.picks)
+        return None if picked else _known(pins.sources[source].commit)
+
+    def locked(self, python: Mapping[str, Any]) -> dict[str, str]:
+        """``{package: version}`` of its locks on that Python (an inventory's ``python``). Raises BadInput."""
+        asked = locks.environment(str(python["version"]), str(python["machine"]))
+        found: dict[str, str] = {}
+        for name in self.choice.locks():
+            if name != self.images.tools:
+                found |= locks.versions(self.root / name, name, asked)
+        return found
+
+    def built(self) -> set[str]:
+        """Packages that are not in a lock because the image is where they are built."""
+        packages = {self.nixl.package} if self.nixl and self.nixl.package else set()
+        names = {*self.choice.sources, *packages, *(["nixl", "nixl-cu12"] if self.nixl else [])}
+        return {locks.canonical(name) for name in names} | _BESIDE_LOCKS
+
+
+def by_hand(labels: Mapping[str, str]) -> frozenset[str]:
+    """Inputs that the labels say were given on the command line: base, lock, source.NAME, part.NAME."""
+    return frozenset(re.findall(r"command line: ([^,\s]+)", labels.get(f"{LABEL}.unlocked", "")))
+
+
+def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = frozenset()) -> Expected:
+    """What the image must be, but for what was ``given`` by hand. No lock is read before it is asked for."""
+    labels = {
+        f"{LABEL}.image": choice.image,
+        f"{LABEL}.pins": choice.pins_name,
+        f"{LABEL}.variant": choice.variant_name,
+        f"{LABEL}.vllm": choice.pins.vllm,
+    }
+    if isinstance(choice.pins, PinSet):
+        for name in (one for one in choice.sources if f"source.{one}" not in given):
+            labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
+    return Expected(tag(choice, env), choice, env.images, root, labels, given)
+
+
+def _known(value: str) -> str | None:
+    return None if value == UNRESOLVED else value

@@ -1,0 +1,71 @@
+"""Container arguments, where the docker runtime will run the plan."""
+
+from __future__ import annotations
+
+from heteropd.config.env import Env
+from heteropd.config.parameters import Request
+from heteropd.errors import BadInput
+from heteropd.plan.model import ContainerPlan
+from heteropd.plan.placement import Place
+from heteropd.plan.template import fill
+
+
+def engine_container(
+    platform: str, variant: str, place: Place, request: Request, env: Env
+) -> ContainerPlan | None:
+    """Arguments as ``docker run`` takes them; None for the process runtime. What hands all devices over by
+    the variable that names an engine's own names those of ``place``."""
+    if request.parameters.runtime != "docker":
+        return None
+    security = request.parameters.security
+    container = env.platforms[platform].container
+    args = container.args
+    if args is None:
+        args = list(env.defaults.containers.args[security])
+        args += container.least_args if security == "least" else []
+    image = place.image or _image(platform, variant, request, env)
+    variable = f"--env={env.platforms[platform].visible_devices}="
+    return ContainerPlan(
+        image=image,
+        args=args,
+        device_args=[
+            variable + place.visible if place.visible and word.startswith(variable) else word
+            for word in container.device_args
+        ],
+    )
+
+
+def router_container(variant: str, request: Request, env: Env) -> ContainerPlan | None:
+    """The router needs the host's network and no privileges."""
+    if request.parameters.runtime != "docker":
+        return None
+    return ContainerPlan(image=_image("router", variant, request, env), args=["--net=host"])
+
+
+def _image(platform: str, variant: str, request: Request, env: Env) -> str:
+    if request.images is not None:
+        return _published(platform, variant, request)
+    fields = {"platform": platform, "pins": request.parameters.pins, "variant": variant}
+    return fill(env.defaults.containers.image, fields, "env/defaults.yaml")
+
+
+def _published(platform: str, variant: str, request: Request) -> str:
+    """The image by digest. Raises BadInput for a file that is for other pins, or lacks the image."""
+    given, where = request.images, request.images_file or "images"
+    assert given is not None, "asked for only then"
+    for field, value, wanted in (
+        ("pins", given.pins, request.parameters.pins),
+        ("variant", given.variant, variant),
+    ):
+        if value != wanted:
+            raise BadInput(
+                where,
+                field,
+                value,
+                f"the plan is for {wanted!r}",
+                f"publish that: nox -s publish -- {platform}",
+            )
+    if platform not in given.images:
+        problem = f"has no image for {platform!r}"
+        raise BadInput(where, "images", ", ".join(given.images), problem, f"nox -s publish -- {platform}")
+    return given.images[platform].ref

@@ -1,0 +1,105 @@
+"""Where each engine of a role runs: its host, its ports there, and its share of the host's devices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from heteropd.config.hosts import Host, RoleAdditions
+from heteropd.config.parameters import Request
+from heteropd.config.types import EngineRole, PlatformName
+from heteropd.errors import BadInput
+from heteropd.plan.model import HostPlan
+
+LOCAL = HostPlan(name="local", address="127.0.0.1")
+
+ENGINE_ROLES: tuple[EngineRole, EngineRole] = ("prefill", "decode")
+
+
+@dataclass(frozen=True)
+class Place:
+    """``index`` counts the role's engines, ``ranks`` the devices that one model is split over. ``visible``
+    (devices) and ``nics`` are as their variables want them, empty where the hosts file does not say."""
+
+    index: int
+    host: HostPlan
+    port: int
+    side_channel: int
+    ranks: int = 1
+    visible: str = ""
+    nics: str = ""
+    image: str | None = None
+
+
+def places(platforms: dict[EngineRole, PlatformName], request: Request) -> dict[EngineRole, list[Place]]:
+    """The places of both roles' engines, in the order of the hosts file; ``platforms`` are the case's.
+
+    A second engine of a role on a host takes the next port. Side channels count on over all engines of a
+    host, by their ranks; from a role's own port where the hosts file gives one.
+    """
+    taken: Counter[str] = Counter()
+    return {role: _of_role(role, platforms[role], request, taken) for role in ENGINE_ROLES}
+
+
+def router_place(request: Request) -> HostPlan:
+    """Where the router runs."""
+    if request.hosts is None or request.hosts.router is None:
+        return LOCAL
+    name = request.hosts.router
+    return _host_plan(name, request.hosts.hosts[name])
+
+
+def _of_role(role: EngineRole, platform: PlatformName, request: Request, taken: Counter[str]) -> list[Place]:
+    asked, hosts = request.parameters, request.hosts
+    names = _host_names(role, platform, request)
+    plans = {name: _host_plan(name, hosts.hosts[name]) if hosts else LOCAL for name in names}
+    additions = (hosts.roles.get(role) if hosts else None) or RoleAdditions()
+    ranks, sharing = additions.tensor_parallel_size, Counter(names)
+    found: list[Place] = []
+    here: Counter[str] = Counter()
+    for index, name in enumerate(names):
+        nth = here[name]
+        given = additions.side_channel_port
+        side_channel = given + nth * ranks if given else asked.side_channel_port + taken[name]
+        here[name] += 1
+        taken[name] += ranks
+        host = hosts.hosts[name] if hosts else None
+        place = Place(
+            index=index,
+            host=plans[name],
+            port=getattr(asked, f"{role}_port") + nth,
+            side_channel=side_channel,
+            ranks=ranks,
+            visible=",".join(map(str, share(host.devices or [], nth, sharing[name]))) if host else "",
+            nics=",".join(host.nics or []) if host else "",
+            image=host.image if host else None,
+        )
+        found.append(place)
+    return found
+
+
+def share(items: list[int], nth: int, of: int) -> list[int]:
+    """The nth of ``of`` parts, in order; of equal size where the number of items allows it."""
+    return items[nth * len(items) // of : (nth + 1) * len(items) // of]
+
+
+def _host_names(role: EngineRole, platform: PlatformName, request: Request) -> list[str]:
+    if request.hosts is None:
+        return [LOCAL.name] * int(getattr(request.parameters, f"{role}s"))
+    if platform not in request.hosts.platforms:
+        where = request.hosts_file or "hosts"
+        problem = f"names no host for {platform!r}, which {request.case} needs"
+        raise BadInput(where, "platforms", request.hosts.platforms, problem, f"add '{platform}: HOST'")
+    return request.hosts.platforms[platform]
+
+
+def _host_plan(name: str, host: Host) -> HostPlan:
+    return HostPlan(
+        name=name,
+        address=host.address,
+        ssh=host.ssh,
+        python=host.python,
+        management=host.management,
+        model=host.model,
+        hub_cache=host.hub_cache,
+    )

@@ -1,0 +1,78 @@
+"""The process runtime: a role of the plan as a process of this machine, in a session of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from heteropd.errors import MissingPrerequisite
+from heteropd.plan.environment import KEEPS_ENVIRONMENT, ChildEnvironment, child_argv, child_environment
+from heteropd.plan.model import RolePlan
+from heteropd.processes.identity import Identity, identify
+from heteropd.processes.process_tree import ROLE
+from heteropd.system import Runner
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A role, ready to start. ``env`` may hold secrets of the caller: it is never written anywhere."""
+
+    name: str
+    argv: list[str]
+    env: ChildEnvironment
+    log: Path
+    tmp: Path
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all roles of one topology share: places, our environment, the mark, and the peers' addresses."""
+
+    places: Mapping[str, str]
+    parent: Mapping[str, str]
+    mark: Mapping[str, str]
+    peers: Iterable[str]
+
+
+def prepare(role: RolePlan, around: Surroundings, log: Path, tmp: Path) -> Launch:
+    """Render the role's argument list and environment. Pure."""
+    extra = {
+        **around.mark,
+        ROLE: role.name,
+        "TMPDIR": str(tmp),
+        "PYTHONUNBUFFERED": "1",
+        **KEEPS_ENVIRONMENT,
+    }
+    env = child_environment(role.env, around.parent, around.places, extra, around.peers)
+    return Launch(role.name, child_argv(role.argv, around.places), env, log, tmp)
+
+
+def start(launch: Launch, runner: Runner, cwd: Path) -> Identity:
+    """Start the role and return who it is.
+
+    Raises MissingPrerequisite when its program cannot be run at all.
+    """
+    launch.tmp.mkdir(parents=True, exist_ok=True, mode=0o700)
+    launch.log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pid = runner.spawn(launch.argv, env=launch.env.variables, log=launch.log, cwd=cwd)
+    except OSError as problem:
+        raise MissingPrerequisite(
+            f"{launch.name}: {launch.argv[0]} cannot be run ({problem.strerror})",
+            "set the engine's environment up again with `make setup`",
+        ) from None
+    process = identify(pid)
+    if process is None:
+        raise MissingPrerequisite(f"{launch.name}: /proc shows no process {pid}", "mount /proc")
+    return process
+
+
+def exit_status(process: Identity) -> int | None:
+    """Exit status of a dead child of ours, negative for a signal; None while it lives or when unknown."""
+    try:
+        pid, status = os.waitpid(process.pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status) if pid else None

@@ -1,0 +1,137 @@
+"""How two greedy generations are compared: pure arithmetic on log-probabilities, explained in docs/proof.md.
+
+A step is one generated token with the engine's top-k log-probabilities (nats) at that position. Two
+generations are comparable up to and including their first different token: until then the context is the
+same, after it nothing is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from heteropd.config.validation import Limits, Noise
+from heteropd.engine_api.answers import Step
+from heteropd.proof.verdict import Floor, Outcome
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against a reference.
+
+    ``distances`` holds one number per aligned position, None where either side gave no log-probabilities.
+    ``gap`` (at the divergence) is None when there is no divergence, and infinite when the candidate's token
+    is not even among the reference's top k, or the other way round.
+    """
+
+    diverged_at: int | None
+    gap: float | None
+    distances: tuple[float | None, ...]
+
+    @property
+    def known(self) -> list[float]:
+        return [one for one in self.distances if one is not None]
+
+    @property
+    def largest(self) -> float | None:
+        return max(self.known, default=None)
+
+    @property
+    def mean(self) -> float | None:
+        return sum(self.known) / len(self.known) if self.known else None
+
+
+def distance(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+    """The largest |Δ log p| that the two top-k lists prove, over the union of their tokens.
+
+    A token listed on one side only has at most the other side's smallest listed probability there, which
+    bounds its difference from below. So no minimum overlap has to be chosen: disjoint lists are far apart
+    by themselves. Not-a-number on either side is infinitely far. None when a list is empty.
+    """
+    if not one or not other:
+        return None
+    if any(math.isnan(value) for value in (*one.values(), *other.values())):
+        return math.inf
+    least_one, least_other = min(one.values()), min(other.values())
+    both = [abs(one[token] - other[token]) for token in one.keys() & other.keys()]
+    only_one = [one[token] - least_other for token in one.keys() - other.keys()]
+    only_other = [other[token] - least_one for token in other.keys() - one.keys()]
+    return max(0.0, *both, *only_one, *only_other)
+
+
+def compare(reference: Sequence[Step], candidate: Sequence[Step]) -> Comparison:
+    """Align two generations of the same prompt. A missing step counts as a divergence without a tie."""
+    distances: list[float | None] = []
+    for position, (ref, cand) in enumerate(zip(reference, candidate, strict=False)):
+        distances.append(distance(ref.top, cand.top))
+        if ref.token != cand.token:
+            return Comparison(position, _gap(ref, cand), tuple(distances))
+    if len(reference) != len(candidate):
+        return Comparison(min(len(reference), len(candidate)), math.inf, tuple(distances))
+    return Comparison(None, None, tuple(distances))
+
+
+def _gap(ref: Step, cand: Step) -> float | None:
+    if not ref.top or not cand.top:
+        return None
+    if cand.token not in ref.top or ref.token not in cand.top or ref.token not in ref.top:
+        return math.inf
+    return ref.top[ref.token] - ref.top[cand.token]
+
+
+def judge(comparison: Comparison, bound: float) -> Outcome:
+    """What one comparison means, given the largest difference that noise explains (nats).
+
+    If every log-probability may be off by ``bound``, two tokens may change places only where they are less
+    than twice that apart; so a divergence inside the bound *is* a tie, and needs no threshold of its own.
+    """
+    if not comparison.distances or len(comparison.known) < len(comparison.distances):
+        return "unknown" if comparison.diverged_at is None else "diverged"
+    near = all(one <= bound for one in comparison.known)
+    if comparison.diverged_at is None:
+        return "equal" if near else "far"
+    tied = comparison.gap is not None and comparison.gap <= 2 * bound
+    return "tie" if near and tied else "diverged"
+
+
+def floor_of(pairs: Iterable[Comparison], dtype: str, noise: Noise, limits: Limits) -> Floor:
+    """The noise floor from prefill-alone against decode-alone, and the two bounds that follow from it."""
+    used = [pair for pair in pairs if pair.known]
+    distances = sorted(value for pair in used for value in pair.known)
+    if not distances:
+        return Floor(
+            dtype=dtype,
+            probes=0,
+            positions=0,
+            median=None,
+            p90=None,
+            maximum=None,
+            position_bound=None,
+            run_bound=None,
+        )
+    middle, top = run_statistic(used), distances[-1]
+    assert middle is not None
+    return Floor(
+        dtype=dtype,
+        probes=len(used),
+        positions=len(distances),
+        median=middle,
+        p90=quantiles(distances, n=10)[-1] if len(distances) > 1 else top,
+        maximum=top,
+        position_bound=max(limits.least_position, noise.times_largest * top),
+        run_bound=max(limits.least_run, noise.times_median * middle),
+    )
+
+
+def run_statistic(pairs: Iterable[Comparison]) -> float | None:
+    """The median over probes of the mean difference of a probe: one number for a whole run (nats)."""
+    means = [pair.mean for pair in pairs if pair.mean is not None]
+    return median(means) if means else None
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome of a probe that was compared with several references."""
+    order: tuple[Outcome, ...] = ("equal", "tie", "unknown", "far", "diverged", "error")
+    return max(outcomes, key=order.index, default="unknown")

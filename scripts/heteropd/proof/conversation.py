@@ -1,0 +1,99 @@
+"""The connectivity requests: the source document's, and a short completion and chat, plain and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, TypeVar
+
+from heteropd.config.validation import Settings
+from heteropd.engine_api.client import AnswerProblem, Endpoint, Json
+from heteropd.proof.concurrency import side_by_side
+from heteropd.proof.progress import Phases
+
+T = TypeVar("T")
+_PHASE = "connectivity"
+_TOP = 5  # enough alternatives to recognise a tie between a plain and a streamed answer
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """The answers; a sentence stands for an answer that did not come. ``plain`` and ``streamed`` are keyed
+    ``completion`` and ``chat``; a streamed answer is its content type and its whole text."""
+
+    document: Json | str
+    plain: dict[str, Json | str]
+    streamed: dict[str, tuple[str, str] | str]
+
+    def prompt_tokens(self) -> int:
+        """Of all five requests, as the answers state them; a streamed request has its plain twin's prompt."""
+        return _prompt_tokens(self.document) + 2 * sum(_prompt_tokens(one) for one in self.plain.values())
+
+
+class Conversation:
+    """Starts all requests at once; `end` waits for the answers."""
+
+    REQUESTS: ClassVar[int] = 5
+
+    def __init__(self, router: Endpoint, model: str, settings: Settings, phases: Phases) -> None:
+        phases.begin(_PHASE, self.REQUESTS)
+
+        def start(ask: Callable[[], T]) -> Future[T | str]:
+            return side_by_side([partial(_or_problem, ask, phases)], at_once=1)[0]
+
+        document = {"model": model, **settings.request.model_dump()}
+        self._document = start(partial(router.post, "/v1/completions", document))
+        bodies = _short_bodies(model, settings)
+        self._plain = {kind: start(partial(router.post, path, body)) for kind, (path, body) in bodies.items()}
+        self._streamed = {
+            kind: start(partial(router.stream, path, body)) for kind, (path, body) in bodies.items()
+        }
+
+    def over(self) -> bool:
+        """Whether every answer is there."""
+        futures: list[Future[Json | str] | Future[tuple[str, str] | str]] = [
+            self._document,
+            *self._plain.values(),
+            *self._streamed.values(),
+        ]
+        return all(one.done() for one in futures)
+
+    def end(self) -> Conversations:
+        return Conversations(
+            self._document.result(),
+            {kind: one.result() for kind, one in self._plain.items()},
+            {kind: one.result() for kind, one in self._streamed.items()},
+        )
+
+
+def _short_bodies(model: str, settings: Settings) -> dict[str, tuple[str, Json]]:
+    asked = settings.short
+    common: Json = {"model": model, "max_tokens": asked.max_tokens, "temperature": 0}
+    return {
+        "completion": ("/v1/completions", {**common, "prompt": asked.prompt, "logprobs": _TOP}),
+        "chat": (
+            "/v1/chat/completions",
+            {
+                **common,
+                "messages": [{"role": "user", "content": asked.message}],
+                "logprobs": True,
+                "top_logprobs": _TOP,
+            },
+        ),
+    }
+
+
+def _or_problem(ask: Callable[[], T], phases: Phases) -> T | str:
+    try:
+        return ask()
+    except AnswerProblem as problem:
+        return str(problem)
+    finally:
+        phases.step(_PHASE)
+
+
+def _prompt_tokens(answer: Json | str) -> int:
+    count = 0 if isinstance(answer, str) else (answer.get("usage") or {}).get("prompt_tokens")
+    return count if isinstance(count, int) else 0

@@ -1,0 +1,189 @@
+"""The Markdown form of a verdict: the conclusion first, then what it rests on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.proof.verdict import Check, Evidence, Floor, ProbeResult, Verdict
+
+_SHOWN = 160  # characters of a text in a table
+
+
+def render(verdict: Verdict, plan: Plan) -> str:
+    """The whole page; ends with a newline."""
+    parts = [
+        f"# {verdict.result}: {verdict.case}, {verdict.model}",
+        _conclusion(verdict),
+        "## Topology",
+        _roles(plan),
+        _facts(verdict, plan),
+        "## Checks",
+        _checks(verdict.checks),
+    ]
+    if verdict.floor is not None:
+        parts += ["## Noise floor", _floor(verdict.floor)]
+    if verdict.probes:
+        parts += ["## Probes", _probes(verdict.probes)]
+    parts += ["## Time", _times(verdict), "## Try it", _curl(verdict, plan)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _conclusion(verdict: Verdict) -> str:
+    lines = [verdict.headline() + "."]
+    if verdict.note:
+        lines.append(f"> **{verdict.note}**")
+    for check in verdict.checks:
+        if check.status == "FAIL":
+            lines.append(
+                f"- **{check.id}**: {check.says}" + (f". Mend: {check.mend}." if check.mend else ".")
+            )
+    return "\n\n".join(lines)
+
+
+def _roles(plan: Plan) -> str:
+    header = ["role", "asked for", "runs on", "URL", "layout", "block", "on the wire", "conversion", "dtype"]
+    return _table(header, [_role(role) for role in plan.roles])
+
+
+def _role(role: RolePlan) -> list[str]:
+    runs_on = f"**{role.runs_on} (stand-in)**" if role.standin else role.runs_on
+    kv = role.kv
+    if kv is None:
+        return [role.name, role.platform, runs_on, role.url, "", "", "", "", ""]
+    told = {"permute on receive": kv.permute_on_receive, "convert on save": kv.convert_on_save}
+    conversion = ", ".join(name for name, on in told.items() if on) or "none"
+    wire = f"{kv.wire_layout}/{kv.wire_block_size}"
+    return [
+        role.name,
+        role.platform,
+        runs_on,
+        role.url,
+        kv.layout,
+        str(kv.block_size),
+        wire,
+        conversion,
+        role.dtype or "auto",
+    ]
+
+
+def _facts(verdict: Verdict, plan: Plan) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in verdict.versions.items()) or "not asked"
+    agreed = plan.agreed_block_size if plan.agreed_block_size is not None else "none"
+    return _table(
+        ["what", "value"],
+        [
+            ["pins", f"{plan.pins}, variant {plan.variant}"],
+            ["vLLM", versions],
+            ["model", f"{verdict.model} from {plan.model_source}"],
+            ["agreed block size", str(agreed)],
+            ["runtime", plan.runtime],
+            ["plan", verdict.fingerprint],
+            ["parameters", ", ".join(f"{name}={value}" for name, value in plan.parameters.items())],
+        ],
+    )
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    rows = [[check.status, check.id, check.says, _evidence(check.evidence)] for check in checks]
+    return _table(["", "check", "finding", "evidence"], rows)
+
+
+def _evidence(evidence: Evidence) -> str:
+    return "; ".join(f"{name} {_value(value)}" for name, value in evidence.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {None: "unknown", True: "yes", False: "no"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list):
+        return " ".join(_value(one) for one in value) or "none"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _floor(floor: Floor) -> str:
+    text = (
+        "Log-probability differences in nats between the prefill engine alone and the decode engine alone "
+        f"({floor.dtype}, {floor.probes} prompts, {floor.positions} positions), and what follows from "
+        "them for the disaggregated answers."
+    )
+    figures = [
+        ["typical probe", floor.median],
+        ["90 % of positions", floor.p90],
+        ["largest", floor.maximum],
+        ["allowed at any position", floor.position_bound],
+        ["allowed for the typical probe", floor.run_bound],
+    ]
+    rows = [[str(name), _nats(value if isinstance(value, float) else None)] for name, value in figures]
+    return text + "\n\n" + _table(["figure", "nats"], rows)
+
+
+def _probes(probes: Iterable[ProbeResult]) -> str:
+    header = [
+        "tokens",
+        "sent",
+        "prefill blocks",
+        "decode blocks",
+        "wire blocks",
+        "outcome",
+        "diverged at",
+        "gap",
+        "largest diff.",
+        "mean diff.",
+        "against",
+    ]
+    return _table(header, [_probe(one) for one in probes])
+
+
+def _probe(one: ProbeResult) -> list[str]:
+    outcome = f"error: {one.error}" if one.error else one.outcome
+    blocks = [str(count) for count in (one.prefill_blocks, one.decode_blocks, one.wire_blocks)]
+    where = "" if one.diverged_at is None else str(one.diverged_at)
+    gap = "" if one.diverged_at is None else _nats(one.gap)
+    return [
+        str(one.prompt_tokens),
+        one.sent,
+        *blocks,
+        outcome,
+        where,
+        gap,
+        _nats(one.distance),
+        _nats(one.mean),
+        ", ".join(one.against),
+    ]
+
+
+def _nats(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2e}"
+
+
+def _times(verdict: Verdict) -> str:
+    began = verdict.started_at.isoformat(timespec="seconds")
+    rows = [[phase.name, f"{phase.started_s:.1f}", f"{phase.seconds:.1f}"] for phase in verdict.phases]
+    text = f"Began {began}, took {verdict.seconds:.1f} s. Phases overlap."
+    return text + ("\n\n" + _table(["phase", "from (s)", "took (s)"], rows) if rows else "")
+
+
+def _curl(verdict: Verdict, plan: Plan) -> str:
+    body = shlex.quote(json.dumps(verdict.request, ensure_ascii=False))
+    command = (
+        f"curl {plan.router.url}/v1/completions \\\n  -H 'Content-Type: application/json' \\\n  -d {body}"
+    )
+    answer = f"\n\nIt answered:\n\n> {' '.join(verdict.answer.split())}" if verdict.answer else ""
+    return f"```bash\n{command}\n```{answer}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(_cell(one) for one in row) + " |" for row in rows)])
+
+
+def _cell(text: str) -> str:
+    flat = " ".join(text.split()).replace("|", "\\|")
+    return flat if len(flat) <= _SHOWN else flat[: _SHOWN - 1] + "…"

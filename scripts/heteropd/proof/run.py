@@ -1,0 +1,241 @@
+"""The proof, start to end: ask, send, judge."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import httpx
+from rich.console import Console
+
+from heteropd.config.validation import Settings
+from heteropd.engine_api.client import AnswerProblem
+from heteropd.errors import BadInput
+from heteropd.plan.model import Plan
+from heteropd.proof import connectivity, geometry, identity, integrity, kv_transfer, pairwise
+from heteropd.proof.accounting import Expected, Observed, Traffic
+from heteropd.proof.conversation import Conversation
+from heteropd.proof.identity import Card
+from heteropd.proof.integrity import Pair
+from heteropd.proof.pairwise import Meetings
+from heteropd.proof.probes import Probe, block_sizes, build, lengths
+from heteropd.proof.progress import Phases
+from heteropd.proof.session import Findings, Lab
+from heteropd.proof.verdict import STANDIN_NOTE, Check, Floor, ProbeResult, Sent, Verdict
+from heteropd.system import Clock
+
+_UP_MEND = "bring the topology up (make case1 or make case2), look at it with make status and make logs"
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What is sent, and what is known about the engines before anything is."""
+
+    pair: Pair
+    cards: dict[str, Card]
+    probes: list[Probe]
+    lone: set[int]
+    twice: set[int]
+    config: geometry.Config | None
+    dtype: str
+
+
+@dataclass(frozen=True)
+class _Judged:
+    checks: list[Check]
+    floor: Floor | None = None
+    results: list[ProbeResult] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    answer: str | None = None
+
+
+def run(
+    plan: Plan,
+    settings: Settings,
+    clock: Clock,
+    console: Console,
+    *,
+    transport: httpx.BaseTransport | None = None,
+) -> Verdict:
+    """Prove the KV cache of the running topology that ``plan`` describes.
+
+    Never raises for a topology that is down or wrong: that is a verdict with failed checks. Raises `BadInput`
+    for a plan without a prefill and a decode engine of stated KV geometry. ``transport`` is for tests.
+    """
+    pair = _geometry(plan)
+    began, started_at = clock.now(), clock.wall()
+    lab = Lab(plan, settings, clock, transport)
+    try:
+        with Phases(console, clock) as phases:
+            judged = _judge(lab, pair, phases)
+            times = phases.done()
+    finally:
+        lab.close()
+    return Verdict(
+        case=plan.case,
+        model=plan.model,
+        started_at=started_at,
+        seconds=round(clock.now() - began, 2),
+        standin=plan.standin,
+        note=STANDIN_NOTE if plan.standin else None,
+        fingerprint=plan.fingerprint(),
+        versions=judged.versions,
+        request={"model": plan.model, **settings.request.model_dump()},
+        answer=judged.answer,
+        checks=judged.checks,
+        floor=judged.floor,
+        probes=judged.results,
+        phases=times,
+    )
+
+
+def _judge(lab: Lab, pair: Pair, phases: Phases) -> _Judged:
+    down = lab.unreachable()
+    if down:
+        return _Judged([_failed("connectivity.reachable", "; ".join(down), _UP_MEND)])
+    try:
+        cards = lab.cards()
+        same = _identity(lab, cards)
+        if same[0].status == "FAIL":
+            return _Judged(same)
+        trial = _trial(lab, pair, cards)
+        run_id = secrets.token_hex(8)
+        found = lab.investigate(trial.probes, trial.lone, trial.twice, run_id, phases)
+        few = _spread(trial.probes, lab.settings.probes.each_pair)
+        met = pairwise.hold(lab, [one for one in trial.probes if one.index in few], run_id, phases)
+    except AnswerProblem as problem:
+        return _Judged([_failed("connectivity.answers", str(problem), _UP_MEND)])
+    return _conclude(lab, trial, same, found, met)
+
+
+def _identity(lab: Lab, cards: dict[str, Card]) -> list[Check]:
+    return [
+        identity.check_models(cards, lab.plan.model),
+        identity.check_tokenizer(cards, lab.settings.tokenizer_texts),
+        identity.check_length(cards),
+        identity.check_versions(cards),
+    ]
+
+
+def _trial(lab: Lab, pair: Pair, cards: dict[str, Card]) -> _Trial:
+    asked = lab.settings.probes
+    longest = min(card.max_model_len or 2**31 for card in cards.values()) - asked.max_tokens
+    sizes = lengths(block_sizes(*pair), asked.least, asked.token_budget, longest)
+    words = lab.prefills[0].tokenize(lab.plan.model, " " + " ".join(lab.settings.words), special=False)
+    chosen = build(sizes, sorted(set(words)), secrets.token_hex(8))
+    config = geometry.find_config(lab.plan.model_source, *(card.root for card in cards.values() if card.root))
+    return _Trial(
+        pair=pair,
+        cards=cards,
+        probes=chosen,
+        lone=_spread(chosen, asked.one_by_one),
+        twice=_spread(chosen, asked.prefill_references),
+        config=config,
+        dtype=_dtype(lab.plan, config),
+    )
+
+
+def _spread(chosen: Sequence[Probe], count: int) -> set[int]:
+    """The indexes of ``count`` probes, evenly over all lengths."""
+    count = min(count, len(chosen))
+    return {chosen[(2 * part + 1) * len(chosen) // (2 * count)].index for part in range(count)}
+
+
+def _conclude(lab: Lab, trial: _Trial, same: list[Check], found: Findings, met: Meetings | None) -> _Judged:
+    settings = lab.settings
+    limits = settings.limits_for(trial.dtype)
+    floor = integrity.measure_floor(found.replies, trial.dtype, settings.noise, limits)
+    # A floor that is not noise fails identity.weights; it must not excuse the probes as well.
+    most = settings.noise.times_largest * limits.most_position
+    bound = min(floor.position_bound or limits.least_position, most)
+    results = [
+        integrity.judge_probe(one, _sent(one, trial), found.replies, bound, trial.pair)
+        for one in trial.probes
+    ]
+    repeated = [
+        integrity.judge_probe(one, "again", found.replies, bound, trial.pair)
+        for one in trial.probes
+        if one.index in found.replies.again
+    ]
+    document = found.conversations.document
+    expected = _expected(lab.plan, trial)
+    return _Judged(
+        [
+            *_connectivity(lab, found, bound),
+            *same,
+            identity.check_weights(floor, limits),
+            *_moved(trial, found, expected),
+            *integrity.checks(results, found.replies, floor, settings.probes.least, bound),
+            integrity.check_reuse(repeated, found.reused),
+            *(pairwise.checks(met, expected, found.replies, bound) if met else []),
+        ],
+        floor,
+        [*results, *repeated],
+        {name: card.version or "unknown" for name, card in trial.cards.items()},
+        None if isinstance(document, str) else connectivity.text_of(document, "completion"),
+    )
+
+
+def _sent(probe: Probe, trial: _Trial) -> Sent:
+    return "one by one" if probe.index in trial.lone else "together"
+
+
+def _connectivity(lab: Lab, found: Findings, bound: float) -> list[Check]:
+    talk, settings, model = found.conversations, lab.settings, lab.plan.model
+    try:
+        counted = len(lab.prefills[0].tokenize(model, settings.request.prompt))
+    except AnswerProblem:
+        counted = None
+    checks = [connectivity.document_check(talk.document, settings.request, model, counted)]
+    for kind in connectivity.KINDS:
+        plain, streamed = talk.plain[kind], talk.streamed[kind]
+        checks.append(connectivity.plain_check(kind, plain, model, settings.short.max_tokens))
+        checks.append(connectivity.stream_check(kind, plain, streamed, bound))
+    return checks
+
+
+def _expected(plan: Plan, trial: _Trial) -> Expected:
+    kv_dtype = geometry.kv_dtype(plan.of("decode")[0].argv) or trial.dtype
+    return Expected(
+        prompt_tokens=[len(one.tokens) for one in trial.probes],
+        wire_block=trial.pair[0].wire_block_size,
+        token_bytes=geometry.bytes_per_token(trial.config, kv_dtype) if trial.config else None,
+        layers=geometry.layers_of(trial.config) if trial.config else None,
+    )
+
+
+def _moved(trial: _Trial, found: Findings, expected: Expected) -> list[Check]:
+    tokens = {one.index: len(one.tokens) for one in trial.probes}
+    sent = Traffic(
+        prefill_alone=[tokens[index] for index in found.replies.prefill],
+        decode_alone=[tokens[index] for index in found.replies.decode],
+        router_requests=Conversation.REQUESTS + len(found.replies.again),
+        router_tokens=found.conversations.prompt_tokens() + sum(tokens[one] for one in found.replies.again),
+    )
+    return kv_transfer.checks(
+        expected, sent, Observed(found.window, found.prefill, found.decode, found.single)
+    )
+
+
+def _dtype(plan: Plan, config: geometry.Config | None) -> str:
+    """What the engines compute in: as the plan says, else as the model says."""
+    stated = [role.dtype for role in plan.engines if role.dtype and role.dtype != "auto"]
+    return (stated[0] if stated else geometry.dtype_of(config) if config else None) or "bfloat16"
+
+
+def _geometry(plan: Plan) -> Pair:
+    pair = [role.kv for side in (plan.of("prefill"), plan.of("decode")) for role in side[:1]]
+    if len(pair) != 2 or pair[0] is None or pair[1] is None or not plan.of("router"):
+        raise BadInput(
+            f"plan of {plan.case}",
+            "roles",
+            [role.name for role in plan.roles],
+            "validation needs a router, a prefill and a decode engine with stated KV geometry",
+            "make the plan with heteropd plan",
+        )
+    return pair[0], pair[1]
+
+
+def _failed(check_id: str, says: str, mend: str) -> Check:
+    return Check(id=check_id, group="connectivity", status="FAIL", says=says, mend=mend)

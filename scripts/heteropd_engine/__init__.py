@@ -1,0 +1,1 @@
+"""What runs inside an engine's own Python: the stand-in, the lease guard, the conversion of a model."""

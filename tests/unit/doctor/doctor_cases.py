@@ -1,0 +1,190 @@
+"""A case for every check and every answer: the faults that are planted, and what must be said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from doctor_hosts import CHECKS, HOSTS, Talker, node, pair_of, running
+from doctor_texts import TRANSFER_RXE, TRANSFER_TCP
+
+from heteropd.doctor import judge
+from heteropd.doctor.model import Result
+
+Case = tuple[str, Callable[[], Any], str]
+PORT = "port\tmlx5_0\t1\t4: ACTIVE\tEthernet"
+ROUTABLE = "gid\tmlx5_0\t1\t3\t0000:0000:0000:0000:0000:ffff:c000:020a\tRoCE v2\tens1\n"
+SHELL = "memlock\tshell\tunlimited\t0000000000000000\n"
+LOW = "memlock\tshell\t65536\t0000000000000000\n"
+ENGINE = "memlock\t4711\t65536\t0000000000000000\n"
+PEERMEM = "module\tnvidia_peermem\n"
+CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module"
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64"
+# As nvidia-smi of an H200 prints it.
+GPU = "gpu\t0, NVIDIA H200, 0 MiB, 143771 MiB\n"
+HPU = "hpu\t0, HL-225, 768 MiB, 98304 MiB\n"
+CARD = "accel\t/dev/accel/accel0\tyes\n"
+CONTROL = "accel\t/dev/accel/accel_controlD0\tyes\n"
+INFINIBAND = (PORT, PORT.replace("Ethernet", "InfiniBand"))
+START = "INFO:     Waiting for application startup.\nINFO:     Application startup complete.\n"
+SAID = "KV cache postprocess on save is enabled"
+RDMA = "UCX  INFO  ucp_context_0 inter-node cfg#1 rma(rc_mlx5/mlx5_0:1) am(rc_mlx5/mlx5_0:1)\n"
+TCP = "UCX  INFO  ep_cfg[2]: rma(tcp/ens1) am(tcp/ens1)\n"
+
+
+def one(kind: str, *edits: tuple[str, str], **target: Any) -> Callable[[], list[Result]]:
+    return lambda: judge.node(node(kind, *edits, **target), CHECKS)
+
+
+def two(
+    *edits: tuple[str, str], kind: str = "gaudi", talk: Talker | None = None, **target: Any
+) -> Callable[[], list[Result]]:
+    """A healthy CUDA host beside one with a fault, or with a fault in what they send to each other."""
+    return lambda: judge.pair(pair_of(node("cuda"), node(kind, *edits, **target), talk), CHECKS)
+
+
+def live(words: str = "case1", **changes: Any) -> Callable[[], list[Result]]:
+    return lambda: judge.topology(running(words, **changes), CHECKS)
+
+
+def ill() -> list[Result]:
+    return judge.topology(replace(running(), ill={"decode-0": "dead"}), CHECKS)
+
+
+def over_verbs(log: str) -> Callable[[], list[Result]]:
+    """Stand-ins whose UCX_TLS names RDMA."""
+    found = running(logs={"decode-0": log})
+    roles = [role.model_copy(update={"env": role.env | {"UCX_TLS": "rc,self"}}) for role in found.plan.roles]
+    changed = replace(found, plan=found.plan.model_copy(update={"roles": roles}))
+    return lambda: judge.topology(changed, CHECKS)
+
+
+def node_case(check: str, expected: str, kind: str, *edits: tuple[str, str], **target: Any) -> Any:
+    return check, one(kind, *edits, **target), expected
+
+
+CASES: list[Case] = [
+    node_case("T2-09-net-devices", "PASS", "cuda"),
+    node_case("T2-09-net-devices", "PASS", "gaudi", devices=()),
+    node_case("T2-09-net-devices", "FAIL", "cuda", devices=("mxl5_0:1",)),
+    node_case("T2-09-net-devices", "FAIL", "cuda", devices=("mlx5_1:1",)),
+    node_case("T2-09-net-devices", "FAIL", "cuda", devices=("ens1",)),
+    node_case("T2-09-net-devices", "FAIL", "cuda", ("4: ACTIVE", "1: DOWN"), devices=()),
+    node_case("T2-09-net-devices", "FAIL", "cuda", ("port\t", "prot\t")),
+    node_case("T2-09-net-devices", "SKIP", "cpu"),
+    node_case("T2-10-verbs-devices", "PASS", "cuda"),
+    node_case("T2-10-verbs-devices", "FAIL", "cuda", ("uverbs0\tyes", "uverbs0\tno")),
+    node_case("T2-10-verbs-devices", "FAIL", "gaudi", ("verbs\t/dev/infiniband/uverbs0\tyes\n", "")),
+    node_case("T2-10-verbs-devices", "SKIP", "cpu"),
+    node_case("T2-11-memlock", "PASS", "cuda"),
+    node_case("T2-11-memlock", "PASS", "cuda", (SHELL, LOW.replace("0000000000000000", "000001ffffffffff"))),
+    node_case("T2-11-memlock", "FAIL", "cuda", (SHELL, LOW)),
+    node_case("T2-11-memlock", "WARN", "cuda", (SHELL, LOW), docker=True),
+    node_case("T2-11-memlock", "FAIL", "cuda", (SHELL, SHELL + ENGINE)),
+    node_case("T2-11-memlock", "PASS", "cuda", (SHELL, LOW + ENGINE.replace("65536", "unlimited"))),
+    node_case("T2-11-memlock", "WARN", "cuda", (SHELL, "")),
+    node_case("T2-11-memlock", "SKIP", "cpu"),
+    node_case("T2-12-roce-gid", "PASS", "cuda"),
+    node_case("T2-12-roce-gid", "WARN", "cuda", (ROUTABLE, "")),
+    node_case("T2-12-roce-gid", "FAIL", "cuda", ("RoCE v2", "IB/RoCE v1")),
+    node_case("T2-12-roce-gid", "FAIL", "cuda", ("gid\t", "dig\t")),
+    node_case("T2-12-roce-gid", "SKIP", "cuda", INFINIBAND),
+    node_case("T2-12-roce-gid", "SKIP", "cuda", ("4: ACTIVE", "1: DOWN")),
+    node_case("T2-13-gpudirect", "PASS", "cuda"),
+    node_case("T2-13-gpudirect", "FAIL", "cuda", (PEERMEM, "")),
+    node_case("T2-13-gpudirect", "WARN", "cuda", (PEERMEM, ""), (CLOSED, OPEN)),
+    node_case("T2-13-gpudirect", "FAIL", "cuda", (PEERMEM, ""), (CLOSED, OPEN), ("6.8.0", "5.4.0")),
+    node_case("T2-13-gpudirect", "SKIP", "gaudi"),
+    node_case("T2-14-accel-devices", "PASS", "gaudi"),
+    node_case("T2-14-accel-devices", "FAIL", "gaudi", (CARD, "")),
+    node_case("T2-14-accel-devices", "FAIL", "gaudi", (CONTROL, "")),
+    node_case("T2-14-accel-devices", "FAIL", "gaudi", (CARD, CARD.replace("yes", "no"))),
+    node_case("T2-14-accel-devices", "SKIP", "cuda"),
+    node_case("T2-16-side-channel-address", "PASS", "cuda"),
+    node_case("T2-16-side-channel-address", "PASS", "cuda", announced=("fd00::2",)),
+    node_case("T2-16-side-channel-address", "FAIL", "cuda", announced=("198.51.100.7",)),
+    node_case("T2-16-side-channel-address", "SKIP", "cuda", announced=("node.example",)),
+    node_case("T2-18-ports-free", "PASS", "cuda"),
+    node_case("T2-18-ports-free", "FAIL", "cuda", ("0100007F:A087", "00000000:1FA4")),
+    node_case("T2-18-ports-free", "WARN", "cuda", ("sockets", "stockings")),
+    node_case("T2-18-ports-free", "SKIP", "cuda", ("0100007F:A087", "00000000:1FA4"), serves=True),
+    node_case("T2-18-ports-free", "PASS", "router"),
+    node_case("T2-35-accelerator-free", "PASS", "cuda"),
+    node_case("T2-35-accelerator-free", "PASS", "gaudi"),
+    node_case("T2-35-accelerator-free", "FAIL", "cuda", (GPU, GPU + "app\t811, python3, 1634 MiB\n")),
+    node_case("T2-35-accelerator-free", "FAIL", "gaudi", (CARD, CARD + "holder\t4711\t/dev/accel/accel0\n")),
+    node_case("T2-35-accelerator-free", "WARN", "gaudi", ("uid\t0", "uid\t1000")),
+    node_case("T2-35-accelerator-free", "SKIP", "cuda", (GPU, "")),
+    node_case("T2-50-host-answers", "PASS", "router"),
+    node_case("T2-51-accelerator-answers", "PASS", "cuda"),
+    node_case("T2-51-accelerator-answers", "PASS", "gaudi"),
+    node_case("T2-51-accelerator-answers", "FAIL", "cuda", (GPU, "")),
+    node_case("T2-51-accelerator-answers", "FAIL", "cuda", (GPU, "gpu\tNVIDIA-SMI has failed because …\n")),
+    node_case("T2-51-accelerator-answers", "FAIL", "gaudi", (HPU, "")),
+    node_case("T2-51-accelerator-answers", "SKIP", "cpu"),
+    node_case("T2-52-memory", "PASS", "cpu"),
+    node_case("T2-52-memory", "FAIL", "cpu", ("16252928", "4194304")),
+    node_case("T2-52-memory", "FAIL", "cuda", ("263671876", "4194304")),
+    node_case("T2-52-memory", "SKIP", "cuda", ("263671876", "")),
+    node_case("T2-53-disk", "PASS", "cuda"),
+    node_case("T2-53-disk", "WARN", "cuda", ("943718400", "1048576")),
+    node_case("T2-53-disk", "SKIP", "cuda", ("943718400", "")),
+    node_case("T2-54-shared-memory", "PASS", "cpu"),
+    node_case("T2-54-shared-memory", "FAIL", "cuda", ("67108864", "65536")),
+    node_case("T2-54-shared-memory", "SKIP", "cuda", ("67108864", "")),
+    node_case("T2-55-model", "PASS", "cuda"),
+    node_case("T2-55-model", "FAIL", "cuda", ("model\tyes", "model\tempty")),
+    node_case("T2-55-model", "FAIL", "cuda", ("model\tyes", "model\tno")),
+    node_case("T2-55-model", "SKIP", "cuda", model=""),
+    ("T3-09-link-layer", two(), "PASS"),
+    ("T3-09-link-layer", two(INFINIBAND), "FAIL"),
+    ("T3-09-link-layer", two(("4: ACTIVE", "1: DOWN")), "SKIP"),
+    ("T3-56-mtu", two(), "PASS"),
+    ("T3-56-mtu", two(("ens1\t9000", "ens1\t1500")), "FAIL"),
+    ("T3-56-mtu", two(("mtu\tens1\t9000\n", "")), "SKIP"),
+    ("T4-08-transport", live(f"case1 {HOSTS}", logs={"decode-0": RDMA}), "PASS"),
+    ("T4-08-transport", live(f"case1 {HOSTS}", logs={"decode-0": RDMA + TCP}), "FAIL"),
+    ("T4-08-transport", live(f"case1 {HOSTS}"), "SKIP"),
+    ("T4-08-transport", live(logs={"decode-0": TCP}), "SKIP"),
+    ("T4-08-transport", over_verbs(TRANSFER_RXE), "PASS"),
+    ("T4-08-transport", over_verbs(TRANSFER_RXE + TRANSFER_TCP), "FAIL"),
+    (
+        "T4-24-conversion",
+        live("case2", logs={"prefill-0": SAID}),
+        "PASS",
+    ),
+    ("T4-24-conversion", live("case2", logs={"prefill-0": "KV cache is converted on save to HND"}), "PASS"),
+    ("T4-24-conversion", live("case2"), "FAIL"),
+    ("T4-24-conversion", live("case2", logs={"prefill-0": None}), "WARN"),
+    ("T4-24-conversion", live("case1"), "SKIP"),
+    ("T4-30-expired", live(), "PASS"),
+    ("T4-30-expired", live(expired=2), "FAIL"),
+    ("T4-30-expired", live(logs={"prefill-0": "WARNING Releasing expired KV blocks for request 7"}), "FAIL"),
+    ("T4-30-expired", live(logs={"prefill-0": None}), "SKIP"),
+    ("T4-31-kv-moved", live(), "PASS"),
+    ("T4-31-kv-moved", live(bytes=None, transfers=10), "PASS"),
+    ("T4-31-kv-moved", live(bytes=0), "FAIL"),
+    ("T4-31-kv-moved", live(failed_transfers=1), "FAIL"),
+    ("T4-31-kv-moved", live(bytes=None), "WARN"),
+    ("T4-31-kv-moved", live(bytes=0, requests=0), "SKIP"),
+    ("T4-31-kv-moved", live(bytes=0, prompt_tokens=40), "SKIP"),
+    ("T4-32-short-prompts", live(), "PASS"),
+    ("T4-32-short-prompts", live(prompt_tokens=1500), "WARN"),
+    ("T4-32-short-prompts", live(requests=None), "SKIP"),
+    ("T4-33-restarted", live(logs={"prefill-0": START, "decode-0": START}), "PASS"),
+    ("T4-33-restarted", live(logs={"prefill-0": START * 2, "decode-0": START * 2}), "PASS"),
+    ("T4-33-restarted", live(logs={"prefill-0": START * 2, "decode-0": START}), "FAIL"),
+    ("T4-33-restarted", live(logs={"prefill-0": START, "decode-0": None}), "SKIP"),
+    ("T4-34-roles", live(), "PASS"),
+    ("T4-34-roles", ill, "FAIL"),
+]
+HEALTHY = [
+    one("cuda"),
+    one("gaudi"),
+    one("rxe"),
+    one("router"),
+    two(),
+    two(kind="rxe"),
+    live(f"case1 {HOSTS}"),
+]

@@ -1,0 +1,189 @@
+"""Healthy hosts, pairs of them and topologies; tests change single lines of what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from doctor_texts import LOGS, MADE, MOVED, NODE_RDMA, TEXTS, TRANSFER_RDMA
+
+from heteropd.config.machine import Machine
+from heteropd.doctor import catalogue, exchange, facts, nixl
+from heteropd.doctor.model import Engine, Node, Pair, Running, Target
+from heteropd.doctor.reach import Outside
+from heteropd.engine_api.metrics import Counts
+from heteropd.plan import make
+from heteropd.plan.model import Plan
+from heteropd.system import Completed
+
+ROOT = Path(__file__).parents[3]
+CHECKS = catalogue.load(ROOT)
+HOSTS = f"hosts={ROOT / 'env/hosts/example.yaml'}"
+ENGINES = {
+    "cuda": Engine(
+        "prefill-0",
+        "192.0.2.10",
+        5600,
+        {"UCX_TLS": "ib,rc,cuda_copy", "UCX_NET_DEVICES": "mlx5_0:1"},
+        python="python3",
+    ),
+    "gaudi": Engine(
+        "decode-0",
+        "192.0.2.20",
+        5600,
+        {"UCX_TLS": "ib,rc,gaudi_gdr", "UCX_NET_DEVICES": "mlx5_0:1"},
+        python="python3",
+    ),
+    "cpu": Engine("prefill-0", "127.0.0.1", 5600, {"UCX_TLS": "tcp,sm,self"}, standin=True, python="python3"),
+}
+TARGETS = {
+    "cuda": Target(
+        "cuda-node",
+        platforms=frozenset({"cuda"}),
+        announced=("192.0.2.10",),
+        ports={8100: "prefill-0 api", 5600: "prefill-0 side_channel"},
+        devices=("mlx5_0:1",),
+        model="/models/one",
+        engines=(ENGINES["cuda"],),
+        verbs=True,
+    ),
+    "cpu": Target(
+        "local",
+        platforms=frozenset({"cpu"}),
+        announced=("127.0.0.1",),
+        engines=(ENGINES["cpu"], replace(ENGINES["cpu"], name="decode-0", side_channel=5601)),
+    ),
+    "router": Target("proxy-node", platforms=frozenset({"router"}), ports={8000: "router api"}),
+}
+# A guest of the lab: a stand-in that is to use verbs needs what an accelerator's engine needs of the fabric.
+RXE_ENV = {"UCX_TLS": "rc,self", "UCX_NET_DEVICES": "rxe0:1", "UCX_IB_GID_INDEX": "1"}
+TARGETS["rxe"] = Target(
+    "guest",
+    platforms=frozenset({"cpu"}),
+    announced=("10.77.0.1",),
+    devices=("rxe0:1",),
+    engines=(Engine("prefill-0", "10.77.0.1", 5600, RXE_ENV, standin=True, python="python3"),),
+    verbs=True,
+)
+TARGETS["gaudi"] = replace(
+    TARGETS["cuda"],
+    name="gaudi-node",
+    platforms=frozenset({"gaudi"}),
+    announced=("192.0.2.20",),
+    engines=(ENGINES["gaudi"],),
+)
+AROUND = {"rxe": (1795378229.2, 1795378233.4)}  # our clock before and after the probe
+USUALLY = (1795376000.0, 1795376000.3)
+
+
+def node(kind: str, *edits: tuple[str, str], said: Sequence[nixl.Nixl] | None = None, **target: Any) -> Node:
+    """A healthy host of a kind, with texts of its facts replaced and its target changed."""
+    text = TEXTS[kind]
+    for old, new in edits:
+        assert old in text, f"nothing to change: {old}"
+        text = text.replace(old, new)
+    wanted = replace(TARGETS[kind], **target)
+    if said is None:
+        said = [seen(engine.name, log=LOGS.get(kind, NODE_RDMA)) for engine in wanted.engines]
+    return Node(wanted, facts.parse(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said))
+
+
+def seen(name: str = "prefill-0", *, log: str | None = None, **changes: Any) -> nixl.Nixl:
+    """NIXL on a healthy host, as programs/nixl_node.py reports it."""
+    return nixl.read(name, nixl.report(reported(MADE | changes, NODE_RDMA if log is None else log)))
+
+
+def reported(found: object, log: str = "") -> Completed:
+    """What a program leaves behind that came to its end."""
+    return Completed(("program",), 0, f"= {json.dumps(found)}\n", log)
+
+
+@dataclass
+class Talker:
+    """In the place of two programs that talk: answers by what was asked, and remembers it."""
+
+    channel: Sequence[Completed] = ()
+    ping: Sequence[Completed] = ()
+    transfer: Sequence[Completed] = ()
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(
+        self, one: Sequence[str], other: Sequence[str], seconds: float
+    ) -> tuple[Completed, Completed]:
+        assert seconds < 100
+        asked = [json.loads(argv[-1]) for argv in (one, other)]
+        self.asked += asked
+        given = self.channel if "token" in asked[0] else self.ping if "device" in asked[0] else self.transfer
+        first, second = given
+        return first, second
+
+
+HEARD = {"listening": "ours", "connected": None}
+PINGED = {
+    "code": 0,
+    "out": "819200 bytes in 0.72 seconds = 9.11 Mbit/sec\n100 iters in 0.72 seconds = 7194.14 usec/iter\n",
+}
+
+
+def talker(**changes: Sequence[Completed]) -> Talker:
+    """Two healthy hosts: all programs end well."""
+    log = "".join(TRANSFER_RDMA)
+    healthy: dict[str, Sequence[Completed]] = {
+        "channel": [reported(HEARD), reported(HEARD)],
+        "ping": [reported(PINGED), reported(PINGED)],
+        "transfer": [reported(MOVED, log), reported(MOVED, log)],
+    }
+    return Talker(**(healthy | changes))
+
+
+def pair_of(one: Node, other: Node, talk: Talker | None = None) -> Pair:
+    """Two hosts and what they sent to each other."""
+    outside = Outside(reach=lambda _: Canned(""), talk=talk or talker())
+    return Pair(one, other, exchange.between(one, other, outside))
+
+
+@cache
+def plan_of(words: str) -> Plan:
+    return make(words.split(), ROOT, Machine(cores=[0, 1]))
+
+
+def running(words: str = "case1", logs: dict[str, str | None] | None = None, **counts: int | None) -> Running:
+    """A healthy topology after ten long requests; counts of the decode changed."""
+    healthy = {"bytes": 10_000_000, "failed_transfers": 0, "requests": 10, "prompt_tokens": 5000}
+    plan = plan_of(words)
+    texts = {role.name: "INFO: started\n" for role in plan.engines} | (logs or {})
+    decode = Counts({**Counts.read(""), **healthy, **counts})
+    return Running(
+        plan, Counts.read(""), decode, texts, {"cuda": ("tcp", "all"), "gaudi": ("tcp", "all"), "cpu": ()}
+    )
+
+
+@dataclass
+class Canned:
+    """A reader that answers with one text and remembers what it was asked."""
+
+    out: str
+    code: int = 0
+    err: str = ""
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return list(argv)
+
+    def run(self, argv: Any, *, timeout_s: float = 60.0) -> Completed:
+        del timeout_s
+        self.asked.append(tuple(argv))
+        return Completed(tuple(argv), self.code, self.out, self.err)
+
+
+@dataclass
+class Healthy(Canned):
+    """A reader of a host that answers the probe with ``out``, and is well when NIXL is started there."""
+
+    def run(self, argv: Any, *, timeout_s: float = 60.0) -> Completed:
+        done = super().run(argv, timeout_s=timeout_s)
+        return reported(MADE, NODE_RDMA) if "heteropd-probe" in argv else done

@@ -1,0 +1,137 @@
+"""What is stated, what is reported, and the page that has both."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from heteropd.cli.main import main
+from heteropd.config.drills import DrillEntry
+from heteropd.config.machine import Machine
+from heteropd.drills import catalogue, report, run
+from heteropd.drills.model import Result, Seen
+from heteropd.errors import EXIT_BAD_INPUT, BadInput
+from heteropd.plan import make
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / report.PAGE).read_text(encoding="utf-8")
+
+
+def result(name="decode-killed", status="held", **changes):
+    common = {"case": "case1", "runtime": "process", "standin": True, "hosts": 1}
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    return Result(name=name, status=status, at=at, **{**common, **changes})
+
+
+def test_the_page_states_what_the_catalogue_says() -> None:
+    assert report.with_catalogue(PAGE, catalogue.load(ROOT)) == PAGE, "`nox -s schema` writes it anew"
+
+
+def test_the_page_states_every_fault() -> None:
+    for name, one in catalogue.load(ROOT).drills.items():
+        assert f"### {name}\n" in PAGE
+        assert (one.instead is None) == (one.bound_s is not None)
+
+
+def test_a_drill_has_a_bound_or_a_reason() -> None:
+    words = {"title": "a", "sees": "b", "kit": "c", "recover": "d"}
+    DrillEntry(**words, bound_s=1.0)
+    for wrong in ({}, {"bound_s": 1.0, "instead": "x"}):
+        with pytest.raises(ValidationError, match="neither or both"):
+            DrillEntry(**words, **wrong)
+
+
+def test_results_are_kept_by_drill_and_place(tmp_path) -> None:
+    report.keep([result(seconds=1.0), result("router-killed")], tmp_path)
+    kept = report.keep([result(seconds=2.0), result(seconds=3.0)], tmp_path)
+    assert [(one.name, one.seconds) for one in kept] == [
+        ("router-killed", 0.0),
+        ("decode-killed", 2.0),
+        ("decode-killed", 3.0),
+    ]
+    kept = report.keep([result(runtime="docker")], tmp_path)
+    assert len(kept) == 4
+    (tmp_path / report.FILE).write_text("not JSON")
+    assert len(report.keep([result()], tmp_path)) == 1
+
+
+def test_a_skip_does_not_hide_what_was_seen_before(tmp_path) -> None:
+    report.keep([result()], tmp_path)
+    kept = report.keep([result(status="skipped", why="no")], tmp_path)
+    assert [one.status for one in kept] == ["held", "skipped"]
+
+
+def test_the_table_of_the_page_says_what_broke(tmp_path) -> None:
+    page = tmp_path / report.PAGE
+    page.parent.mkdir()
+    page.write_text(PAGE)
+    seen = [
+        Seen(what="fault", says="x killed"),
+        Seen(what="left behind", says="nothing"),
+        Seen(what="a new request", says="HTTP 503: a | b", seconds=0.1),
+        Seen(what="a new request", says="HTTP 503: a | b", seconds=0.2),
+        Seen(what="the stream", says="not the healthy answer", good=False),
+    ]
+    broken = result(status="broken", seen=seen, answered_s=1.25, mended_s=60.0)
+    drills = catalogue.load(ROOT)
+    report.export_results(tmp_path, [broken, result("partition", "skipped", why="needs hosts")], drills)
+    (row,) = (
+        line for line in page.read_text().splitlines() if line.startswith("| decode-killed | case1, process")
+    )
+    said = "a new request: HTTP 503: a \\| b; **the stream: not the healthy answer**"
+    place, day = "decode-killed | case1, process, stand-ins", "2026-11-22"
+    assert row == f"| {place} | **broken** | {said} | 1.2 s | 60.0 s | {day} |"
+    skipped = f"| partition | case1, process, stand-ins | skipped | needs hosts |  |  | {day} |"
+    assert skipped in page.read_text()
+    assert report.with_catalogue(page.read_text(), catalogue.load(ROOT)) == page.read_text()
+
+
+def test_rows_that_were_not_seen_now_stay(tmp_path) -> None:
+    """Another checkout has no results of former runs; its page has."""
+    page = tmp_path / report.PAGE
+    page.parent.mkdir()
+    page.write_text(PAGE)
+    drills = catalogue.load(ROOT)
+    report.export_results(tmp_path, [], drills)
+    assert page.read_text() == PAGE
+    there = {"runtime": "docker", "hosts": 3}
+    for now in (result(**there), result(**there, status="skipped", why="no")):
+        report.export_results(tmp_path, [now], drills)
+    row = "| decode-killed | case1, docker, stand-ins, 3 hosts | held |  |  |  | 2026-11-22 |"
+    lines = page.read_text().splitlines()
+    assert row in lines
+    assert [line for line in lines if not line.startswith("| decode-killed |")] == [
+        line for line in PAGE.splitlines() if not line.startswith("| decode-killed |")
+    ]
+
+
+def test_a_page_without_its_markers_is_refused(tmp_path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / report.PAGE).write_text("# nothing\n")
+    with pytest.raises(BadInput, match="lacks the markers"):
+        report.export_results(tmp_path, [], catalogue.load(ROOT))
+
+
+@pytest.mark.parametrize("words", [["times=0"], ["times=x"], ["decode-kiled"], []])
+def test_a_mistake_is_one_line_and_nothing_is_asked(words, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("HETEROPD_STATE_DIR", str(tmp_path))
+    assert main(["drill", *words]) == EXIT_BAD_INPUT
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_without_a_topology_there_is_nothing_to_drill(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("HETEROPD_STATE_DIR", str(tmp_path))
+    for words in (["drill", "decode-killed"], ["restart", "decode-0"]):
+        assert main(words) == EXIT_BAD_INPUT
+        assert "nothing is running" in capsys.readouterr().err
+
+
+def test_a_kernels_rules_do_not_stop_rdma() -> None:
+    """Cutting the network of hosts that use RDMA would leave the KV transfer as it was: any promise held."""
+    entry, machine = catalogue.load(ROOT).drills["partition"], Machine(cores=[0, 1])
+    cards = make(["case1", "hosts=env/hosts/example.yaml"], ROOT, machine)
+    assert "at the switch" in (run.why_not(cards, entry) or "")
+    standins = make(["case1"], ROOT, machine).engines
+    assert not any(run.may_use_rdma(one) for one in standins)
+    assert run.may_use_rdma(standins[0].model_copy(update={"env": {}})), "UCX chooses"

@@ -1,0 +1,68 @@
+"""`nox -s infra`: which suites run on which container, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from heteropd.config import env as room
+from heteropd.config.arguments import Words
+from heteropd.errors import BadInput, MissingPrerequisite
+from heteropd.images import infra, recipe
+from heteropd.images.context import Workshop
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def shop():
+    return Workshop(ROOT, room.load(ROOT), Console(file=io.StringIO()))
+
+
+def test_the_suites_of_an_image(shop):
+    parsed = Words(["--strict", "junit=out.xml"], flags=("strict",), options=("junit",))
+    words = infra.argv(recipe.choose("router", "v0.26", None, shop.env), "eager_euler", parsed)
+    assert "--hosts=docker://eager_euler" in words
+    assert {"--image=router", "--pins=v0.26", "--variant=base", "--strict-facts"} <= set(words)
+    assert "--junit-xml=out.xml" in words
+    assert words[-2:] == ["tests/infra/common", "tests/infra/router"]
+
+
+@pytest.mark.parametrize("image", ["cpu", "router", "cuda", "gaudi"])
+def test_every_image_has_suites(image):
+    for suite in ("common", image):
+        assert list((ROOT / infra.SUITES / suite).glob("test_*.py"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "command line: image: None: missing; name one of: "),
+        (["gpu"], "command line: image: 'gpu': no such image; did you mean 'cpu'?"),
+        (["--image", "cpu", "extra=1"], "command line: infra: 'extra=1': is not understood here"),
+        (["cpu", "extra=1"], "command line: infra: 'extra=1': is not understood here"),
+        (["cpu", "variant=x"], "command line: variant: 'x': no such variant"),
+        (["cpu", "pins=x"], "command line: pins: 'x': no such pins"),
+    ],
+)
+def test_words_that_are_refused(words, said, shop):
+    with pytest.raises(BadInput) as refused:
+        infra.run(words, shop)
+    assert str(refused.value).startswith(said)
+
+
+def test_an_engine_that_does_not_answer_is_one_line(shop, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    with pytest.raises(MissingPrerequisite, match="no container engine answers"):
+        infra.run(["cpu"], shop)
+
+
+def test_an_environment_without_testinfra_is_one_line(shop, monkeypatch):
+    monkeypatch.setattr(infra.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(
+        MissingPrerequisite, match=r"testinfra is not in this environment; run `nox -s infra`"
+    ):
+        infra.run(["cpu"], shop)

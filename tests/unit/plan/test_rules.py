@@ -1,0 +1,423 @@
+"""Every rule, from both sides: a plan that breaks it, and the nearest plan that keeps it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from heteropd.config.env import Env, load
+from heteropd.config.machine import Machine
+from heteropd.config.parameters import resolve
+from heteropd.errors import BadInput
+from heteropd.plan import render
+from heteropd.plan.model import Plan
+from heteropd.plan.rules import RULES
+
+ROOT = Path(__file__).parents[3]
+ENV = load(ROOT)
+BY_ID = {rule.id: rule for rule in RULES}
+EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "env/hosts/example.yaml").read_text())
+
+Edit = Callable[[Env], Env]
+
+
+def pins(name: str, **update: Any) -> Edit:
+    """The environment with one pin set changed."""
+
+    def edit(env: Env) -> Env:
+        changed = {**env.accelerator_pins, name: env.accelerator_pins[name].model_copy(update=update)}
+        return env.model_copy(update={"accelerator_pins": changed})
+
+    return edit
+
+
+def nixl(name: str, platform: str, version: str) -> Edit:
+    old = ENV.accelerator_pins[name].nixl
+    entry = old[platform].model_copy(update={"version": version})  # type: ignore[index]
+    return pins(name, nixl={**old, platform: entry})
+
+
+@dataclass(frozen=True)
+class Given:
+    """A request on the example hosts, or on stand-ins: words, changes of the hosts file, of the data."""
+
+    words: str
+    hosts: dict[str, Any] | None = field(default_factory=dict)
+    edit: Edit | None = None
+
+    def plan(self, tmp_path: Path) -> Plan:
+        words = self.words.split()
+        if self.hosts is not None:
+            file = tmp_path / "hosts.yaml"
+            file.write_text(yaml.safe_dump({**EXAMPLE, **self.hosts}))
+            words.append(f"hosts={file}")
+        env = self.edit(ENV) if self.edit else ENV
+        return render(resolve(words, env, ROOT), env, Machine(cores=[0, 1]))
+
+
+def standin(words: str) -> Given:
+    return Given(words, None)
+
+
+def role(name: str, **additions: Any) -> dict[str, Any]:
+    return {"roles": {name: additions}}
+
+
+def one_host(**roles: Any) -> dict[str, Any]:
+    return {
+        "hosts": {"both": {"address": "192.0.2.10", "ssh": "both"}},
+        "platforms": {"cuda": "both", "gaudi": "both"},
+        "router": "both",
+        "roles": roles,
+    }
+
+
+def engines_python(path: str) -> dict[str, Any]:
+    return {"hosts": {name: {**host, "python": path} for name, host in EXAMPLE["hosts"].items()}}
+
+
+def address(cuda: str) -> dict[str, Any]:
+    return {"hosts": {**EXAMPLE["hosts"], "cuda-node": {"address": cuda, "ssh": "cuda-node"}}}
+
+
+def cuda(many: int = 1, ranks: int = 1, **host: Any) -> dict[str, Any]:
+    """The example with ``many`` engines on the CUDA node, of ``ranks`` as all others are."""
+    hosts = {**EXAMPLE["hosts"], "cuda-node": {**EXAMPLE["hosts"]["cuda-node"], **host}}
+    roles = {name: {"tensor_parallel_size": ranks} for name in ("prefill", "decode")}
+    return {
+        "hosts": hosts,
+        "platforms": {**EXAMPLE["platforms"], "cuda": ["cuda-node"] * many},
+        "roles": roles,
+    }
+
+
+def ranks(prefill: int, decode: int) -> dict[str, Any]:
+    sizes = {"prefill": prefill, "decode": decode}
+    return {"roles": {name: {"tensor_parallel_size": size} for name, size in sizes.items()}}
+
+
+def second_decode(**host: Any) -> dict[str, Any]:
+    """The example with a second Gaudi node."""
+    hosts = {**EXAMPLE["hosts"], "gaudi-2": {"address": "192.0.2.21", "ssh": "gaudi-2", **host}}
+    return {"hosts": hosts, "platforms": {"cuda": "cuda-node", "gaudi": ["gaudi-node", "gaudi-2"]}}
+
+
+def router_at(address: str, ssh: str | None = "root@proxy") -> dict[str, Any]:
+    return {"hosts": {**EXAMPLE["hosts"], "proxy-node": {"address": address, "ssh": ssh}}}
+
+
+def managed(address: str) -> dict[str, Any]:
+    cuda_node = {**EXAMPLE["hosts"]["cuda-node"], "management": address}
+    return {"hosts": {**EXAMPLE["hosts"], "cuda-node": cuda_node}}
+
+
+def kv(device: str, *extra: str, compat: str = "false") -> list[str]:
+    fields = ", ".join(
+        [
+            '"kv_connector": "NixlConnector", "kv_role": "kv_both"',
+            f'"kv_buffer_device": "{device}"',
+            *extra,
+            f'"kv_connector_extra_config": {{"enforce_handshake_compat": {compat}, "agreed_block_size": 16}}',
+        ]
+    )
+    return ["--kv-transfer-config", "{" + fields + "}"]
+
+
+DOC, REL = "doc-2025-12", "v0.26"
+BASE_UNRESOLVED = {
+    key: image.model_copy(update={"digest": "sha256:" + "0" * 64, "resolve": None})
+    for key, image in ENV.accelerator_pins[DOC].images.items()
+}
+NO_PLUGIN = {k: v for k, v in ENV.accelerator_pins[DOC].sources.items() if k != "vllm-gaudi"}
+OTHER_BASE = ENV.accelerator_pins[DOC].variants["base"]
+
+# rule id: [(breaks it, keeps it), …]
+SIDES: dict[str, list[tuple[Given, Given]]] = {
+    "P02-nixl-pinned": [(Given(f"case1 pins={REL}"), Given("case1"))],
+    "P03-nixl-versions": [
+        (Given("case1", edit=nixl(DOC, "gaudi", "1.0.0")), Given("case1", edit=nixl(DOC, "gaudi", "0.7.9"))),
+    ],
+    "P07-ucx-tls-device": [
+        (Given("case1", role("prefill", env={"UCX_TLS": "ib,rc"})), Given("case1")),
+        (
+            Given("case2", role("prefill", env={"UCX_TLS": "ib,rc,cuda_copy"})),
+            Given("case2", role("prefill", env={"UCX_TLS": "rc,gaudi_gdr"})),
+        ),
+    ],
+    "P08-ucx-tls-tcp": [
+        (
+            Given("case1", role("decode", env={"UCX_TLS": "ib,rc,gaudi_gdr,tcp"})),
+            Given("case1", role("decode", env={"UCX_TLS": "ib,rc,gaudi_gdr,self"})),
+        ),
+        (Given("case2", role("decode", env={"UCX_TLS": "all,cuda_copy"})), Given("case2")),
+    ],
+    "P16-side-channel-host": [
+        (Given("case1", role("prefill", env={"VLLM_NIXL_SIDE_CHANNEL_HOST": "localhost"})), Given("case1")),
+        (Given("case1", role("decode", env={"VLLM_NIXL_SIDE_CHANNEL_HOST": "0.0.0.0"})), Given("case1")),
+        (Given("case1", address("127.0.0.1")), Given("case1", address("192.0.2.11"))),
+        (Given("case1", address("::1")), Given("case1", address("2001:db8::1"))),
+        (Given("case1", role("decode", env={"VLLM_NIXL_SIDE_CHANNEL_HOST": "192.0.2.99"})), Given("case1")),
+        (Given("case1", second_decode(address="127.0.0.1")), Given("case1", second_decode())),
+    ],
+    "P18-port-clash": [
+        (
+            Given("case1 side_channel_port=65535", one_host()),
+            Given("case1 side_channel_port=65534", one_host()),
+        ),
+        (standin("case1 port=8100"), standin("case1 port=8101")),
+        (standin("case1 decode_port=5600"), standin("case1 decode_port=5602")),
+        (standin("case1 prefill_port=29000"), standin("case1 prefill_port=29001")),
+        (Given("case1 port=5601", one_host()), Given("case1 port=5602", one_host())),
+        (Given("case1 prefill_port=8200", one_host()), Given("case1 prefill_port=8200")),
+        (
+            Given("case1", one_host(decode={"side_channel_port": 5600})),
+            Given("case1", one_host(decode={"side_channel_port": 5700})),
+        ),
+        (standin("case1 decodes=2 port=8201"), standin("case1 decodes=2 port=8202")),
+        (Given("case1", second_decode(address="192.0.2.20")), Given("case1", second_decode())),
+        (  # several ranks may open as many side channels
+            Given("case1 prefill_port=5603", cuda(ranks=4)),
+            Given("case1 prefill_port=5604", cuda(ranks=4)),
+        ),
+    ],
+    "P19-handshake-compat": [
+        (Given("case2", role("decode", args=kv("cuda", compat="true"))), Given("case2")),
+        (
+            Given("case2", role("decode", args=kv("cuda", compat='"false"'))),
+            Given("case2", role("decode", args=kv("cuda"))),
+        ),
+    ],
+    "P21-block-order": [
+        (standin("case1 prefill_block_size=256"), standin("case1 prefill_block_size=128")),
+        (standin("case1 prefill_block_size=48"), standin("case1 prefill_block_size=64")),
+        (standin("case1 prefill_block_size=256"), standin("case2 prefill_block_size=256")),
+        (Given("case1 prefill_block_size=256"), Given("case1 prefill_block_size=256 decode_block_size=256")),
+    ],
+    "P22-layout": [
+        (
+            standin("case1 prefill_kv_layout=NHD decode_kv_layout=HND"),
+            standin("case1 prefill_kv_layout=NHD decode_kv_layout=NHD"),
+        ),
+        (standin("case2 decode_kv_layout=NHD"), standin("case2")),
+        (
+            Given("case1", role("decode", args=kv("hpu", '"enable_permute_local_kv": "False"'))),
+            Given("case1", role("decode", args=kv("hpu", '"enable_permute_local_kv": true'))),
+        ),
+    ],
+    "P23-block-and-layout": [
+        (Given("case1 variant=base"), Given("case1 variant=decode-post-process")),
+        (Given("case1 variant=base"), Given("case1 variant=base decode_block_size=16")),
+        (Given("case1 variant=base"), Given("case1 variant=base decode_kv_layout=HND")),
+        (Given("case1 prefill_kv_layout=NHD"), Given("case1 prefill_kv_layout=NHD prefill_block_size=128")),
+    ],
+    "P24-prefix-caching": [
+        (Given("case2", role("prefill", args=["--enable-prefix-caching"])), Given("case2")),
+        (
+            Given("case2", role("prefill", args=["--enable-prefix-caching"])),
+            Given("case2", role("decode", args=["--enable-prefix-caching"])),
+        ),
+        (
+            Given("case2", role("prefill", args=["--enable-prefix-caching"])),
+            Given("case1", role("prefill", args=["--enable-prefix-caching"])),
+        ),
+    ],
+    "P25-hetero-switch": [
+        (Given(f"case1 pins={REL}", role("decode", env={"VLLM_HPU_HETERO_KV_LAYOUT": value})), kept)
+        for value in ("1", "True", "false")
+        for kept in [Given(f"case1 pins={REL}")]
+    ],
+    "P26-joint-kv": [
+        (
+            Given(f"case2 pins={REL}", role("prefill", env={"VLLM_HPU_NIXL_JOINT_KV": "false"})),
+            Given(f"case2 pins={REL}"),
+        ),
+        (
+            Given(f"case2 pins={REL}", role("prefill", env={"VLLM_HPU_NIXL_JOINT_KV": "1"})),
+            Given(f"case1 pins={REL}", role("decode", env={"VLLM_HPU_NIXL_JOINT_KV": "1"})),
+        ),
+    ],
+    "P27-plugin-pair": [
+        (Given("case1", edit=pins(DOC, sources=NO_PLUGIN)), Given("case1")),
+    ],
+    "P28-device-to-device": [
+        (Given("case1", role("decode", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "0"})), Given("case1")),
+        (
+            Given("case2", role("prefill", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "yes"})),
+            Given("case2", role("prefill", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "true"})),
+        ),
+        (
+            Given("case2", role("prefill", env={"VLLM_NIXL_DEVICE_TO_DEVICE": ""})),
+            Given("case2", role("decode", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "0"})),  # CUDA does not read it
+        ),
+    ],
+    "P37-base-digest": [(Given("case1"), Given(f"case1 pins={REL}"))],
+    "P38-digest-confirmed": [(Given("case1"), Given("case1", edit=pins(DOC, images=BASE_UNRESOLVED)))],
+    "P39-ucx-tls-common": [
+        (
+            Given("case1", role("prefill", env={"UCX_TLS": "rc_mlx5,cuda_copy"})),
+            Given("case1", role("prefill", env={"UCX_TLS": "rc_verbs,cuda_copy"})),
+        ),
+    ],
+    "P40-unresolved-source": [(Given("case2"), Given(f"case2 pins={REL}"))],
+    "P41-block-multiple": [
+        (standin("case1 prefill_block_size=8"), standin("case1 prefill_block_size=16")),
+        (standin("case2 decode_block_size=24"), standin("case2 decode_block_size=32")),
+    ],
+    "P42-receives": [
+        (Given("case2 decode_block_size=96"), Given("case2 decode_block_size=64")),
+        (Given("case2 decode_block_size=96"), standin("case2 decode_block_size=96")),
+    ],
+    "P43-shadowed": [
+        (Given("case1", role("prefill", args=["--block-size", "32"])), Given("case1 prefill_block_size=32")),
+        (Given("case1", role("decode", args=["--port=9000"])), Given("case1 decode_port=9000")),
+        (
+            Given("case1", role("decode", env={"VLLM_KV_CACHE_LAYOUT": "HND"})),
+            Given("case1 decode_kv_layout=HND"),
+        ),
+        *(
+            (
+                Given("case1", role("prefill", args=[word, "2"])),
+                Given("case1", role("prefill", tensor_parallel_size=1)),
+            )
+            for word in ("-tp", "--tensor-parallel-size")
+        ),
+        *(
+            (
+                Given("case1", {**cuda(**field), **role("prefill", env=env)}),
+                Given("case1", {**cuda(**field), **role("decode", env=env)}),
+            )
+            for field, env in (
+                ({"nics": ["mlx5_0:1"]}, {"UCX_NET_DEVICES": "mlx5_1:1"}),
+                ({"devices": [0]}, {"CUDA_VISIBLE_DEVICES": "1"}),
+            )
+        ),
+    ],
+    "P44-kv-transfer-config": [
+        (Given("case1", role("decode", args=["--kv-transfer-config", "{not json"])), Given("case1")),
+        (Given("case2", role("decode", args=kv("cpu"))), Given("case2", role("decode", args=kv("cuda")))),
+        (
+            Given("case2 decode_block_size=32", role("decode", args=kv("cuda"))),  # agreed is 32, it says 16
+            Given("case2 decode_block_size=16", role("decode", args=kv("cuda"))),
+        ),
+    ],
+    "P45-converts": [
+        (Given("case2 variant=base"), Given("case2 variant=prefill-process")),
+        (Given("case2 variant=decode-post-process"), Given("case2")),
+        (
+            Given("case2 variant=base"),
+            Given("case2 variant=base prefill_kv_layout=HND prefill_block_size=16"),
+        ),
+    ],
+    "P46-stand-in-receives": [(standin("case2 decode_block_size=96"), standin("case2"))],
+    "P47-remote-process": [
+        (Given("case1 runtime=process"), Given("case1 runtime=docker")),
+        (
+            Given("case1 runtime=process"),
+            Given("case1 runtime=process", engines_python("/opt/heteropd/bin/python")),
+        ),
+    ],
+    "P48-decode-prefix-cache": [
+        (Given("case1"), Given("case1", role("decode", args=["--no-enable-prefix-caching"]))),
+        (Given("case1"), standin("case1")),
+        (Given("case1"), Given("case2")),  # there the prefill converts: equal blocks arrive
+    ],
+    "P49-tensor-parallel": [
+        (Given("case1", ranks(2, 1)), Given("case1", ranks(1, 2))),
+        (Given("case1", ranks(2, 3)), Given("case1", ranks(2, 4))),
+        (
+            Given("case1 prefill_kv_layout=NHD prefill_block_size=128", ranks(1, 2)),
+            Given("case1 prefill_kv_layout=NHD prefill_block_size=128", ranks(2, 2)),
+        ),
+        (
+            Given("case1 runtime=docker", {"standin": True, **ranks(2, 2)}),
+            Given("case1 runtime=docker", {"standin": True}),
+        ),
+    ],
+    "P50-devices": [
+        (Given("case1", cuda(2)), Given("case1", cuda(2, devices=[0, 1]))),
+        (Given("case1", cuda(2, devices=[0, 1, 2])), Given("case1", cuda(2, devices=[0, 1, 2, 3]))),
+        (Given("case1", cuda(1, 2, devices=[3])), Given("case1", cuda(1, 2, devices=[3, 4]))),
+        (Given("case2", cuda(2, 2, devices=[0, 1])), Given("case2", cuda(2, 2, devices=[0, 1, 2, 3]))),
+        (Given("case1", cuda(2)), Given("case1 runtime=docker", {**cuda(2), "standin": True})),
+    ],
+    "P55-remote-address": [
+        (Given("case1", router_at("127.0.0.1")), Given("case1", router_at("192.0.2.31"))),
+        (Given("case1", router_at("localhost")), Given("case1", router_at("localhost", ssh=None))),
+        (Given("case2", managed("::1")), Given("case2", managed("2001:db8::10"))),
+    ],
+    "P56-secrets": [
+        (
+            Given("case1", role("prefill", env={"HF_TOKEN": "x"})),
+            Given("case1", role("prefill", env={"HF_TOKEN_PATH": "/x", "MAX_TOKENS": "5"})),
+        ),
+        (Given("case1", role("decode", env={"my_api_key": "x"})), Given("case1")),
+        (
+            Given("case1", role("decode", args=["--api-key=x"])),
+            Given("case1", role("decode", args=["--ssl-keyfile=x"])),
+        ),
+    ],
+}
+
+
+def flat(severity: str) -> list[Any]:
+    return [
+        pytest.param(rule, broken, kept, id=f"{rule}-{number}")
+        for rule, sides in SIDES.items()
+        if BY_ID[rule].severity == severity
+        for number, (broken, kept) in enumerate(sides)
+    ]
+
+
+def test_every_rule_is_tested_from_both_sides() -> None:
+    assert set(SIDES) == set(BY_ID)
+    assert len(BY_ID) == len(RULES), "two rules have one id"
+
+
+@pytest.mark.parametrize(("rule", "broken", "kept"), flat("refuse"))
+def test_refusing_rule(rule: str, broken: Given, kept: Given, tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as refused:
+        broken.plan(tmp_path)
+    assert refused.value.problem.startswith(f"{rule}: ")
+    assert refused.value.exit_code == 2
+    assert len(str(refused.value).splitlines()) == 1
+    assert refused.value.mend
+    kept.plan(tmp_path)
+
+
+@pytest.mark.parametrize(("rule", "broken", "kept"), flat("warn"))
+def test_warning_rule(rule: str, broken: Given, kept: Given, tmp_path: Path) -> None:
+    noted = [note for note in broken.plan(tmp_path).notes if note.rule == rule]
+    assert len(noted) == 1
+    assert len(noted[0].text.splitlines()) == 1
+    assert rule not in [note.rule for note in kept.plan(tmp_path).notes]
+
+
+def test_an_unset_transport_list_is_refused(tmp_path: Path) -> None:
+    for value in ("", "^tcp"):
+        with pytest.raises(BadInput, match=r"P0[78]-"):
+            Given("case1", role("prefill", env={"UCX_TLS": value})).plan(tmp_path)
+
+
+def test_a_refusal_blames_what_the_user_said(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as refused:
+        standin("case1 prefill_block_size=256").plan(tmp_path)
+    assert (refused.value.where, refused.value.field) == ("command line", "prefill_block_size")
+    with pytest.raises(BadInput) as refused:
+        Given("case1", role("prefill", env={"UCX_TLS": "tcp"})).plan(tmp_path)
+    assert refused.value.where.endswith("hosts.yaml")
+
+
+def test_documentation_has_a_line_for_every_rule() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text()
+    rows = re.findall(r"^\| (P\d\d-[a-z-]+) \| (\w+) \| (.+?) \|", text, flags=re.MULTILINE)
+    documented = {rule: (severity, title) for rule, severity, title in rows}
+    assert len(rows) == len(documented), "a rule has two lines"
+    assert documented == {
+        rule.id: ("refused" if rule.severity == "refuse" else "warned", rule.title) for rule in RULES
+    }

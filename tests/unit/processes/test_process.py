@@ -1,0 +1,142 @@
+"""Identity, families and endings, with real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from heteropd.errors import MissingPrerequisite
+from heteropd.plan.environment import ChildEnvironment
+from heteropd.processes import shared_memory, terminate
+from heteropd.processes.identity import alive, identify, send, started
+from heteropd.processes.launcher import Launch, exit_status, start
+from heteropd.processes.process_tree import family, mark, marked
+from heteropd.system import LocalRunner, SystemClock
+
+CLOCK = SystemClock()
+
+
+def launch(tmp_path, *argv, **env):
+    environment = ChildEnvironment({**os.environ, **env}, ())
+    return Launch("prefill-0", list(argv), environment, tmp_path / "logs" / "log", tmp_path / "tmp")
+
+
+def python(tmp_path, code, **env):
+    """Start Python code that says `ready` when it is; returns its identity."""
+    process = start(launch(tmp_path, sys.executable, "-S", "-c", code, **env), LocalRunner(), tmp_path)
+    log = tmp_path / "logs" / "log"
+    while "ready" not in log.read_text():
+        CLOCK.sleep(0.02)
+    return process
+
+
+SLEEP = "print('ready', flush=True); import time; time.sleep(3600)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
+
+
+def test_a_process_is_told_from_a_later_one_with_its_pid(tmp_path):
+    process = python(tmp_path, SLEEP)
+    impostor = replace(process, ticks=process.ticks + 1)
+    before_reboot = replace(process, boot_id="another")
+    assert alive(process)
+    assert started(process) is not None
+    for other in (impostor, before_reboot):
+        assert not alive(other)
+        assert not send(other, signal.SIGKILL)
+        assert family(other) == set()
+    assert alive(process)
+    assert send(process, signal.SIGKILL)
+    while alive(process):
+        CLOCK.sleep(0.01)
+    assert identify(process.pid) == process, "dead, and known until it is waited for"
+    assert exit_status(process) == -signal.SIGKILL
+    assert identify(process.pid) is None
+    assert not send(process, signal.SIGKILL)
+
+
+def test_a_process_runs_in_a_session_of_its_own(tmp_path):
+    process = python(tmp_path, SLEEP)
+    assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
+    terminate.kill(lambda: family(process), CLOCK)
+
+
+def test_ending_is_polite_first(tmp_path):
+    process = python(tmp_path, SLEEP)
+    ended = terminate.end(lambda: family(process), CLOCK, grace_s=30)
+    assert ended.found == {process}
+    assert not ended.killed
+    assert not ended.survivors
+    assert exit_status(process) == -signal.SIGTERM
+
+
+def test_ending_is_not_polite_for_ever(tmp_path):
+    process = python(tmp_path, STUBBORN)
+    ended = terminate.end(lambda: family(process), CLOCK, grace_s=0.2)
+    assert ended.killed == {process}
+    assert exit_status(process) == -signal.SIGKILL
+
+
+def test_children_outlive_their_parent_and_are_still_found(tmp_path):
+    code = f"import os; os.fork() or {{}}; {STUBBORN}"
+    process = python(tmp_path, code, **mark("topology", tmp_path))
+    while len(family(process)) < 2:
+        CLOCK.sleep(0.02)
+    send(process, signal.SIGKILL)
+    while alive(process):
+        CLOCK.sleep(0.01)
+    assert len(marked(tmp_path)) == len(marked(tmp_path, "topology")) == 1
+    assert marked(tmp_path, "another") == marked(tmp_path.parent) == set()
+    terminate.kill(lambda: marked(tmp_path), CLOCK)
+    assert not marked(tmp_path)
+
+
+def test_a_mark_on_ourselves_or_an_ancestor_is_not_followed(tmp_path):
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from pathlib import Path; from heteropd.processes.process_tree import marked\n"
+        f"print(len(marked(Path({str(tmp_path)!r}))))"
+    )
+    env = {**os.environ, **mark("topology", tmp_path)}
+    argv = ["/bin/sh", "-c", '"$@"; true', "sh", sys.executable, "-c", code]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+
+
+def test_a_program_that_cannot_run_is_one_line(tmp_path):
+    with pytest.raises(MissingPrerequisite, match="prefill-0: /no/such cannot be run"):
+        start(launch(tmp_path, "/no/such"), LocalRunner(), tmp_path)
+
+
+def test_segments_are_removed_when_nobody_uses_them(tmp_path):
+    path = f"/dev/shm/heteropd-test-{os.getpid()}"
+    code = (
+        f"import os, mmap; d = os.open({path!r}, os.O_CREAT | os.O_RDWR); os.ftruncate(d, 4096)\n"
+        f"m = mmap.mmap(d, 4096); os.close(d); {SLEEP}"
+    )
+    process = python(tmp_path, code)
+    assert shared_memory.segments([process.pid]) == {path}
+    assert shared_memory.remove_unused([path]) == [], "in use"
+    terminate.kill(lambda: family(process), CLOCK)
+    outside = tmp_path / "file"
+    outside.touch()
+    assert shared_memory.remove_unused([path, str(outside), f"/dev/shm/../..{outside}"]) == [path]
+    assert outside.exists()
+    assert not Path(path).exists()
+
+
+def test_a_semaphore_is_found_although_its_creator_knows_it_by_another_name(tmp_path):
+    code = (
+        "from multiprocessing import resource_tracker; resource_tracker.register = lambda *_: None\n"
+        "import _multiprocessing as m, os; name = f'/heteropd-test-{os.getpid()}'\n"
+        f"held = m.SemLock(0, 1, 1, name, False); {SLEEP}"
+    )
+    process = python(tmp_path, code)
+    path = f"/dev/shm/sem.heteropd-test-{process.pid}"
+    assert path not in Path(f"/proc/{process.pid}/maps").read_text()
+    assert shared_memory.segments([process.pid]) == {path}
+    terminate.kill(lambda: family(process), CLOCK)
+    assert shared_memory.remove_unused([path]) == [path]

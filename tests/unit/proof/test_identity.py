@@ -1,0 +1,64 @@
+"""Same model, tokenizer and vLLM on both sides; and the floor that must be noise."""
+
+import pytest
+
+from heteropd.config.validation import Limits
+from heteropd.proof.identity import (
+    Card,
+    check_length,
+    check_models,
+    check_tokenizer,
+    check_versions,
+    check_weights,
+    same_version,
+)
+from heteropd.proof.verdict import Floor
+
+LIMITS = Limits(least_position=1e-3, least_run=2e-4, most_median=2e-3, most_position=2e-2)
+
+
+def card(model="m", limit=2048, version="0.32.0", tokens=((1, 2), (3,))):
+    return Card([model], "/m", limit, version, [list(one) for one in tokens])
+
+
+@pytest.mark.parametrize(("check", "other"), [
+    (lambda cards: check_models(cards, "m"), {"model": "n"}),
+    (check_length, {"limit": 1024}),
+    (check_versions, {"version": "0.31.1"}),
+    (lambda cards: check_tokenizer(cards, ["a", "b"]), {"tokens": ((1, 2), (4,))}),
+    (lambda cards: check_tokenizer(cards, ["a", "b"]), {"tokens": ()}),
+])  # fmt: skip
+def test_a_difference_fails(check, other):
+    assert check({"prefill-0": card(), "decode-0": card()}).status == "PASS"
+    assert check({"prefill-0": card(), "decode-0": card(**other)}).status == "FAIL"
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ("0.32.0", "0.32.0", True),
+    ("0.32.0", "0.32.0+cpu", True),
+    ("0.32.0", "0.32.1", False),
+    ("0.13.0rc2.dev30+gf21f5ea38.empty", "0.13.0rc2.dev30+gf21f5ea38.d20251216.cu128", True),
+    ("0.13.0rc2.dev30+gf21f5ea38", "0.13.0rc2.dev30+gf21f5ea38c6fa", True),
+    ("0.13.0rc2.dev30+gf21f5ea38", "0.13.0rc2.dev30+gaaaaaaaaa", False),
+    # Two checkouts of one commit with and without its tags.
+    ("0.13.0rc2.dev30+gf21f5ea38", "0.1.dev1+gf21f5ea38.empty", True),
+])  # fmt: skip
+def test_versions_are_the_same_but_for_the_build(one, other, same):
+    assert same_version(one, other) is same
+
+
+def test_an_engine_that_does_not_tell_its_version_is_not_compared():
+    assert check_versions({"prefill-0": card(), "decode-0": card(version=None)}).status == "SKIP"
+
+
+@pytest.mark.parametrize(("median", "largest", "status"), [
+    (0.0, 0.0, "PASS"),
+    (1e-5, 1e-4, "PASS"),
+    (3e-3, 4e-3, "FAIL"),
+    (1e-5, 3e-2, "FAIL"),
+    (None, None, "SKIP"),
+])  # fmt: skip
+def test_a_floor_above_the_noise_of_the_dtype_is_other_weights(median, largest, status):
+    floor = Floor(dtype="float32", probes=12, positions=96, median=median, p90=largest, maximum=largest,
+                  position_bound=None, run_bound=None)  # fmt: skip
+    assert check_weights(floor, LIMITS).status == status

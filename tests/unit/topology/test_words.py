@@ -1,0 +1,128 @@
+"""What is said: differences, hints, last words, progress, locks. No processes."""
+
+import io
+import signal
+
+import pytest
+from rich.console import Console
+
+from heteropd.console.log_tail import last_lines, last_word
+from heteropd.console.progress import Progress, Row
+from heteropd.errors import BadInput
+from heteropd.topology import hints, logs
+from heteropd.topology.compare import differences
+
+
+def test_differences_name_parameters_first(kit):
+    old = kit.plan(parameters={"prefill_port": 8100, "model": "a"})
+    new = kit.plan(parameters={"prefill_port": 8101, "model": "a"}, case="case2")
+    assert differences(old, new) == ["case case1 -> case2", "prefill_port 8100 -> 8101"]
+    assert differences(old, old) == []
+
+
+def test_differences_reach_into_roles_when_nothing_else_changed(kit):
+    old, new = kit.plan(), kit.plan(env={"UCX_TLS": "tcp"})
+    assert differences(old, new)[0] == "roles.prefill-0.env.UCX_TLS (none) -> tcp"
+
+
+def test_differences_are_bounded(kit):
+    old = kit.plan(parameters={f"p{number}": 0 for number in range(9)})
+    new = kit.plan(parameters={f"p{number}": 1 for number in range(9)})
+    assert differences(old, new)[-1] == "and 4 more"
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("OSError: [Errno 98] Address already in use", "another program took the port"),
+        ("ValueError: No available memory for the cache blocks. Try increasing", "KV cache does not fit"),
+        ("torch.OutOfMemoryError: CUDA out of memory.", "memory ran out"),
+        (
+            "RuntimeError: DefaultCPUAllocator: can't allocate memory: Cannot allocate memory",
+            "memory ran out",
+        ),
+        ("api_server.py: error: unrecognized arguments: --no-such", "do the pins match"),
+        ("error: unexpected argument '--kv-connector' found", "do the pins match"),
+        ("os.sched_setaffinity: [Errno 22] Invalid argument", "core binding"),
+        ("nixl_cu12._bindings.nixlBackendError: NIXL_ERR_BACKEND", "UCX_TLS"),
+        ("[1732279] UCX  WARN  transport 'rc' is not available", "UCX_TLS"),
+        ("RuntimeError: NIXL compatibility hash mismatch", "do not accept each other"),
+        ("NIXL handshake failed with tcp://10.0.0.1:5600", "do not accept each other"),
+        ("OSError: We couldn't connect to 'https://huggingface.co' to load the files", "local folder"),
+        (
+            "huggingface_hub.errors.LocalEntryNotFoundError: outgoing traffic has been disabled",
+            "local folder",
+        ),
+        ("OSError: Repo id must be in the form 'repo_name' or …: '/root/m'.", "nothing below /root"),
+        ("huggingface_hub.errors.GatedRepoError: 403 Client Error.", "HF_TOKEN"),
+        ("ModuleNotFoundError: No module named 'vllm'", "make setup"),
+        ("OSError: [Errno 28] No space left on device", "is full"),
+    ],
+)
+def test_hints(line, advice):
+    assert advice in hints.hint(["INFO all fine", line, "[rank0]: bye"])
+
+
+def test_no_hint_without_a_reason():
+    assert hints.hint(["INFO loading weights", "INFO memory usage 1 GiB"], 1) is None
+    assert "dmesg" in hints.hint(["INFO loading weights"], -signal.SIGKILL)
+
+
+def test_causes():
+    assert (
+        hints.cause(["x", "(EngineCore pid=1) ERROR 11-22 [core.py:1] ValueError: bad", "exit"])
+        == "ValueError: bad"
+    )
+    assert hints.cause(["all is well"]) is None
+    assert [hints.ended_with(one) for one in (None, 3, -9, -99)] == [
+        "exit status unknown",
+        "exit status 3",
+        "killed by SIGKILL",
+        "killed by signal 99",
+    ]
+
+
+def test_last_word_is_what_the_role_itself_said(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(
+        "(EngineCore pid=7) INFO 11-22 13:00:00 [cpu.py:1] \x1b[32mLoading weights took 3.1 seconds\x1b[0m\n"
+        'INFO:     127.0.0.1:5 - "GET /health HTTP/1.1" 503 Service Unavailable\n'
+        "Loading:  40%|####      | 4/10\n=====\n\n"
+    )
+    assert last_word(log) == "Loading weights took 3.1 seconds"
+    assert last_word(tmp_path / "none") == ""
+    assert last_lines(log, 1) == [""]
+
+
+def test_progress_without_a_terminal_is_changes_and_heartbeats():
+    out = io.StringIO()
+    with Progress(Console(file=out, width=200), heartbeat_s=15) as progress:
+        slow = Row("decode-0", "cpu", "starting", 0.0, "Loading [weights]")
+        for now in (0, 5, 14.9, 15.1, 20, 30.2):
+            progress.update([slow], now)
+        progress.update([Row("decode-0", "cpu", "healthy", 31.0)], 31)
+    assert out.getvalue().splitlines() == [
+        "decode-0 (cpu): starting",
+        "decode-0 (cpu): still starting after 0 s: Loading [weights]",
+        "decode-0 (cpu): still starting after 0 s: Loading [weights]",
+        "decode-0 (cpu): healthy after 31.0 s",
+    ]
+
+
+def test_progress_on_a_terminal_shows_all_rows():
+    out = io.StringIO()
+    with Progress(Console(file=out, width=100, force_terminal=True), heartbeat_s=15) as progress:
+        rows = [
+            Row("decode-0", "cpu", "starting", 1.0, "Loading " * 50),
+            Row("router", "router", "waiting", 0),
+        ]
+        progress.update(rows, 0)
+    shown = out.getvalue()
+    assert "decode-0" in shown
+    assert "router" in shown
+    assert "…" in shown
+
+
+def test_a_role_without_a_log_is_refused(kit):
+    with pytest.raises(BadInput, match="none: nothing was started yet"):
+        logs(kit.context, "prefill-0")
