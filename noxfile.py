@@ -91,7 +91,7 @@ def down(session: nox.Session) -> None:
 
 @verb
 def doctor(session: nox.Session) -> None:
-    """Check hosts and what runs, say what mends it: `-- [case1 hosts=FILE ...] [container=C] [--json]`."""
+    """Check hosts and what runs, say what fixes it: `-- [case1 hosts=FILE ...] [container=C] [--json]`."""
     _kit("doctor", *session.posargs)
 
 
@@ -139,7 +139,7 @@ def lock(session: nox.Session) -> None:
 
 @check
 def lint(session: nox.Session) -> None:
-    """Check style and formatting of the whole tree with ruff; `-- --fix` mends what it can."""
+    """Check style and formatting of the whole tree with ruff; `-- --fix` fixes what it can."""
     _dev("ruff", "check", *session.posargs, ".")
     _dev("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
 

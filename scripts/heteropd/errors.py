@@ -22,17 +22,17 @@ class BadInput(KitError):
     """What was asked for cannot be done as asked; nothing was started.
 
     The message names the place (file or ``command line``), the field, the value found there, what is
-    wrong with it and the mend: ``env/cases/case1.yaml: prefill.block_size: 0: must be at least 1; …``.
+    wrong with it and the fix: ``env/cases/case1.yaml: prefill.block_size: 0: must be at least 1; …``.
     """
 
     exit_code = EXIT_BAD_INPUT
 
-    def __init__(self, where: str, field: str | None, value: object, problem: str, mend: str) -> None:
-        self.where, self.field, self.value, self.problem, self.mend = where, field, value, problem, mend
+    def __init__(self, where: str, field: str | None, value: object, problem: str, fix: str) -> None:
+        self.where, self.field, self.value, self.problem, self.fix = where, field, value, problem, fix
         parts = [where]
         if field is not None:
             parts += [field, _shown(value)]
-        super().__init__(_one_line(": ".join([*parts, f"{problem}; {mend}"])))
+        super().__init__(_one_line(": ".join([*parts, f"{problem}; {fix}"])))
 
 
 class MissingPrerequisite(KitError):
@@ -40,9 +40,9 @@ class MissingPrerequisite(KitError):
 
     exit_code = EXIT_BAD_INPUT
 
-    def __init__(self, what: str, mend: str) -> None:
-        self.what, self.mend = what, mend
-        super().__init__(_one_line(f"{what}; {mend}"))
+    def __init__(self, what: str, fix: str) -> None:
+        self.what, self.fix = what, fix
+        super().__init__(_one_line(f"{what}; {fix}"))
 
 
 class TopologyFailed(KitError):

@@ -21,7 +21,7 @@ class Completed:
     err: str
 
 
-class Runner(Protocol):
+class CommandRunner(Protocol):
     """Runs commands on one machine."""
 
     def run(

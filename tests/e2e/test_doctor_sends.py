@@ -7,7 +7,7 @@ from e2e_kit import ROOT, free_ports
 
 from heteropd.app import wiring
 from heteropd.doctor import catalogue, exchange, judge, programs, reading
-from heteropd.doctor.model import Engine, Node, Pair, Result, Target
+from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Result
 from heteropd.doctor.nixl import lanes
 from heteropd.doctor.reach import Outside
 
@@ -15,24 +15,24 @@ CHECKS = catalogue.load(ROOT)
 
 
 @pytest.fixture(scope="module")
-def hosts() -> tuple[Node, Node]:
+def hosts() -> tuple[ExaminedHost, ExaminedHost]:
     wiring.prepare(ROOT)
     python = str(wiring.context(ROOT).engine_python)
     [port] = free_ports(1)
     found = []
     for name, address in (("prefill-0", "127.0.0.1"), ("decode-0", "127.0.0.2")):
-        engine = Engine(name, address, port, {"UCX_TLS": "tcp,self"}, standin=True, python=python)
-        target = Target(address, platforms=frozenset({"cpu"}), announced=(address,), engines=(engine,))
+        engine = EngineTarget(name, address, port, {"UCX_TLS": "tcp,self"}, standin=True, python=python)
+        target = HostTarget(address, platforms=frozenset({"cpu"}), announced=(address,), engines=(engine,))
         found.append(reading.node(target, Outside().reach(target), CHECKS.limits))
     return found[0], found[1]
 
 
-def sent(hosts: tuple[Node, Node]) -> tuple[Pair, dict[str, Result]]:
-    pair = Pair(*hosts, exchange.between(*hosts, Outside()))
+def sent(hosts: tuple[ExaminedHost, ExaminedHost]) -> tuple[ExaminedPair, dict[str, Result]]:
+    pair = ExaminedPair(*hosts, exchange.between(*hosts, Outside()))
     return pair, {one.check: one for one in judge.pair(pair, CHECKS)}
 
 
-def test_each_host_knows_what_its_nixl_is_made_of(hosts: tuple[Node, Node]) -> None:
+def test_each_host_knows_what_its_nixl_is_made_of(hosts: tuple[ExaminedHost, ExaminedHost]) -> None:
     for node in hosts:
         said = {one.check: one for one in judge.node(node, CHECKS)}
         for check in ("T2-04-one-ucx", "T2-05-nixl-ucx", "T2-07-transports", "T2-15-card-untouched"):
@@ -40,7 +40,7 @@ def test_each_host_knows_what_its_nixl_is_made_of(hosts: tuple[Node, Node]) -> N
         assert any(name.startswith("tcp/") for name in node.nixl[0].resources)
 
 
-def test_bytes_move_both_ways_and_ucx_says_how(hosts: tuple[Node, Node]) -> None:
+def test_bytes_move_both_ways_and_ucx_says_how(hosts: tuple[ExaminedHost, ExaminedHost]) -> None:
     pair, said = sent(hosts)
     for check in ("T3-03-same-nixl", "T3-05-nixl-transfer", "T3-16-side-channel", "T3-58-clock-skew"):
         assert said[check].status == "PASS", said[check].text
@@ -51,7 +51,9 @@ def test_bytes_move_both_ways_and_ucx_says_how(hosts: tuple[Node, Node]) -> None
         assert min(report.found["mb_s"].values()) > 0
 
 
-def test_wrong_bytes_are_noticed(hosts: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_bytes_are_noticed(
+    hosts: tuple[ExaminedHost, ExaminedHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sound = {name: programs.text(name) for name in ("nixl_transfer", "side_channel")}
     planted = sound["nixl_transfer"].replace('("WRITE", side.has,', '("WRITE", side.read,')
     assert planted != sound["nixl_transfer"]

@@ -1,4 +1,4 @@
-"""Each planted fault turns exactly the right check to FAIL (or WARN), with its mend, and no other.
+"""Each planted fault turns exactly the right check to FAIL (or WARN), with its fix, and no other.
 
 That a fault was undone shows the next one, which fails alone, and at last test_suites.py.
 """
@@ -32,7 +32,7 @@ def test_fault_is_found_by_its_check_alone(fault: Fault, booted: Lab, health: Fi
     assert seen.status == fault.outcome, doctor.shown(found)
     assert doctor.failed(found) <= {(fault.check, fault.place)}, doctor.shown(found)
     assert fault.evidence in seen.text
-    assert fault.mend in (seen.mend or "")
+    assert fault.fix in (seen.fix or "")
     # What could not be tried any more may be skipped, and nothing else may differ.
     changed = {key: one.status for key, one in found.items() if one.status != health[key].status}
     del changed[fault.check, fault.place]

@@ -31,8 +31,8 @@ def need(programs: Mapping[str, str]) -> None:
         return
     names = " ".join(sorted(set(absent.values())))
     if os.getuid() != 0 or shutil.which("apt-get") is None:
-        mend = f"`apt-get install {names}`, or run this as root on Debian or Ubuntu"
-        raise MissingPrerequisite(f"{', '.join(absent)}: not installed", mend)
+        fix = f"`apt-get install {names}`, or run this as root on Debian or Ubuntu"
+        raise MissingPrerequisite(f"{', '.join(absent)}: not installed", fix)
     packages(*names.split())
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.checkout import root
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 
@@ -28,7 +28,7 @@ def only_shown(words: list[str]) -> bool:
     from heteropd import export
     from heteropd.doctor import before_start
 
-    parsed = Words(words, ("dry_run",), before_start.OPTIONS)
+    parsed = Arguments(words, ("dry_run",), before_start.OPTIONS)
     if "dry_run" not in parsed.flags:
         return False
     plan = planned(parsed.rest)
@@ -45,7 +45,7 @@ def ready_to_start(words: list[str], *, aside: bool = False) -> tuple[Plan, Cont
     """
     from heteropd.doctor import before_start
 
-    parsed = Words(words, options=before_start.OPTIONS)
+    parsed = Arguments(words, options=before_start.OPTIONS)
     plan, ours = planned(parsed.rest), context(aside=aside)
     before_start.check(plan, parsed.options, ours)
     _refuse_processes_elsewhere(plan)
@@ -60,7 +60,7 @@ def as_started(found: Context) -> Context:
     return found if recorded is None else _prepared(recorded.plan, found)
 
 
-def located(parsed: Words) -> Context:
+def located(parsed: Arguments) -> Context:
     """The state folder's context; with ``hosts=FILE``, what runs there is looked up if no state knows it.
 
     With ``--json`` all that is said goes to stderr.

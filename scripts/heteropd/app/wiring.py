@@ -14,7 +14,7 @@ from heteropd.plan.model import Plan
 from heteropd.prepare import engine
 from heteropd.system import LocalRunner
 from heteropd.topology import Context, Timeouts
-from heteropd.topology.containers import engines_of
+from heteropd.topology.containers import docker_hosts_of
 
 STATE_VARIABLE = "HETEROPD_STATE_DIR"
 
@@ -35,7 +35,7 @@ def prepare_for_containers(root: Path, plan: Plan) -> Path | None:
     """
     known = env.load(root)
     package = plan.model_source.startswith("package:")
-    for url in {*engines_of(plan), *([address()] if package else [])}:
+    for url in {*docker_hosts_of(plan), *([address()] if package else [])}:
         connect(known.images.engine, url).close()
     if not package:
         return None

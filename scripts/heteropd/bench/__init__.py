@@ -17,7 +17,7 @@ def main(words: list[str], root: Path) -> int:
     """
     # Lazy: the load generator and the mock engines are modules of this package, and start with it.
     from heteropd.bench import bringup, engines, results, router  # noqa: PLC0415
-    from heteropd.bench.workspace import Lab  # noqa: PLC0415
+    from heteropd.bench.workspace import BenchWorkspace  # noqa: PLC0415
     from heteropd.config import bench  # noqa: PLC0415
     from heteropd.console.width import console  # noqa: PLC0415
     from heteropd.system import LocalRunner, SystemClock  # noqa: PLC0415
@@ -27,7 +27,7 @@ def main(words: list[str], root: Path) -> int:
         problem = "names no benchmark" if not names else "names more than one benchmark"
         raise BadInput("command line", "bench", " ".join(words), problem, f"name one of {', '.join(WHAT)}")
     rest = [word for word in words if word != names[0]]
-    chosen, lab = bench.load(root), Lab(root, LocalRunner(), SystemClock())
+    chosen, lab = bench.load(root), BenchWorkspace(root, LocalRunner(), SystemClock())
     if names[0] == "router":
         result = router.measure(bench.changed(chosen.router, rest), chosen.prompt, lab)
     elif names[0] == "engines":

@@ -9,8 +9,8 @@ from heteropd.bench.children import Children
 from heteropd.bench.cold import measure as measure_cold
 from heteropd.bench.figures import median, spread
 from heteropd.bench.make import Make
-from heteropd.bench.results import Result, Target
-from heteropd.bench.workspace import Lab
+from heteropd.bench.results import Aim, BenchResult
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config.bench import BringupSettings
 from heteropd.plan.model import Plan
 
@@ -25,7 +25,7 @@ LIMIT_S = 900.0
 Round = dict[str, Any]
 
 
-def measure(settings: BringupSettings, prompt: str, lab: Lab) -> Result:
+def measure(settings: BringupSettings, prompt: str, lab: BenchWorkspace) -> BenchResult:
     """Measure warm bring-ups, or with ``cold`` one clean clone. Raises BadInput, KitError."""
     lab.require_idle()
     if settings.cold:
@@ -41,7 +41,7 @@ def measure(settings: BringupSettings, prompt: str, lab: Lab) -> Result:
                 before = cpu.in_use(clock)
                 rounds.append({"round": number, cpu.COLUMN: before, **turn(plan, prompt, lab, children)})
     rows = summary(rounds)
-    return Result(
+    return BenchResult(
         what="bringup", started=started, seconds=clock.now() - began, machine=machine,
         settings=settings.model_dump(), columns=COLUMNS, rows=rows, rounds=rounds,
         targets=targets(rows, settings),
@@ -49,7 +49,7 @@ def measure(settings: BringupSettings, prompt: str, lab: Lab) -> Result:
     )  # fmt: skip
 
 
-def _bare(plan: Plan, prompt: str, lab: Lab, children: Children) -> Round:
+def _bare(plan: Plan, prompt: str, lab: BenchWorkspace, children: Children) -> Round:
     clock, places = lab.clock, lab.places()
     began = clock.now()
     pair.start(plan.engines, children, places)
@@ -61,7 +61,7 @@ def _bare(plan: Plan, prompt: str, lab: Lab, children: Children) -> Round:
     return {"what": "bare", "healthy": healthy, BARE: answered}
 
 
-def _warm(plan: Plan, _prompt: str, lab: Lab, children: Children) -> Round:
+def _warm(plan: Plan, _prompt: str, lab: BenchWorkspace, children: Children) -> Round:
     make = Make(lab.root, children.folder / "state", children)
     ports = [f"{name}={value}" for name, value in plan.parameters.items() if name.endswith("port")]
     try:
@@ -82,11 +82,11 @@ def summary(rounds: list[Round]) -> list[dict[str, Any]]:
     ]
 
 
-def targets(rows: list[dict[str, Any]], settings: BringupSettings) -> list[Target]:
+def targets(rows: list[dict[str, Any]], settings: BringupSettings) -> list[Aim]:
     """The two ratios of the medians."""
     ratio = {row["what"]: row["over bare"] for row in rows}
     aims = {READY: settings.ready_ratio, VERDICT: settings.verdict_ratio}
     return [
-        Target(name=f"{name} / {BARE}", direction="at most", aim=aim, value=ratio[name])
+        Aim(name=f"{name} / {BARE}", direction="at most", aim=aim, value=ratio[name])
         for name, aim in aims.items()
     ]

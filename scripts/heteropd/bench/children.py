@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import psutil
 
-from heteropd.bench.workspace import Lab
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.errors import KitError
 from heteropd.plan.environment import KEEPS_ENVIRONMENT, child_environment
 from heteropd.processes import shared_memory, terminate, watchdog
 from heteropd.processes.identity import Identity, alive, identify
-from heteropd.processes.orphan import follow_parent
+from heteropd.processes.parent import follow_parent
 from heteropd.processes.process_tree import mark, marked
 
 GRACE_S = 5.0
@@ -49,7 +49,7 @@ class Child:
 class Children:
     """Starts processes and ends them all when the ``with`` block ends; a guard does it when we cannot."""
 
-    def __init__(self, name: str, lab: Lab) -> None:
+    def __init__(self, name: str, lab: BenchWorkspace) -> None:
         self.folder, self._runner, self.clock = lab.folder(name).resolve(), lab.runner, lab.clock
         self._id = uuid4().hex[:12]
         self.started: list[Child] = []

@@ -16,20 +16,20 @@ from heteropd.bench import milestones, results
 from heteropd.bench.children import Children
 from heteropd.bench.make import Make
 from heteropd.bench.pair import port_words
-from heteropd.bench.results import Result, Target
-from heteropd.bench.workspace import Lab
+from heteropd.bench.results import Aim, BenchResult
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config import env
 from heteropd.config.bench import BringupSettings
 from heteropd.errors import KitError
 from heteropd.prepare import engine
-from heteropd.system import Runner
+from heteropd.system import CommandRunner
 
 COLUMNS = ["phase", "empty caches s", "full caches s"]
 EMPTY, FULL = "empty caches", "full caches"
 LIMIT_S = 3600.0
 
 
-def measure(settings: BringupSettings, lab: Lab) -> Result:
+def measure(settings: BringupSettings, lab: BenchWorkspace) -> BenchResult:
     """Clone, bring up and end twice. Raises KitError when the clone or its `make` fails."""
     clock = lab.clock
     machine, started, began = results.machine(), clock.wall(), clock.now()
@@ -44,11 +44,11 @@ def measure(settings: BringupSettings, lab: Lab) -> Result:
     total = sum(found[FULL].values())
     rows = [{"phase": name, **_cells(found, name)} for name in found[FULL]]
     rows.append({"phase": "total", **{f"{name} s": sum(found[name].values()) for name in found}})
-    return Result(
+    return BenchResult(
         what="bringup-cold", started=started, seconds=clock.now() - began, machine=machine,
         settings=settings.model_dump(), columns=COLUMNS, rows=rows,
         rounds=[{"what": name, "phases": phases} for name, phases in found.items()],
-        targets=[Target(name="clean clone to verdict, beyond downloads", direction="at most",
+        targets=[Aim(name="clean clone to verdict, beyond downloads", direction="at most",
                         aim=settings.cold_s, value=total, unit="s")],
         notes=[f"commit {_commit(lab.root, lab.runner)}; downloads: the difference of the columns"],
     )  # fmt: skip
@@ -58,7 +58,7 @@ def _cells(found: Mapping[str, Mapping[str, float]], phase: str) -> dict[str, An
     return {f"{name} s": phases.get(phase) for name, phases in found.items()}
 
 
-def _one(case: str, scratch: Path, lab: Lab, children: Children) -> dict[str, float]:
+def _one(case: str, scratch: Path, lab: BenchWorkspace, children: Children) -> dict[str, float]:
     """Phases of one clean clone, in seconds. Package caches are those of ``scratch``, all else is new."""
     clone, cache = scratch / "clone", scratch / "cache"
     for old in (clone, cache):
@@ -85,7 +85,7 @@ def _one(case: str, scratch: Path, lab: Lab, children: Children) -> dict[str, fl
     return {"clone": cloned, **split, "validate": split.pop("exit")}
 
 
-def _commit(root: Path, runner: Runner) -> str:
+def _commit(root: Path, runner: CommandRunner) -> str:
     said = runner.run(["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]).out.strip()
     dirty = runner.run(["git", "-C", str(root), "status", "--porcelain"]).out.strip()
     return said + (", without the checkout's uncommitted changes" if dirty else "")

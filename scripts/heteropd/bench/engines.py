@@ -11,8 +11,8 @@ from typing import Any
 from heteropd.bench import cpu, pair, results, tokens
 from heteropd.bench.children import Children
 from heteropd.bench.figures import median, spread
-from heteropd.bench.results import Result
-from heteropd.bench.workspace import Lab
+from heteropd.bench.results import BenchResult
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config.bench import EnginesSettings
 from heteropd.plan.model import Plan, RolePlan
 
@@ -25,7 +25,7 @@ BOTH, WHOLE = "side by side", "one engine, all cores"
 Round = dict[str, Any]
 
 
-def measure(settings: EnginesSettings, prompt: str, lab: Lab) -> Result:
+def measure(settings: EnginesSettings, prompt: str, lab: BenchWorkspace) -> BenchResult:
     """Measure all arrangements, in turns where the same processes serve them. Raises BadInput, KitError."""
     lab.require_idle()
     clock = lab.clock
@@ -46,7 +46,7 @@ def measure(settings: EnginesSettings, prompt: str, lab: Lab) -> Result:
         for number in range(settings.rounds):
             rounds.append({"round": number, **_one(WHOLE, [one], 2 * settings.clients, load, children)})
     rows = summary(rounds)
-    return Result(
+    return BenchResult(
         what="engines", started=started, seconds=clock.now() - began, machine=machine,
         settings=settings.model_dump(), columns=COLUMNS, rows=rows, rounds=rounds,
         targets=targets(rows, [role.name for role in plan.engines], settings.tokens_ratio),
@@ -74,7 +74,7 @@ def summary(rounds: list[Round]) -> list[dict[str, Any]]:
     return rows
 
 
-def targets(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[results.Target]:
+def targets(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[results.Aim]:
     """Both side by side over the sum of each alone on its own cores, and over one engine on all of them."""
     rate = {row["engines"]: row["tokens/s"] for row in rows}
     compared = {
@@ -82,7 +82,7 @@ def targets(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[re
         "side by side / one engine on all these cores": rate[WHOLE],
     }
     return [
-        results.Target(name=name, direction="at least", aim=aim, value=rate[BOTH] / base if base else None)
+        results.Aim(name=name, direction="at least", aim=aim, value=rate[BOTH] / base if base else None)
         for name, base in compared.items()
     ]
 
@@ -99,7 +99,7 @@ def _one(name: str, roles: list[RolePlan], clients: int, load: tokens.Load, chil
     """Load these engines once. CPU figures are cores in use, of all engines that run."""
     clock = children.clock
     machine, own, began = cpu.busy_s(), cpu.own_s(children), clock.now()
-    rates = tokens.measure([tokens.Target(role.url, clients) for role in roles], load)
+    rates = tokens.measure([tokens.TokenTarget(role.url, clients) for role in roles], load)
     span, used = clock.now() - began, cpu.own_s(children) - own
     return {
         "engines": name,

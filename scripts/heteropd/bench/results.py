@@ -17,7 +17,7 @@ from rich.table import Table
 Direction = Literal["at least", "at most"]
 
 
-class Target(BaseModel):
+class Aim(BaseModel):
     """A figure beside what was aimed at. ``met`` is None when the figure could not be measured."""
 
     model_config = ConfigDict(frozen=True)
@@ -36,7 +36,7 @@ class Target(BaseModel):
         return self.value >= self.aim if self.direction == "at least" else self.value <= self.aim
 
 
-class Result(BaseModel):
+class BenchResult(BaseModel):
     """One run of one benchmark. ``rows`` are medians over rounds, ``rounds`` every single measurement."""
 
     what: str
@@ -47,7 +47,7 @@ class Result(BaseModel):
     columns: list[str] = Field(description="Columns of the table, in order: keys of a row")
     rows: list[dict[str, Any]]
     rounds: list[dict[str, Any]]
-    targets: list[Target]
+    targets: list[Aim]
     notes: list[str] = Field(default_factory=list)
 
 
@@ -63,7 +63,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(result: Result, folder: Path) -> Path:
+def write(result: BenchResult, folder: Path) -> Path:
     """Write the result as JSON into the folder; returns the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.what}-{result.started:%Y%m%dT%H%M%SZ}.json"
@@ -71,7 +71,7 @@ def write(result: Result, folder: Path) -> Path:
     return path
 
 
-def show(result: Result, path: Path, console: Console) -> None:
+def show(result: BenchResult, path: Path, console: Console) -> None:
     """Print the rows, the targets and the notes."""
     table = Table(title=f"bench {result.what}: medians", title_justify="left")
     for column in result.columns:

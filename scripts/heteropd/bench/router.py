@@ -8,9 +8,9 @@ from typing import Any
 from heteropd.bench import cpu, results
 from heteropd.bench.children import Children
 from heteropd.bench.figures import median, spread
-from heteropd.bench.results import Result, Target
-from heteropd.bench.router_stage import Measurement, Stage
-from heteropd.bench.workspace import Lab
+from heteropd.bench.results import Aim, BenchResult
+from heteropd.bench.router_stage import Measurement, RouterBench
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config.bench import RouterSettings
 
 COLUMNS = [
@@ -29,7 +29,7 @@ MEDIANS = [name for name in COLUMNS if name not in ("way", "clients", "spread")]
 SATURATED = 0.9  # of one core: the load generator has one thread
 
 
-def measure(settings: RouterSettings, prompt: str, lab: Lab) -> Result:
+def measure(settings: RouterSettings, prompt: str, lab: BenchWorkspace) -> BenchResult:
     """Measure every way in with every number of clients, round by round in turns.
 
     Raises KitError when a process does not come up, a request fails, or a way in does not do what a PD
@@ -39,21 +39,21 @@ def measure(settings: RouterSettings, prompt: str, lab: Lab) -> Result:
     machine, started, began = results.machine(), clock.wall(), clock.now()
     rounds: list[Measurement] = []
     with Children("router-run", lab) as children:
-        stage = Stage.start(settings, prompt, lab, children)
+        stage = RouterBench.start(settings, prompt, lab, children)
         for number in range(settings.rounds):
             spent = clock.now() - began
             if number and spent * (number + 1) / number > settings.limit_s:
                 break
             rounds += _round(stage, number)
     rows = summary(rounds)
-    return Result(
+    return BenchResult(
         what="router", started=started, seconds=clock.now() - began, machine=machine,
         settings=settings.model_dump(), columns=COLUMNS, rows=rows, rounds=rounds,
         targets=targets(rows, settings.throughput_ratio), notes=notes(rows, rounds, settings),
     )  # fmt: skip
 
 
-def _round(stage: Stage, number: int) -> list[Measurement]:
+def _round(stage: RouterBench, number: int) -> list[Measurement]:
     # Every other round goes backwards, so that a drift of the machine favours nobody.
     ways = stage.ways if number % 2 == 0 else stage.ways[::-1]
     return [
@@ -77,11 +77,11 @@ def summary(rounds: list[Measurement]) -> list[dict[str, Any]]:
     ]
 
 
-def targets(rows: list[dict[str, Any]], aim: float) -> list[Target]:
+def targets(rows: list[dict[str, Any]], aim: float) -> list[Aim]:
     """Throughput of the router over the proxy's, for each number of clients."""
     found = {(row["way"], row["clients"]): row["req/s"] for row in rows}
     return [
-        Target(
+        Aim(
             name=f"router / proxy, {clients} client{'s' if clients > 1 else ''}",
             direction="at least",
             aim=aim,

@@ -14,13 +14,13 @@ import httpx
 import heteropd
 from heteropd.bench import cpu
 from heteropd.bench.children import Child, Children, free_ports
-from heteropd.bench.workspace import Lab
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config.bench import RouterSettings
 from heteropd.config.machine import probe
 from heteropd.errors import KitError
 from heteropd.plan import make
 from heteropd.plan.environment import ENGINE_PYTHON, child_argv
-from heteropd.system import Runner
+from heteropd.system import CommandRunner
 
 Measurement = dict[str, Any]
 Counts = dict[str, int]
@@ -42,7 +42,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Stage:
+class RouterBench:
     """What is running, and how to load it."""
 
     settings: RouterSettings
@@ -52,10 +52,10 @@ class Stage:
     load_argv: tuple[str, ...]
     body: Path
     children: Children
-    runner: Runner
+    runner: CommandRunner
 
     @classmethod
-    def start(cls, settings: RouterSettings, prompt: str, lab: Lab, children: Children) -> Self:
+    def start(cls, settings: RouterSettings, prompt: str, lab: BenchWorkspace, children: Children) -> Self:
         """Start everything and wait until a completion comes through each way. Raises KitError."""
         found = lab.places()
         peer = [found[ENGINE_PYTHON], "-m"]

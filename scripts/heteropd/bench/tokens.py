@@ -15,7 +15,7 @@ from heteropd.errors import KitError
 
 
 @dataclass(frozen=True)
-class Target:
+class TokenTarget:
     """An engine and how many clients load it."""
 
     url: str
@@ -23,7 +23,7 @@ class Target:
 
 
 @dataclass
-class Window:
+class TokenWindow:
     """Counts tokens that arrive between ``opens`` and ``closes`` (monotonic seconds)."""
 
     opens: float
@@ -60,7 +60,7 @@ class Load:
         }  # fmt: skip
 
 
-def measure(targets: Sequence[Target], load: Load) -> list[float]:
+def measure(targets: Sequence[TokenTarget], load: Load) -> list[float]:
     """Tokens a second of each engine, all loaded at the same time. Raises KitError when a request fails."""
     try:
         return asyncio.run(_measure(targets, load))
@@ -68,12 +68,12 @@ def measure(targets: Sequence[Target], load: Load) -> list[float]:
         raise KitError(f"bench: a request failed: {str(problem) or type(problem).__name__}") from None
 
 
-async def _measure(targets: Sequence[Target], load: Load) -> list[float]:
+async def _measure(targets: Sequence[TokenTarget], load: Load) -> list[float]:
     limits, timeout = httpx.Limits(max_connections=None), load.warmup_s + load.measure_s + 120
     # No TLS here; setting it up would take a good part of a second out of the window.
     async with httpx.AsyncClient(trust_env=False, verify=False, timeout=timeout, limits=limits) as client:  # noqa: S501
         opens = time.monotonic() + load.warmup_s
-        windows = [Window(opens, opens + load.measure_s) for _ in targets]
+        windows = [TokenWindow(opens, opens + load.measure_s) for _ in targets]
         loops = [
             asyncio.create_task(_client(client, target.url, load, window))
             for target, window in zip(targets, windows, strict=True)
@@ -90,7 +90,7 @@ async def _measure(targets: Sequence[Target], load: Load) -> list[float]:
     return [window.per_second for window in windows]
 
 
-async def _client(client: httpx.AsyncClient, url: str, load: Load, window: Window) -> None:
+async def _client(client: httpx.AsyncClient, url: str, load: Load, window: TokenWindow) -> None:
     while time.monotonic() < window.closes:
         seen = 0
         async with client.stream("POST", f"{url}/v1/completions", json=load.request()) as answer:

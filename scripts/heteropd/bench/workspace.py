@@ -10,17 +10,17 @@ from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR
 from heteropd.prepare import engine
 from heteropd.processes.sweep import recorded
-from heteropd.system import Clock, Runner
+from heteropd.system import Clock, CommandRunner
 
 STATE_FOLDER = ".heteropd"
 
 
 @dataclass(frozen=True)
-class Lab:
+class BenchWorkspace:
     """``root`` is the checkout whose environments, model and state folder are used."""
 
     root: Path
-    runner: Runner
+    runner: CommandRunner
     clock: Clock
 
     def folder(self, name: str) -> Path:

@@ -10,7 +10,7 @@ from heteropd.config.checkout import root
 from heteropd.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from heteropd.images.context import Workshop
+    from heteropd.images.context import BuildContext
 
 
 def build(words: list[str]) -> int:
@@ -59,12 +59,12 @@ def lock(words: list[str]) -> int:
     return EXIT_BAD_INPUT if problems else EXIT_OK
 
 
-def _workshop() -> Workshop:
+def _workshop() -> BuildContext:
     from heteropd.config import env
     from heteropd.console.width import console
-    from heteropd.images.context import Workshop
+    from heteropd.images.context import BuildContext
 
-    return Workshop(root(), env.load(root()), console())
+    return BuildContext(root(), env.load(root()), console())
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {

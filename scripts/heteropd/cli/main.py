@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from heteropd.errors import EXIT_INTERRUPTED, BadInput, KitError, TopologyFailed
-from heteropd.processes.orphan import follow_parent
+from heteropd.processes.parent import follow_parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from heteropd.app import plans
 from heteropd.cli import image_verbs
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.checkout import root
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 
@@ -29,7 +29,7 @@ def run(words: list[str]) -> int:
     if plans.only_shown(words):
         return EXIT_OK
     plan, context = plans.ready_to_start(words)
-    with topology.Hold(context) as hold:
+    with topology.InterruptScope(context) as hold:
         return plans.prove(topology.up(plan, context, hold=hold), context)
 
 
@@ -49,7 +49,7 @@ def plan(words: list[str]) -> int:
     from heteropd import export
     from heteropd.config import env
 
-    parsed = Words(words, options=("format", "case"))
+    parsed = Arguments(words, options=("format", "case"))
     case = [parsed.options["case"]] if "case" in parsed.options else []
     form = parsed.options.get("format", "table")
     pods = form == "k8s"
@@ -63,7 +63,7 @@ def validate(words: list[str]) -> int:
     """Prove the running topology; 0 or 1."""
     from heteropd.topology import running
 
-    Words(words).none_left("validate")
+    Arguments(words).none_left("validate")
     context = plans.context()
     return plans.prove(running(context), context)
 
@@ -72,7 +72,7 @@ def status(words: list[str]) -> int:
     """Say what is running."""
     from heteropd import topology
 
-    parsed = Words(words, flags=("json",), options=_ELSEWHERE)
+    parsed = Arguments(words, flags=("json",), options=_ELSEWHERE)
     parsed.none_left("status")
     context = plans.located(parsed)
     found = topology.status(context)
@@ -87,7 +87,7 @@ def logs(words: list[str]) -> int:
     """Print or follow logs."""
     from heteropd import topology
 
-    parsed = Words(words, flags=("follow",), options=("tail", "role", *_ELSEWHERE))
+    parsed = Arguments(words, flags=("follow",), options=("tail", "role", *_ELSEWHERE))
     names = [*parsed.rest, *([parsed.options["role"]] if "role" in parsed.options else [])]
     tail = parsed.options.get("tail", "50")
     if not tail.isdigit():
@@ -104,7 +104,7 @@ def down(words: list[str]) -> int:
     """End the topology."""
     from heteropd import topology
 
-    parsed = Words(words, options=_ELSEWHERE)
+    parsed = Arguments(words, options=_ELSEWHERE)
     parsed.none_left("down")
     context = plans.located(parsed)
     report = topology.down(context)
@@ -116,7 +116,7 @@ def restart(words: list[str]) -> int:
     """Restart a role of the running topology, and what must go with it."""
     from heteropd import topology
 
-    parsed = Words(words, options=("role", *_ELSEWHERE))
+    parsed = Arguments(words, options=("role", *_ELSEWHERE))
     names = [*parsed.rest, *([parsed.options["role"]] if "role" in parsed.options else [])]
     if len(names) != 1:
         raise BadInput(
@@ -133,7 +133,7 @@ def drill(words: list[str]) -> int:
     from heteropd.drills import command
     from heteropd.topology import running
 
-    parsed = Words(words, flags=command.FLAGS, options=command.OPTIONS)
+    parsed = Arguments(words, flags=command.FLAGS, options=command.OPTIONS)
     known = env.load(root()).cases
     named = [parsed.options["case"]] if "case" in parsed.options else []
     case = [*named, *(word for word in parsed.rest if word in known)]
@@ -156,7 +156,7 @@ def drill(words: list[str]) -> int:
 
 def prepare(words: list[str]) -> int:
     """Make the stand-in engine's environment and the default model, without starting anything."""
-    Words(words).none_left("prepare")
+    Arguments(words).none_left("prepare")
     plans.prepare()
     return EXIT_OK
 
@@ -167,7 +167,7 @@ def schema(words: list[str]) -> int:
     from heteropd.doctor import pages
     from heteropd.drills import catalogue, report
 
-    Words(words).none_left("schema")
+    Arguments(words).none_left("schema")
     room.export(root() / "env" / "schema")
     pages.export(root())
     report.export_catalogue(root(), catalogue.load(root()))
@@ -178,7 +178,7 @@ def clean(words: list[str]) -> int:
     """Remove .nox and .heteropd; refuses while something runs."""
     from heteropd import topology
 
-    Words(words).none_left("clean")
+    Arguments(words).none_left("clean")
     context = plans.context()
     if topology.load(context) is not None:
         raise BadInput("clean", "topology", "running", "would lose its state", "`make down` first")

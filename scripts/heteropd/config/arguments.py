@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from heteropd.errors import BadInput
 
 
-class Words:
+class Arguments:
     """The words after a verb: flags it knows, the rest as the user wrote them, for the planner to judge.
 
     ``--follow`` is a flag; ``--tail 5``, ``--tail=5`` and ``tail=5`` are the same option.

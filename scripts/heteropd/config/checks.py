@@ -33,11 +33,11 @@ _TIERS: dict[str, Tier] = {"T2": "node", "T3": "pair", "T4": "topology"}
 
 
 class CheckEntry(Data):
-    """One check. ``why`` is what happens when it fails; ``mend`` what to do about it."""
+    """One check. ``why`` is what happens when it fails; ``fix`` what to do about it."""
 
     title: str = Field(description="What must hold")
     why: str
-    mend: str
+    fix: str
     failure: int | None = Field(
         default=None, ge=1, le=FAILURES, description="Number of the known failure mode"
     )
@@ -51,7 +51,7 @@ class CheckEntry(Data):
     threads: list[Thread] = Field(default_factory=list, description="Where the failure was reported")
 
 
-class Limits(Data):
+class HostLimits(Data):
     """What a host of an engine has free, in GiB, and what two of them keep; else its check warns or fails."""
 
     memory_gib: float = Field(gt=0)
@@ -82,7 +82,7 @@ class Failure(Data):
 class Checks(Data):
     """env/checks.yaml."""
 
-    limits: Limits
+    limits: HostLimits
     checks: dict[CheckId, CheckEntry]
     failures: dict[int, Failure] = Field(description="By number, all of them")
 

@@ -36,7 +36,7 @@ class Router(Data):
     metrics: bool = False
 
 
-class Timeouts(Data):
+class TimeoutDefaults(Data):
     """Seconds, by what is waited for."""
 
     ready: float = Field(gt=0, description="From the start until a completion comes through the router")
@@ -59,7 +59,7 @@ class Defaults(Data):
     containers: Containers
     kubernetes: Kubernetes
     routers: dict[RouterName, Router]
-    timeouts: Timeouts
+    timeouts: TimeoutDefaults
 
 
 class StandIns(Data):

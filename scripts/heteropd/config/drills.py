@@ -12,7 +12,7 @@ Need = Literal["hosts", "root"]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class Asked(Data):
+class DrillRequests(Data):
     """What is asked of the topology before, during and after each fault. Counts are tokens."""
 
     prompt: Annotated[int, Field(ge=16, description="Prompt of a short request")]
@@ -24,7 +24,7 @@ class Asked(Data):
 
 
 class DrillEntry(Data):
-    """One fault. ``sees`` is what a client gets, ``kit`` what the kit does, ``recover`` how it is mended."""
+    """One fault. ``sees`` is what a client gets, ``kit`` what the kit does, ``recover`` how it is fixed."""
 
     title: str = Field(description="The fault")
     sees: str
@@ -55,6 +55,6 @@ class DrillEntry(Data):
 class Drills(Data):
     """env/drills.yaml."""
 
-    asked: Asked
+    asked: DrillRequests
     lease_s: float = Field(gt=0, description="Seconds for which a prefill keeps KV that nobody fetches")
     drills: dict[Name, DrillEntry] = Field(min_length=1)

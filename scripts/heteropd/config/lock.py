@@ -28,7 +28,7 @@ _HEADER = """\
 """
 
 
-class Answer(Data):
+class LockedValue(Data):
     """``asked`` is what the value answers: an image's tag, a repository and ref, a package."""
 
     asked: str
@@ -39,7 +39,7 @@ class Lock(Data):
     """The lock of one pin set: answers by field, such as ``images.gaudi.digest``."""
 
     pins: Name
-    resolved: dict[str, Answer] = Field(default_factory=dict)
+    resolved: dict[str, LockedValue] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, order=True)

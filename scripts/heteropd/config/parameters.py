@@ -78,7 +78,7 @@ DOCUMENT_NAMES = tuple(Parameters.model_fields)[:8]
 FILE_NAMES = ("hosts", "params", "images")
 
 
-class Request(Data):
+class PlanRequest(Data):
     """One resolved request: the case, every parameter's value and origin, and the hosts, if any."""
 
     case: str
@@ -98,7 +98,7 @@ class Request(Data):
         return self.hosts is None or self.hosts.standin
 
 
-def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
+def resolve(words: Iterable[str], env: Env, root: Path) -> PlanRequest:
     """Turn words (a case, then ``name=value``) into a request.
 
     ``hosts=FILE``, ``params=FILE`` and ``images=FILE`` are relative to ``root``. Raises BadInput for anything
@@ -126,9 +126,9 @@ def resolve(words: Iterable[str], env: Env, root: Path) -> Request:
         many = getattr(parameters, name)
         if hosts is not None and many != 1:
             problem = "is for this machine alone; with hosts, the number follows from 'platforms'"
-            mend = "name one host an engine there, such as {cuda: [cuda-1, cuda-2]}"
-            raise BadInput(source[name].where, name, many, problem, mend)
-    return Request(
+            fix = "name one host an engine there, such as {cuda: [cuda-1, cuda-2]}"
+            raise BadInput(source[name].where, name, many, problem, fix)
+    return PlanRequest(
         case=case_name,
         parameters=parameters,
         origins={name: layer.where for name, layer in source.items()},
@@ -213,8 +213,8 @@ def _merge(layers: list[_Layer]) -> tuple[Parameters, dict[str, _Layer]]:
     for layer in layers:
         for name, value in layer.values.items():
             if name not in Parameters.model_fields:
-                mend = did_you_mean(name, Parameters.model_fields)
-                raise BadInput(layer.where, name, value, "unknown parameter", mend)
+                fix = did_you_mean(name, Parameters.model_fields)
+                raise BadInput(layer.where, name, value, "unknown parameter", fix)
         values |= layer.values
         source |= dict.fromkeys(layer.values, layer)
         if len(values) == len(Parameters.model_fields):
@@ -237,11 +237,11 @@ def _with_model_checked(parameters: Parameters, where: str, root: Path, *, remot
     if folder is None:
         if not _looks_like_a_path(model):
             return parameters
-        mend = "give a folder with config.json, or a hub id"
-        raise BadInput(where, "model", model, "no such folder", mend)
+        fix = "give a folder with config.json, or a hub id"
+        raise BadInput(where, "model", model, "no such folder", fix)
     if not (folder / "config.json").is_file():
-        mend = "give the folder that holds config.json and the weights"
-        raise BadInput(where, "model", model, "the folder has no config.json", mend)
+        fix = "give the folder that holds config.json and the weights"
+        raise BadInput(where, "model", model, "the folder has no config.json", fix)
     return parameters.model_copy(update={"model": str(folder)})
 
 

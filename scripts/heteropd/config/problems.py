@@ -25,7 +25,7 @@ _TYPES = {
 
 
 def did_you_mean(wrong: str, known: Iterable[str], limit: int = 12) -> str:
-    """The mend for a name that is not known: the nearest name, or the list of names."""
+    """The fix for a name that is not known: the nearest name, or the list of names."""
     names = sorted(known)
     close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
     if close:
@@ -47,13 +47,13 @@ def from_pydantic(found: ValidationError, model: type[BaseModel], where: str) ->
     problems = found.errors(include_url=False)
     first = min(problems, key=lambda one: one["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"] if part != "[key]") or None
-    problem, mend = _explained(first["type"], first.get("ctx", {}), str(first["msg"]))
+    problem, fix = _explained(first["type"], first.get("ctx", {}), str(first["msg"]))
     value = first["input"]
     if first["type"] == "extra_forbidden":
-        problem, mend = "unknown key", did_you_mean(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]))
+        problem, fix = "unknown key", did_you_mean(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]))
     elif first["type"] == "missing":
-        value, problem, mend = None, "missing", f"add '{first['loc'][-1]}:' to it"
-    return BadInput(where, field, value, problem, mend)
+        value, problem, fix = None, "missing", f"add '{first['loc'][-1]}:' to it"
+    return BadInput(where, field, value, problem, fix)
 
 
 def _explained(kind: str, context: Mapping[str, Any], message: str) -> tuple[str, str]:
@@ -66,8 +66,8 @@ def _explained(kind: str, context: Mapping[str, Any], message: str) -> tuple[str
         bound = "at least" if kind.startswith("greater") else "at most"
         return f"must be {bound} {limit}", f"use a number that is {bound} {limit}"
     if kind == "value_error":
-        problem, _, mend = str(context["error"]).partition("; ")
-        return problem, mend or "correct it"
+        problem, _, fix = str(context["error"]).partition("; ")
+        return problem, fix or "correct it"
     if kind in ("too_short", "string_too_short"):
         return "is empty", "fill it in"
     return message[:1].lower() + message[1:], "see env/schema for what may stand here"

@@ -25,12 +25,12 @@ class Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def _matching(pattern: str, problem: str, mend: str) -> AfterValidator:
+def _matching(pattern: str, problem: str, fix: str) -> AfterValidator:
     expression = re.compile(pattern)
 
     def check(value: str) -> str:
         if not expression.fullmatch(value):
-            raise ValueError(f"{problem}; {mend}")
+            raise ValueError(f"{problem}; {fix}")
         return value
 
     return AfterValidator(check)
@@ -123,18 +123,18 @@ DnsLabel = Annotated[
 
 
 def _address(value: str) -> str:
-    mend = "give what the other hosts connect to, such as 192.0.2.10"
+    fix = "give what the other hosts connect to, such as 192.0.2.10"
     try:
         parsed = ipaddress.ip_address(value)
     except ValueError:
         numeric = re.fullmatch(r"[0-9.]+|.*:.*", value)
         if numeric or not _HOST_NAME.fullmatch(value):
-            raise ValueError(f"is neither an IP address nor a host name; {mend}") from None
+            raise ValueError(f"is neither an IP address nor a host name; {fix}") from None
         return value
     if parsed.is_unspecified or parsed.is_multicast:
-        raise ValueError(f"is no address of one host; {mend}")
+        raise ValueError(f"is no address of one host; {fix}")
     if parsed.version == 6 and parsed.is_link_local:  # with %eth0 or without
-        raise ValueError(f"means another machine on every link; {mend}")
+        raise ValueError(f"means another machine on every link; {fix}")
     return value
 
 

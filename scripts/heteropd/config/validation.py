@@ -15,11 +15,11 @@ Positive = Annotated[int, Field(ge=1)]
 Nats = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Frozen(BaseModel):
+class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Request(_Frozen):
+class DocumentRequest(_Settings):
     """The source document's request, word for word."""
 
     prompt: Annotated[str, Field(min_length=1)]
@@ -27,7 +27,7 @@ class Request(_Frozen):
     temperature: int | float = Field(ge=0)
 
 
-class Short(_Frozen):
+class Short(_Settings):
     """The short requests that are sent plain and streamed, and must answer alike."""
 
     prompt: Annotated[str, Field(min_length=1)]
@@ -35,7 +35,7 @@ class Short(_Frozen):
     max_tokens: Positive
 
 
-class Probes(_Frozen):
+class Probes(_Settings):
     """How many prompts, how long, and how they are sent. Lengths and budgets count prompt tokens.
 
     ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always
@@ -57,14 +57,14 @@ class Probes(_Frozen):
     prefill_references: Annotated[int, Field(ge=8)]
 
 
-class Noise(_Frozen):
+class Noise(_Settings):
     """How far beyond the measured noise floor a disaggregated answer may be."""
 
     times_largest: Annotated[float, Field(ge=1)]
     times_median: Annotated[float, Field(ge=1)]
 
 
-class Limits(_Frozen):
+class NoiseLimits(_Settings):
     """Per dtype, in nats: differences never called a fault, and floors never called noise."""
 
     least_position: Nats
@@ -73,7 +73,7 @@ class Limits(_Frozen):
     most_position: Nats
 
 
-class Waits(_Frozen):
+class Waits(_Settings):
     """Seconds."""
 
     connect_s: Annotated[float, Field(gt=0)]
@@ -81,26 +81,26 @@ class Waits(_Frozen):
     metrics_s: Annotated[float, Field(gt=0)]
 
 
-class Settings(_Frozen):
+class Settings(_Settings):
     """Everything `validate.run` needs beside the plan."""
 
-    request: Request
+    request: DocumentRequest
     short: Short
     probes: Probes
     noise: Noise
-    limits: dict[str, Limits]
+    limits: dict[str, NoiseLimits]
     waits: Waits
     tokenizer_texts: Annotated[list[str], Field(min_length=1)]
     words: Annotated[list[str], Field(min_length=32)]
 
     @field_validator("limits")
     @classmethod
-    def _has_fallback(cls, limits: dict[str, Limits]) -> dict[str, Limits]:
+    def _has_fallback(cls, limits: dict[str, NoiseLimits]) -> dict[str, NoiseLimits]:
         if "bfloat16" not in limits:
             raise ValueError("bfloat16 is missing, which unlisted dtypes are judged as")
         return limits
 
-    def limits_for(self, dtype: str) -> Limits:
+    def limits_for(self, dtype: str) -> NoiseLimits:
         """The limits of a dtype; an unlisted one is judged as ``bfloat16``, the noisiest in use."""
         return self.limits.get(dtype) or self.limits["bfloat16"]
 
@@ -119,5 +119,5 @@ def load(root: Path) -> Settings:
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        mend = "docs/proof.md says what it means"
-        raise BadInput(where, field, first.get("input"), first["msg"], mend) from None
+        fix = "docs/proof.md says what it means"
+        raise BadInput(where, field, first.get("input"), first["msg"], fix) from None

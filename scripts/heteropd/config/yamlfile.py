@@ -117,9 +117,9 @@ def parse(text: str, where: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as bad:
         mark = bad.problem_mark or bad.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        mend = _MENDS.get(type(bad), "correct the YAML there; check indentation, quotes and colons")
+        fix = _MENDS.get(type(bad), "correct the YAML there; check indentation, quotes and colons")
         problem = bad.problem or "is not valid YAML"
-        raise BadInput(f"{where}{line}", None, None, problem, mend) from None
+        raise BadInput(f"{where}{line}", None, None, problem, fix) from None
     except (yaml.YAMLError, ValueError) as bad:
         # ValueError: a scalar that looks like a date but is none (2025-13-99), or an invalid character.
         problem = f"is not valid YAML ({str(bad).splitlines()[0]})"

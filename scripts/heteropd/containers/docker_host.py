@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from heteropd.config.images import EngineVersions
 from heteropd.containers import ssh_tunnel
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.system import Runner
+from heteropd.system import CommandRunner
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -58,7 +58,7 @@ def connect(needs: EngineVersions | None = None, url: str | None = None) -> Dock
     return client
 
 
-def require_buildx(runner: Runner, needs: EngineVersions) -> None:
+def require_buildx(runner: CommandRunner, needs: EngineVersions) -> None:
     """Raise MissingPrerequisite unless `docker buildx` is there and new enough."""
     asked = runner.run(["docker", "buildx", "version"])
     found = re.search(r"\bv?(\d+\.\d+(\.\d+)?)", asked.out)
@@ -90,11 +90,11 @@ def reported(where: str) -> Iterator[None]:
 
 
 def explained(where: str, said: str) -> KitError:
-    """What an engine, BuildKit or a registry said, with the mend where it is a known trouble."""
+    """What an engine, BuildKit or a registry said, with the fix where it is a known trouble."""
     text = _last(said)
-    for pattern, problem, mend in _TROUBLES:
+    for pattern, problem, fix in _TROUBLES:
         if re.search(pattern, said, re.IGNORECASE):
-            return BadInput(where, None, None, f"{problem}: {text}", mend)
+            return BadInput(where, None, None, f"{problem}: {text}", fix)
     return KitError(f"{where}: {text}")
 
 

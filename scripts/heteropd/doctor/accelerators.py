@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from heteropd.doctor.catalogue import NODE, registered
 from heteropd.doctor.facts import Facts
-from heteropd.doctor.model import Node, Outcome
+from heteropd.doctor.model import ExaminedHost, Outcome
 
 _WORST = ("FAIL", "WARN", "SKIP", "PASS")
 _BROKEN = ("failed", "couldn't", "error", "not found", "no devices")
 
 
 @registered(NODE, "T2-14-accel-devices")
-def accel_devices(node: Node) -> Outcome:
+def accel_devices(node: ExaminedHost) -> Outcome:
     """Card and control devices are there, readable and writable."""
     accel = node.facts.accel
     cards = [name for name in accel if "controlD" not in name]
@@ -25,7 +25,7 @@ def accel_devices(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-35-accelerator-free")
-def accelerator_free(node: Node) -> Outcome:
+def accelerator_free(node: ExaminedHost) -> Outcome:
     """No process holds a card. Only root sees everybody's files."""
     if node.target.serves:
         return Outcome("SKIP", "the kit's own topology is running here")
@@ -53,7 +53,7 @@ def _cuda_free(facts: Facts) -> Outcome:
 
 
 @registered(NODE, "T2-51-accelerator-answers")
-def accelerator_answers(node: Node) -> Outcome:
+def accelerator_answers(node: ExaminedHost) -> Outcome:
     """The vendor's tool lists cards."""
     shown: list[str] = []
     tools = {"cuda": ("nvidia-smi", node.facts.gpus), "gaudi": ("hl-smi", node.facts.hpus)}

@@ -30,7 +30,7 @@ def check(plan: Plan, options: Mapping[str, str], context: Context) -> None:
     if not report.ok:
         raise KitError(
             f"the doctor found what is wrong with the hosts ({report.summary}), so nothing was started; "
-            "mend it, or start all the same with doctor=off"
+            "fix it, or start all the same with doctor=off"
         )
 
 

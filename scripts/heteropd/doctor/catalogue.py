@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from heteropd.config import yamlfile
 from heteropd.config.checks import Checks
-from heteropd.doctor.model import Node, Outcome, Pair, Running
+from heteropd.doctor.model import ExaminedHost, ExaminedPair, Outcome, Running
 
-NodeCheck = Callable[[Node], Outcome]
-PairCheck = Callable[[Pair], Outcome]
+NodeCheck = Callable[[ExaminedHost], Outcome]
+PairCheck = Callable[[ExaminedPair], Outcome]
 RunningCheck = Callable[[Running], Outcome]
 Check = TypeVar("Check")
 

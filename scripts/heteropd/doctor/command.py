@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from heteropd.config import env
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.doctor import catalogue, examination, live, targets
 from heteropd.doctor.reach import Outside, Reach, ssh_config
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
@@ -16,7 +16,7 @@ from heteropd.topology import Context, load
 
 def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -> int:
     """Examine; 0, or 1 with any FAIL. ``make`` plans the words of a case. Raises BadInput."""
-    parsed = Words(words, flags=("json",), options=("container", "case", "ssh_config"))
+    parsed = Arguments(words, flags=("json",), options=("container", "case", "ssh_config"))
     outside = Outside(Reach(ssh_config(parsed.options.get("ssh_config"))))
     asked = [*([parsed.options["case"]] if "case" in parsed.options else []), *parsed.rest]
     checks = catalogue.load(context.root)
@@ -36,7 +36,7 @@ def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -
     return EXIT_OK if report.ok else EXIT_FAILED
 
 
-def hosts(wanted: Plan | None, context: Context, outside: Outside | None = None) -> examination.Report:
+def hosts(wanted: Plan | None, context: Context, outside: Outside | None = None) -> examination.DoctorReport:
     """The hosts of a plan; without one, those of what runs; without that, this machine."""
     topology = load(context)
     alive = topology is not None and any(role.alive for role in topology.roles)

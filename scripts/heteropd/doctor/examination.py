@@ -14,7 +14,7 @@ from rich.text import Text
 
 from heteropd.config.checks import Checks
 from heteropd.doctor import exchange, judge, reading, targets
-from heteropd.doctor.model import Node, Pair, Result, Running, Status, Target
+from heteropd.doctor.model import ExaminedHost, ExaminedPair, HostTarget, Result, Running, Status
 from heteropd.doctor.reach import Outside
 from heteropd.plan.model import Plan
 from heteropd.plan.pairs import Names, rounds
@@ -24,7 +24,7 @@ _AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """All results, grouped by place in the order in which they were found; ``left_out`` says what was not
     tried for the number of it."""
 
@@ -47,7 +47,7 @@ class Report:
         return json.dumps({"ok": self.ok, "results": results, **left_out}, indent=2)
 
     def show(self, console: Console, *, wrong_only: bool = False) -> None:
-        """Print the report: a table for each place, a mend below what is wrong."""
+        """Print the report: a table for each place, a fix below what is wrong."""
         shown = [one for one in self.results if one.status in ("WARN", "FAIL") or not wrong_only]
         for place in dict.fromkeys(one.place for one in shown):
             console.print(Text(place, style="bold"))
@@ -58,12 +58,12 @@ class Report:
 
 
 def examine(
-    hosts: Sequence[Target],
+    hosts: Sequence[HostTarget],
     checks: Checks,
     plan: Plan | None = None,
     running: Running | None = None,
     outside: Outside | None = None,
-) -> Report:
+) -> DoctorReport:
     """Read every host at the same time, then judge hosts, pairs of the plan, and what runs."""
     outside = outside or Outside()
     reach = outside.reach
@@ -75,17 +75,17 @@ def examine(
     results += [result for pair in _exchanged(tried, nodes, outside) for result in judge.pair(pair, checks)]
     if running:
         results += judge.topology(running, checks)
-    return Report(tuple(results), _left_out(tried, known))
+    return DoctorReport(tuple(results), _left_out(tried, known))
 
 
-def _exchanged(tried: list[Names], nodes: Mapping[str, Node], outside: Outside) -> list[Pair]:
+def _exchanged(tried: list[Names], nodes: Mapping[str, ExaminedHost], outside: Outside) -> list[ExaminedPair]:
     """What every pair sent to each other, in the order of ``tried``; side by side as far as hosts differ."""
 
-    def between(names: Names) -> Pair:
+    def between(names: Names) -> ExaminedPair:
         one, other = (nodes[name] for name in names)
-        return Pair(one, other, exchange.between(one, other, outside))
+        return ExaminedPair(one, other, exchange.between(one, other, outside))
 
-    found: dict[Names, Pair] = {}
+    found: dict[Names, ExaminedPair] = {}
     for together in rounds(tried):
         with ThreadPoolExecutor(max_workers=min(len(together), _AT_ONCE)) as pool:
             found |= zip(together, pool.map(between, together), strict=True)
@@ -111,8 +111,8 @@ def _table(results: Sequence[Result]) -> Table:
 
 def _words(one: Result) -> RenderableType:
     lines = [Text(one.text, style="dim" if one.status == "SKIP" else "")]
-    if one.mend:
-        lines.append(Text(f"mend: {one.mend}"))
+    if one.fix:
+        lines.append(Text(f"fix: {one.fix}"))
     if one.threads:
         lines.append(Text(f"known from {', '.join(one.threads)}", style="dim"))
     return Group(*lines)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from heteropd.doctor import fabric, launch
 from heteropd.doctor.host import side_channel_address
-from heteropd.doctor.model import Engine, Exchange, Node, Said, unknown_python
+from heteropd.doctor.model import EngineTarget, ExaminedHost, Exchange, ReportOrReason, unknown_python
 from heteropd.doctor.nixl import generation, report
 from heteropd.doctor.reach import Outside
 from heteropd.doctor.relay import Talk
-from heteropd.doctor.runners import Place
+from heteropd.doctor.runners import RemoteShell
 
 _HARDWARE, _SOFTWARE = (8, 4), (1, 1)  # MiB, and how often: where no speed is judged, once is enough
 _PING_PORT = 18515  # ibv_rc_pingpong's own
@@ -24,16 +24,16 @@ _GRACE_S = 15.0
 class _Way:
     """How a program is run on both hosts at once."""
 
-    places: tuple[Place, Place]
+    places: tuple[RemoteShell, RemoteShell]
     talk: Talk
 
-    def both(self, argvs: Sequence[Sequence[str]], seconds: int) -> Said:
+    def both(self, argvs: Sequence[Sequence[str]], seconds: int) -> ReportOrReason:
         commands = [place.command(argv) for place, argv in zip(self.places, argvs, strict=True)]
         one, other = self.talk(commands[0], commands[1], seconds + _GRACE_S)
         return report(one), report(other)
 
 
-def between(one: Node, other: Node, outside: Outside) -> Exchange:
+def between(one: ExaminedHost, other: ExaminedHost, outside: Outside) -> Exchange:
     """Send what can be sent; where another check says already that it cannot work, say which."""
     way = _Way((outside.reach(one.target), outside.reach(other.target)), outside.talk)
     channel = _unread(one, other) or _channel(one, other, way)
@@ -44,7 +44,7 @@ def between(one: Node, other: Node, outside: Outside) -> Exchange:
     )
 
 
-def _channel(one: Node, other: Node, way: _Way) -> Said:
+def _channel(one: ExaminedHost, other: ExaminedHost, way: _Way) -> ReportOrReason:
     engines = _engine(one), _engine(other)
     for node, engine in zip((one, other), engines, strict=True):
         if engine.side_channel is None:
@@ -60,7 +60,7 @@ def _channel(one: Node, other: Node, way: _Way) -> Said:
     return way.both([_plain(engines[mine], "side_channel", asked[mine]) for mine in (0, 1)], _CHANNEL_S)
 
 
-def _ping(one: Node, other: Node, way: _Way, channel: Said) -> Said:
+def _ping(one: ExaminedHost, other: ExaminedHost, way: _Way, channel: ReportOrReason) -> ReportOrReason:
     if not (one.verbs and other.verbs):
         return "no engine names RDMA in UCX_TLS"
     if wrong := _unfit(one, other):
@@ -88,7 +88,7 @@ def _ping(one: Node, other: Node, way: _Way, channel: Said) -> Said:
     return way.both(argvs, _PING_S)
 
 
-def _transfer(one: Node, other: Node, way: _Way) -> Said:
+def _transfer(one: ExaminedHost, other: ExaminedHost, way: _Way) -> ReportOrReason:
     engines = _engine(one), _engine(other)
     for node, engine in zip((one, other), engines, strict=True):
         if engine.python is None:
@@ -116,12 +116,12 @@ def _transfer(one: Node, other: Node, way: _Way) -> Said:
     return way.both(argvs, _TRANSFER_S)
 
 
-def amount(one: Node, other: Node) -> tuple[int, int]:
+def amount(one: ExaminedHost, other: ExaminedHost) -> tuple[int, int]:
     """MiB of a transfer, and how often it is made each way."""
     return _SOFTWARE if without_speed(one, other) else _HARDWARE
 
 
-def without_speed(one: Node, other: Node) -> str | None:
+def without_speed(one: ExaminedHost, other: ExaminedHost) -> str | None:
     """Why the speed between two hosts means nothing; None where it does."""
     for node in (one, other):
         if any(engine.standin for engine in node.target.engines):
@@ -131,7 +131,7 @@ def without_speed(one: Node, other: Node) -> str | None:
     return None
 
 
-def _unfit(one: Node, other: Node) -> str | None:
+def _unfit(one: ExaminedHost, other: ExaminedHost) -> str | None:
     for node in (one, other):
         wrong = fabric.unfit(node) if node.verbs else None
         wrong = wrong or next((wrong for said in node.nixl if (wrong := said.wrong)), None)
@@ -140,14 +140,14 @@ def _unfit(one: Node, other: Node) -> str | None:
     return None
 
 
-def _differing(one: Node, other: Node) -> str | None:
+def _differing(one: ExaminedHost, other: ExaminedHost) -> str | None:
     found = [{generation(said.nixl) for said in node.nixl if said.nixl} for node in (one, other)]
     if all(found) and found[0] != found[1]:
         return "not tried: the two sides' NIXL differ"
     return None
 
 
-def _unread(one: Node, other: Node) -> str | None:
+def _unread(one: ExaminedHost, other: ExaminedHost) -> str | None:
     for node in (one, other):
         if node.facts.trouble:
             return f"the facts of {node.target.name} could not be read"
@@ -156,9 +156,9 @@ def _unread(one: Node, other: Node) -> str | None:
     return None
 
 
-def _engine(node: Node) -> Engine:
+def _engine(node: ExaminedHost) -> EngineTarget:
     return node.target.engines[0]
 
 
-def _plain(engine: Engine, name: str, asked: dict[str, object]) -> Sequence[str]:
+def _plain(engine: EngineTarget, name: str, asked: dict[str, object]) -> Sequence[str]:
     return launch.plain(engine.python if engine.launch == ("sh",) else None, name, asked)

@@ -7,32 +7,32 @@ from collections.abc import Sequence
 
 from heteropd.doctor.catalogue import NODE, registered
 from heteropd.doctor.facts import IbPort, Memlock
-from heteropd.doctor.model import UCX_TLS, Node, Outcome
+from heteropd.doctor.model import UCX_TLS, ExaminedHost, Outcome
 
 GID_INDEX = "UCX_IB_GID_INDEX"
 _ROCE = "RoCE v2"
 _DMABUF_KERNEL = (5, 12)
 
 
-def used_ports(node: Node) -> list[IbPort]:
+def used_ports(node: ExaminedHost) -> list[IbPort]:
     """The active ports that UCX may use: those that UCX_NET_DEVICES names, or all."""
     names = named_ports(node)
     return [port for port in node.facts.ports if port.active and (names is None or port.name in names)]
 
 
-def named_ports(node: Node) -> list[str] | None:
+def named_ports(node: ExaminedHost) -> list[str] | None:
     """What UCX_NET_DEVICES names, less network interfaces, which are for TCP; None where it is not set."""
     if not node.target.devices:
         return None
     return [name for name in node.target.devices if name not in node.facts.mtus]
 
 
-def is_software(node: Node, port: IbPort) -> bool:
+def is_software(node: ExaminedHost, port: IbPort) -> bool:
     """RDMA without a card: rxe, siw."""
     return port.name.partition(":")[0] in node.facts.software
 
 
-def gid_index(node: Node, port: IbPort) -> int | None:
+def gid_index(node: ExaminedHost, port: IbPort) -> int | None:
     """The GID to use: as the plan says, else the first of RoCE v2, one that can be routed before others."""
     if port.link_layer != "Ethernet":
         return None
@@ -43,7 +43,7 @@ def gid_index(node: Node, port: IbPort) -> int | None:
     return good[0].index if good else None
 
 
-def unfit(node: Node) -> str | None:
+def unfit(node: ExaminedHost) -> str | None:
     """What is wrong with RDMA on a host, by the first check that fails; None where nothing is known to be."""
     for check in (net_devices, verbs_devices, memlock, roce_gid, planned_gid):
         found = check(node)
@@ -52,13 +52,13 @@ def unfit(node: Node) -> str | None:
     return None
 
 
-def hangs(node: Node) -> str | None:
+def hangs(node: ExaminedHost) -> str | None:
     """Why UCX is not started on a host: with verbs and little locked memory it tries to allocate for ever."""
     limit = memlock(node)
     return f"not tried: {limit.text}" if node.verbs and limit.status == "FAIL" else None
 
 
-def without_rdma(node: Node) -> str | None:
+def without_rdma(node: ExaminedHost) -> str | None:
     """An engine whose UCX_TLS names no RDMA, though UCX_NET_DEVICES names ports: UCX cannot use them."""
     ports = named_ports(node)
     for engine in node.target.engines:
@@ -69,7 +69,7 @@ def without_rdma(node: Node) -> str | None:
 
 
 @registered(NODE, "T2-09-net-devices")
-def net_devices(node: Node) -> Outcome:
+def net_devices(node: ExaminedHost) -> Outcome:
     """Named ports exist and are active; without names, one is."""
     known = {port.name: port for port in node.facts.ports}
     shown = _shown(node.facts.ports)
@@ -89,7 +89,7 @@ def net_devices(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-10-verbs-devices")
-def verbs_devices(node: Node) -> Outcome:
+def verbs_devices(node: ExaminedHost) -> Outcome:
     """Devices are there and can be opened."""
     verbs = node.facts.verbs
     if not verbs and not node.facts.ports:
@@ -103,7 +103,7 @@ def verbs_devices(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-11-memlock")
-def memlock(node: Node) -> Outcome:
+def memlock(node: ExaminedHost) -> Outcome:
     """The limit that counts is the engine's own; a shell's says little about a container's."""
     engines = [one for one in node.facts.memlock if one.who != "shell"]
     if engines:
@@ -123,7 +123,7 @@ def memlock(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-12-roce-gid")
-def roce_gid(node: Node) -> Outcome:
+def roce_gid(node: ExaminedHost) -> Outcome:
     """Each Ethernet port in use has a RoCE v2 GID that is not link-local."""
     ports = used_ports(node)
     ethernet = [port for port in ports if port.link_layer == "Ethernet"]
@@ -144,7 +144,7 @@ def roce_gid(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-12-gid-index")
-def planned_gid(node: Node) -> Outcome:
+def planned_gid(node: ExaminedHost) -> Outcome:
     """The index that a plan names is set on every port in use, and of RoCE v2 on Ethernet."""
     asked, ports = _asked_gids(node), used_ports(node)
     if not asked:
@@ -164,7 +164,7 @@ def planned_gid(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-13-gpudirect")
-def gpudirect(node: Node) -> Outcome:
+def gpudirect(node: ExaminedHost) -> Outcome:
     """Peer memory is loaded; or dmabuf is possible, which the driver shows only to who opens the GPU."""
     facts = node.facts
     if facts.modules:
@@ -180,7 +180,7 @@ def gpudirect(node: Node) -> Outcome:
     )
 
 
-def _asked_gids(node: Node) -> list[tuple[str, int]]:
+def _asked_gids(node: ExaminedHost) -> list[tuple[str, int]]:
     # "auto" is UCX's default.
     asked = [(engine.name, engine.env.get(GID_INDEX, "")) for engine in node.target.engines]
     return [(name, int(index)) for name, index in asked if index.isdigit()]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 
 from heteropd.doctor.catalogue import NODE, registered
-from heteropd.doctor.model import Node, Outcome
+from heteropd.doctor.model import ExaminedHost, Outcome
 
 
 @registered(NODE, "T2-50-host-answers")
-def host_answers(node: Node) -> Outcome:
+def host_answers(node: ExaminedHost) -> Outcome:
     """Facts were read."""
     if node.facts.trouble:
         return Outcome("FAIL", node.facts.trouble)
@@ -17,7 +17,7 @@ def host_answers(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-16-side-channel-address")
-def side_channel_address(node: Node) -> Outcome:
+def side_channel_address(node: ExaminedHost) -> Outcome:
     """The announced addresses are local ones."""
     if not node.target.announced:
         return Outcome("SKIP", "no engine is planned here")
@@ -34,7 +34,7 @@ def side_channel_address(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-18-ports-free")
-def ports_free(node: Node) -> Outcome:
+def ports_free(node: ExaminedHost) -> Outcome:
     """Nobody listens on a planned port, on any address."""
     ports, listening = node.target.ports, node.facts.listening
     if not ports:
@@ -50,7 +50,7 @@ def ports_free(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-52-memory")
-def memory(node: Node) -> Outcome:
+def memory(node: ExaminedHost) -> Outcome:
     """Available memory, against env/checks.yaml."""
     if node.target.serves:
         return Outcome("SKIP", "the kit's own topology is running here and has taken its memory")
@@ -64,14 +64,14 @@ def memory(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-53-disk")
-def disk(node: Node) -> Outcome:
+def disk(node: ExaminedHost) -> Outcome:
     """Free disk in the folder of models. A warning: the model may be there already."""
     found = _at_least(node.facts.disk_gib, node.limits.disk_gib, f"free at {node.facts.disk_place}")
     return Outcome("WARN", found.text) if found.status == "FAIL" else found
 
 
 @registered(NODE, "T2-54-shared-memory")
-def shared_memory(node: Node) -> Outcome:
+def shared_memory(node: ExaminedHost) -> Outcome:
     """Size of /dev/shm."""
     if node.facts.shm_gib is None:
         return Outcome("SKIP", "the size of /dev/shm could not be read")
@@ -79,7 +79,7 @@ def shared_memory(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-55-model")
-def model(node: Node) -> Outcome:
+def model(node: ExaminedHost) -> Outcome:
     """A model that is a folder is there."""
     path = node.target.model
     if not path:

@@ -16,12 +16,12 @@ from heteropd.doctor import (  # noqa: F401 - most register checks
     targets,
 )
 from heteropd.doctor.catalogue import NODE, PAIR, TOPOLOGY
-from heteropd.doctor.model import Node, Outcome, Pair, Result, Running
+from heteropd.doctor.model import ExaminedHost, ExaminedPair, Outcome, Result, Running
 
 _ANSWERS = "T2-50-host-answers"
 
 
-def node(one: Node, checks: Checks) -> list[Result]:
+def node(one: ExaminedHost, checks: Checks) -> list[Result]:
     """Every check of one host."""
     return [
         _result(name, one.target.name, _node(name, one, checks), checks)
@@ -30,7 +30,7 @@ def node(one: Node, checks: Checks) -> list[Result]:
     ]
 
 
-def pair(found: Pair, checks: Checks) -> list[Result]:
+def pair(found: ExaminedPair, checks: Checks) -> list[Result]:
     """Every check of two hosts that exchange KV."""
     one, other = found.one, found.other
     place = f"{one.target.name} and {other.target.name}"
@@ -58,7 +58,7 @@ def topology(found: Running, checks: Checks) -> list[Result]:
     return [_result(name, place, judge(name), checks) for name in checks.checks if tier(name) == "topology"]
 
 
-def _node(name: str, one: Node, checks: Checks) -> Outcome:
+def _node(name: str, one: ExaminedHost, checks: Checks) -> Outcome:
     if name == _ANSWERS:
         return NODE[name](one)
     if one.facts.trouble:
@@ -92,6 +92,6 @@ def _result(name: str, place: str, outcome: Outcome, checks: Checks) -> Result:
         place=place,
         status=outcome.status,
         text=outcome.text,
-        mend=entry.mend if bad else None,
+        fix=entry.fix if bad else None,
         threads=tuple(entry.threads) if bad else (),
     )

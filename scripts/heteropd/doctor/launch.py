@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heteropd.doctor import programs
-from heteropd.doctor.model import UCX_TLS, Engine
+from heteropd.doctor.model import UCX_TLS, EngineTarget
 from heteropd.doctor.nixl import of_device
 from heteropd.export.bash import quote
 
@@ -39,7 +39,7 @@ def without_devices(env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def nixl(engine: Engine, name: str, asked: Mapping[str, Any], log: str) -> list[str]:
+def nixl(engine: EngineTarget, name: str, asked: Mapping[str, Any], log: str) -> list[str]:
     """A program that uses the engine's NIXL. ``log``: how much UCX says."""
     assert engine.python is not None, "asked for where it is known"
     # UCX writes to stdout as a C program does: what it has not flushed when the program ends is lost.

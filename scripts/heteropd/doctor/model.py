@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heteropd.config.checks import Limits
+from heteropd.config.checks import HostLimits
 from heteropd.doctor.facts import Facts
-from heteropd.doctor.nixl import Nixl, Report
+from heteropd.doctor.nixl import NixlReading, ProgramReport
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan.model import Plan
 
@@ -33,12 +33,12 @@ class Result:
     place: str
     status: Status
     text: str
-    mend: str | None = None
+    fix: str | None = None
     threads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineTarget:
     """An engine that is to run on a host, as far as programs take its place there.
 
     ``env`` is the part of its environment that NIXL and UCX read. ``launch`` starts a shell where its NIXL is
@@ -66,7 +66,7 @@ def is_rdma(transport: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Target:
+class HostTarget:
     """A host and what a plan wants of it.
 
     ``platforms`` is what the engines there run on, None where no plan says it. ``devices``: the ports that
@@ -82,25 +82,25 @@ class Target:
     ports: Mapping[int, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
     model: str = ""
-    engines: tuple[Engine, ...] = ()
+    engines: tuple[EngineTarget, ...] = ()
     verbs: bool = False
     docker: bool = False
     serves: bool = False
 
 
-def unknown_python(target: Target) -> str:
+def unknown_python(target: HostTarget) -> str:
     """What to say where nobody named a Python that has NIXL."""
     return f"no Python with NIXL is known on {target.name}: name it as `python:` in the hosts file"
 
 
 @dataclass(frozen=True)
-class Node:
+class ExaminedHost:
     """A host with its facts."""
 
-    target: Target
+    target: HostTarget
     facts: Facts
-    limits: Limits
-    nixl: tuple[Nixl, ...] = ()
+    limits: HostLimits
+    nixl: tuple[NixlReading, ...] = ()
 
     @property
     def platforms(self) -> frozenset[str]:
@@ -117,24 +117,24 @@ class Node:
         return self.target.verbs if self.target.platforms is not None else self.platforms != {"cpu"}
 
 
-Said = tuple[Report, Report] | str
+ReportOrReason = tuple[ProgramReport, ProgramReport] | str
 
 
 @dataclass(frozen=True)
 class Exchange:
     """What two hosts' programs reported, in their order; a text where they were not run, and why."""
 
-    channel: Said
-    ping: Said
-    transfer: Said
+    channel: ReportOrReason
+    ping: ReportOrReason
+    transfer: ReportOrReason
 
 
 @dataclass(frozen=True)
-class Pair:
+class ExaminedPair:
     """Two hosts whose engines exchange KV, and what they sent to each other."""
 
-    one: Node
-    other: Node
+    one: ExaminedHost
+    other: ExaminedHost
     seen: Exchange
 
 

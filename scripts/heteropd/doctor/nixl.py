@@ -23,7 +23,7 @@ _COMPLAINT = re.compile(r"UCX +(?:ERROR|WARN) +(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Report:
+class ProgramReport:
     """What a program found; None where it said nothing, and then ``trouble`` is why. ``log``: its stderr."""
 
     found: Mapping[str, Any] | None
@@ -32,7 +32,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Nixl:
+class NixlReading:
     """NIXL and UCX in an engine's place. ``trouble``: why nothing is known; ``missing``: no import of it.
 
     ``error`` is why there is no agent, ``resources`` what UCX offers (``rc_verbs/mlx5_0:1``), ``unknown`` the
@@ -57,28 +57,28 @@ class Nixl:
         return self.trouble or self.missing or self.error
 
 
-def report(done: Completed) -> Report:
+def report(done: Completed) -> ProgramReport:
     """The program's line ``= JSON``, or why there is none."""
     for line in done.out.splitlines():
         if line.startswith("= "):
             try:
-                return Report(json.loads(line[2:]), log=done.err)
+                return ProgramReport(json.loads(line[2:]), log=done.err)
             except ValueError:
                 break
     if "No such image" in done.err:
-        return Report(None, "its image is not on this host yet", done.err)
+        return ProgramReport(None, "its image is not on this host yet", done.err)
     said = (done.err.strip().splitlines() or ["it said nothing"])[-1]
-    return Report(None, f"{said[-200:]} (exit status {done.code})", done.err)
+    return ProgramReport(None, f"{said[-200:]} (exit status {done.code})", done.err)
 
 
-def read(engine: str, said: Report) -> Nixl:
+def read(engine: str, said: ProgramReport) -> NixlReading:
     """Facts from the report of programs/nixl_node.py."""
     if said.found is None:
-        return Nixl(engine, trouble=said.trouble)
+        return NixlReading(engine, trouble=said.trouble)
     found = said.found
     if "missing" in found:
-        return Nixl(engine, missing=str(found["missing"]))
-    return Nixl(
+        return NixlReading(engine, missing=str(found["missing"]))
+    return NixlReading(
         engine,
         error=f"{found['error']}{complaint(said.log)}" if found["error"] else None,
         nixl=found["nixl"],

@@ -60,4 +60,4 @@ def _caught(one: Failure) -> str:
 def _entry(name: str, one: CheckEntry) -> str:
     known = f" Known from {', '.join(one.threads)}." if one.threads else ""
     where = "hosts that use RDMA" if one.verbs else ", ".join(one.platforms)
-    return f"**{name}** ({where}): {one.title}.\n*Why:* {one.why}{known}\n*Mend:* {one.mend}.\n\n"
+    return f"**{name}** ({where}): {one.title}.\n*Why:* {one.why}{known}\n*Fix:* {one.fix}.\n\n"

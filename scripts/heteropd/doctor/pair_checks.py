@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from heteropd.doctor import exchange, fabric
 from heteropd.doctor.catalogue import PAIR, registered
-from heteropd.doctor.model import Outcome, Pair, is_rdma
-from heteropd.doctor.nixl import Report, complaint, lanes
+from heteropd.doctor.model import ExaminedPair, Outcome, is_rdma
+from heteropd.doctor.nixl import ProgramReport, complaint, lanes
 
 _TRANSFERS = ("WRITE", "READ")
 
 
 @registered(PAIR, "T3-16-side-channel")
-def side_channel(pair: Pair) -> Outcome:
+def side_channel(pair: ExaminedPair) -> Outcome:
     """Each host connects to the other's announced address and port."""
     if isinstance(pair.seen.channel, str):
         return Outcome("SKIP", pair.seen.channel)
@@ -33,7 +33,7 @@ def side_channel(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-12-rdma-ping")
-def rdma_ping(pair: Pair) -> Outcome:
+def rdma_ping(pair: ExaminedPair) -> Outcome:
     """ibv_rc_pingpong ends well on both hosts."""
     if isinstance(pair.seen.ping, str):
         return Outcome("SKIP", pair.seen.ping)
@@ -52,7 +52,7 @@ def rdma_ping(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-05-nixl-transfer")
-def nixl_transfer(pair: Pair) -> Outcome:
+def nixl_transfer(pair: ExaminedPair) -> Outcome:
     """WRITE and READ both ways, all bytes equal."""
     seen = pair.seen.transfer
     if isinstance(seen, str):
@@ -76,7 +76,7 @@ def nixl_transfer(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-08-rdma-in-use")
-def rdma_in_use(pair: Pair) -> Outcome:
+def rdma_in_use(pair: ExaminedPair) -> Outcome:
     """The lanes of that transfer are RDMA, where RDMA is declared."""
     if wrong := fabric.without_rdma(pair.one) or fabric.without_rdma(pair.other):
         return Outcome("FAIL", wrong)
@@ -95,7 +95,7 @@ def rdma_in_use(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-40-bandwidth")
-def bandwidth(pair: Pair) -> Outcome:
+def bandwidth(pair: ExaminedPair) -> Outcome:
     """MB/s of that transfer against the floor, between cards."""
     if reason := exchange.without_speed(pair.one, pair.other):
         return Outcome("SKIP", reason)
@@ -112,7 +112,7 @@ def bandwidth(pair: Pair) -> Outcome:
     return Outcome("PASS" if least >= floor else "FAIL", text)
 
 
-def _silent(pair: Pair, seen: tuple[Report, Report]) -> str | None:
+def _silent(pair: ExaminedPair, seen: tuple[ProgramReport, ProgramReport]) -> str | None:
     """Why a program said nothing, or could not finish because the other did not."""
     for node, said in zip((pair.one, pair.other), seen, strict=True):
         if said.found is None:

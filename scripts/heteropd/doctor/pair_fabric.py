@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from heteropd.doctor.catalogue import PAIR, registered
 from heteropd.doctor.fabric import used_ports
-from heteropd.doctor.model import Node, Outcome, Pair, unknown_python
+from heteropd.doctor.model import ExaminedHost, ExaminedPair, Outcome, unknown_python
 from heteropd.doctor.nixl import generation
 
 
 @registered(PAIR, "T3-03-same-nixl")
-def same_nixl(pair: Pair) -> Outcome:
+def same_nixl(pair: ExaminedPair) -> Outcome:
     """One major.minor of NIXL, and one of UCX."""
     found: list[dict[str, set[str]]] = []
     for node in (pair.one, pair.other):
@@ -29,7 +29,7 @@ def same_nixl(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-09-link-layer")
-def link_layer(pair: Pair) -> Outcome:
+def link_layer(pair: ExaminedPair) -> Outcome:
     """A link layer that both have."""
     here, there = ({port.link_layer for port in used_ports(node)} for node in (pair.one, pair.other))
     if not here or not there:
@@ -40,7 +40,7 @@ def link_layer(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-56-mtu")
-def mtu(pair: Pair) -> Outcome:
+def mtu(pair: ExaminedPair) -> Outcome:
     """Equal MTUs below RoCE. What an InfiniBand port uses is not in sysfs."""
     here, there = _mtus(pair.one), _mtus(pair.other)
     if not here or not there:
@@ -52,7 +52,7 @@ def mtu(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-58-clock-skew")
-def clock_skew(pair: Pair) -> Outcome:
+def clock_skew(pair: ExaminedPair) -> Outcome:
     """How far apart two clocks are for sure: what the way to each host took is in doubt."""
     one, other = pair.one.facts.ahead, pair.other.facts.ahead
     if one is None or other is None:
@@ -64,7 +64,7 @@ def clock_skew(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-59-tcp-patience")
-def tcp_patience(pair: Pair) -> Outcome:
+def tcp_patience(pair: ExaminedPair) -> Outcome:
     """Both kernels give a silent TCP connection up soon; of concern only where engines may use TCP."""
     if pair.one.verbs and pair.other.verbs:
         return Outcome("SKIP", "the engines use RDMA, which gives up by itself")
@@ -79,7 +79,7 @@ def tcp_patience(pair: Pair) -> Outcome:
 
 
 @registered(PAIR, "T3-60-same-model")
-def same_model(pair: Pair) -> Outcome:
+def same_model(pair: ExaminedPair) -> Outcome:
     """Folders that hold the model on both hosts hold the same one."""
     one, other = pair.one.facts.model_is, pair.other.facts.model_is
     if one is None or other is None:
@@ -92,6 +92,6 @@ def _shown(versions: dict[str, set[str]]) -> str:
     return ", ".join(f"{name} {'/'.join(sorted(found))}" for name, found in versions.items())
 
 
-def _mtus(node: Node) -> dict[str, int]:
+def _mtus(node: ExaminedHost) -> dict[str, int]:
     names = {gid.interface for port in used_ports(node) if port.link_layer == "Ethernet" for gid in port.gids}
     return {name: node.facts.mtus[name] for name in names & node.facts.mtus.keys()}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from heteropd.containers.ssh_tunnel import CONFIG_VARIABLE
 from heteropd.doctor import relay
-from heteropd.doctor.model import Target
+from heteropd.doctor.model import HostTarget
 from heteropd.doctor.relay import Talk
-from heteropd.doctor.runners import ContainerRunner, Here, Place, SshRunner
+from heteropd.doctor.runners import ContainerRunner, Here, RemoteShell, SshRunner
 from heteropd.errors import BadInput
 
 
@@ -21,7 +21,7 @@ class Reach:
 
     ssh_config: Path | None = None
 
-    def __call__(self, target: Target) -> Place:
+    def __call__(self, target: HostTarget) -> RemoteShell:
         if target.container:
             return ContainerRunner(target.container)
         return SshRunner(target.ssh, config=self.ssh_config) if target.ssh else Here()
@@ -31,7 +31,7 @@ class Reach:
 class Outside:
     """Everything that the doctor runs goes through these two; tests replace them."""
 
-    reach: Callable[[Target], Place] = field(default_factory=Reach)
+    reach: Callable[[HostTarget], RemoteShell] = field(default_factory=Reach)
     talk: Talk = relay.talk
 
 

@@ -20,7 +20,7 @@ class Reader(Protocol):
         ...
 
 
-class Place(Reader, Protocol):
+class RemoteShell(Reader, Protocol):
     """A reader that also says what it would run here, for commands that talk to one another."""
 
     def command(self, argv: Sequence[str]) -> list[str]: ...

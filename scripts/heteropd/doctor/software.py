@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from heteropd.doctor import fabric
 from heteropd.doctor.catalogue import NODE, registered
-from heteropd.doctor.model import Node, Outcome, is_rdma, unknown_python
-from heteropd.doctor.nixl import Nixl
+from heteropd.doctor.model import ExaminedHost, Outcome, is_rdma, unknown_python
+from heteropd.doctor.nixl import NixlReading
 
 _ONE_EACH = ("ucp", "uct", "ucs")
 
 
 @registered(NODE, "T2-04-one-ucx")
-def one_ucx(node: Node) -> Outcome:
+def one_ucx(node: ExaminedHost) -> Outcome:
     """One file each of UCX's libraries is mapped, and not two of libibverbs."""
     if unread := _unread(node):
         return unread
@@ -34,7 +34,7 @@ def one_ucx(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-05-nixl-ucx")
-def nixl_ucx(node: Node) -> Outcome:
+def nixl_ucx(node: ExaminedHost) -> Outcome:
     """An agent over UCX starts. Where RDMA is wanted and UCX came up without it, T2-57 says so."""
     if trouble := _trouble(node):
         return Outcome("WARN", f"could not be asked: {trouble}")
@@ -53,7 +53,7 @@ def nixl_ucx(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-07-transports")
-def transports(node: Node) -> Outcome:
+def transports(node: ExaminedHost) -> Outcome:
     """UCX complains about no name of UCX_TLS; RDMA is T2-57's, and devices' were left out here."""
     if unread := _unread(node):
         return unread
@@ -66,7 +66,7 @@ def transports(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-15-card-untouched")
-def card_untouched(node: Node) -> Outcome:
+def card_untouched(node: ExaminedHost) -> Outcome:
     """The probe's own process held no accelerator."""
     if unread := _unread(node):
         return unread
@@ -79,7 +79,7 @@ def card_untouched(node: Node) -> Outcome:
 
 
 @registered(NODE, "T2-57-nixl-verbs")
-def nixl_verbs(node: Node) -> Outcome:
+def nixl_verbs(node: ExaminedHost) -> Outcome:
     """UCX below NIXL offers RDMA on a port that is to be used."""
     if unread := _unread(node):
         return unread
@@ -103,11 +103,11 @@ def _reaches(resource: str, names: Iterable[str]) -> bool:
     return is_rdma(transport) and device in names
 
 
-def _listed(said: Nixl) -> str:
+def _listed(said: NixlReading) -> str:
     return ", ".join(sorted(said.resources)) or "nothing"
 
 
-def _unread(node: Node) -> Outcome | None:
+def _unread(node: ExaminedHost) -> Outcome | None:
     """A SKIP where nothing is known; that the question itself failed is said once, by T2-05."""
     if not node.target.engines:
         return Outcome("SKIP", "no engine is planned here")
@@ -117,5 +117,5 @@ def _unread(node: Node) -> Outcome | None:
     return Outcome("SKIP", f"could not be asked: {trouble}") if trouble else None
 
 
-def _trouble(node: Node) -> str | None:
+def _trouble(node: ExaminedHost) -> str | None:
     return next((f"{said.engine}: {said.trouble}" for said in node.nixl if said.trouble), None)

@@ -5,24 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from heteropd.doctor.launch import fabric_env
-from heteropd.doctor.model import Engine, Target
+from heteropd.doctor.model import EngineTarget, HostTarget
 from heteropd.plan.engines import NET_DEVICES
 from heteropd.plan.model import HostPlan, Plan, RolePlan
 from heteropd.plan.pairs import MOST, Names, crossed
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
 
 
-def here() -> Target:
+def here() -> HostTarget:
     """This machine, with no plan for it."""
-    return Target("this machine")
+    return HostTarget("this machine")
 
 
-def container(name: str) -> Target:
+def container(name: str) -> HostTarget:
     """A running container of this machine."""
-    return Target(f"container {name}", container=name)
+    return HostTarget(f"container {name}", container=name)
 
 
-def of_plan(plan: Plan, *, serves: bool, itself: bool = False, python: Path | None = None) -> list[Target]:
+def of_plan(
+    plan: Plan, *, serves: bool, itself: bool = False, python: Path | None = None
+) -> list[HostTarget]:
     """One target a host, in the order of roles. ``serves``: a topology of the kit runs on this machine;
     ``itself``: it is this very plan's, so its other hosts serve too; ``python``: the engines', here."""
     hosts: dict[str, list[RolePlan]] = {}
@@ -34,7 +36,7 @@ def of_plan(plan: Plan, *, serves: bool, itself: bool = False, python: Path | No
     ]
 
 
-def engine(role: RolePlan, python: Path | None = None) -> Engine:
+def engine(role: RolePlan, python: Path | None = None) -> EngineTarget:
     """An engine of a plan, with where its NIXL is: its image, the Python of the hosts file, or ``python``."""
     host, box = role.host, role.container
     there = host.python or (str(python) if python and python.exists() and not host.ssh else None)
@@ -42,7 +44,7 @@ def engine(role: RolePlan, python: Path | None = None) -> Engine:
     if box:
         there = "python3"
         launch = ("docker", "run", "--rm", "-i", "--pull=never", *box.args, "--entrypoint=sh", box.image)
-    return Engine(
+    return EngineTarget(
         name=role.name,
         address=role.env.get(SIDE_CHANNEL_HOST, host.address),
         side_channel=role.ports.side_channel,
@@ -63,11 +65,11 @@ def pairs(plan: Plan, most: int = MOST) -> tuple[list[Names], int]:
     return crossed(prefills, decodes, most), len(prefills) * len(decodes) - both
 
 
-def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None) -> Target:
+def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None) -> HostTarget:
     host = roles[0].host
     engines = [role for role in roles if role.role != "router"]
     planned = tuple(engine(role, python) for role in engines)
-    return Target(
+    return HostTarget(
         name=host.name,
         ssh=host.ssh,
         platforms=frozenset(role.runs_on for role in engines or roles),

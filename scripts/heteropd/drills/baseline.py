@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from heteropd.config.drills import Asked
+from heteropd.config.drills import DrillRequests
 from heteropd.config.validation import Settings
 from heteropd.engine_api.answers import Step
 from heteropd.engine_api.client import AnswerProblem, Endpoint, Json, greedy
-from heteropd.engine_api.streaming import Answer, ask
+from heteropd.engine_api.streaming import StreamedAnswer, ask
 from heteropd.errors import KitError
 from heteropd.plan.model import Plan
 from heteropd.proof.compare import compare, floor_of, judge
@@ -19,7 +19,7 @@ from heteropd.system import Clock
 
 
 @dataclass(frozen=True)
-class Known:
+class ReferenceAnswer:
     """A prompt with the answer of the decode engine alone."""
 
     probe: Probe
@@ -28,23 +28,23 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Healthy:
+class Baseline:
     """``short``, ``streamed`` and ``long`` are prompts with known answers; ``bound`` (nats) is what noise
     explains, measured between the engines as `validate` does."""
 
     model: str
-    short: tuple[Known, ...]
-    streamed: Known
-    long: Known
+    short: tuple[ReferenceAnswer, ...]
+    streamed: ReferenceAnswer
+    long: ReferenceAnswer
     bound: float
     top: int
 
-    def body(self, known: Known, *, max_tokens: int | None = None) -> Json:
+    def body(self, known: ReferenceAnswer, *, max_tokens: int | None = None) -> Json:
         """A request for the known answer that no prefix cache knows."""
         count = max_tokens or known.max_tokens
         return greedy(self.model, known.probe.tokens, count, self.top, secrets.token_hex(8))
 
-    def differs(self, known: Known, answer: Answer) -> str | None:
+    def differs(self, known: ReferenceAnswer, answer: StreamedAnswer) -> str | None:
         """How an answer differs from the healthy one beyond noise, None when it does not.
 
         One that was cut off is compared as far as it came.
@@ -59,7 +59,7 @@ class Healthy:
         return f"{outcome}{where}, {largest:.3g} nats off where {self.bound:.2g} are noise"
 
 
-def measure(plan: Plan, asked: Asked, settings: Settings, clock: Clock) -> Healthy:
+def measure(plan: Plan, asked: DrillRequests, settings: Settings, clock: Clock) -> Baseline:
     """Ask each engine alone. Raises KitError when one does not answer, or when the topology's answer is not
     theirs: a drill of a topology that is wrong already would prove nothing."""
     prefill, decode = plan.of("prefill")[0], plan.of("decode")[0]
@@ -69,7 +69,7 @@ def measure(plan: Plan, asked: Asked, settings: Settings, clock: Clock) -> Healt
     probes = build(lengths, _words(plan, settings), secrets.token_hex(8))
     limit_s = settings.waits.request_s
 
-    def alone(url: str, probe: Probe, count: int) -> Answer:
+    def alone(url: str, probe: Probe, count: int) -> StreamedAnswer:
         body = greedy(plan.model, probe.tokens, count, asked.top_logprobs, secrets.token_hex(8))
         return ask(url, body, clock, limit_s)
 
@@ -87,8 +87,8 @@ def measure(plan: Plan, asked: Asked, settings: Settings, clock: Clock) -> Healt
     pairs = (compare(one.steps, other.steps) for one, other in zip(theirs, ours, strict=True))
     floor = floor_of(pairs, decode.dtype or "bfloat16", settings.noise, limits)
     most = settings.noise.times_largest * limits.most_position
-    known = [Known(*one) for one in zip(probes, counts, (one.steps for one in ours), strict=True)]
-    healthy = Healthy(
+    known = [ReferenceAnswer(*one) for one in zip(probes, counts, (one.steps for one in ours), strict=True)]
+    healthy = Baseline(
         plan.model,
         tuple(known[:-2]),
         known[-2],

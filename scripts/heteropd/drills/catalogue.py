@@ -8,9 +8,9 @@ from pathlib import Path
 from heteropd.config import yamlfile
 from heteropd.config.drills import Drills
 from heteropd.doctor.catalogue import registered
-from heteropd.drills.session import Stage
+from heteropd.drills.session import DrillSession
 
-Drill = Callable[[Stage], None]
+Drill = Callable[[DrillSession], None]
 
 DRILLS: dict[str, Drill] = {}
 

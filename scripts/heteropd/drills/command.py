@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.checkout import root
 from heteropd.config.validation import load as load_settings
 from heteropd.drills import catalogue, report
@@ -18,7 +18,7 @@ OPTIONS = ("times", "name", "case", "hosts", "ssh_config")
 FLAGS = ("yes", "json", "write")
 
 
-def run(words: Words, ready: Callable[[Callable[[Plan], None]], Context]) -> int:
+def run(words: Arguments, ready: Callable[[Callable[[Plan], None]], Context]) -> int:
     """Perform drills on what runs; 0, or 1 when a promise is broken or no drill could be performed.
 
     ``ready`` gives the context that roles can be started with; before it starts anything it calls what it is

@@ -8,7 +8,7 @@ from functools import partial
 
 from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
-from heteropd.drills.session import Stage
+from heteropd.drills.session import DrillSession
 from heteropd.engine_api.client import Endpoint
 from heteropd.engine_api.metrics import Counts, parse
 from heteropd.proof.concurrency import side_by_side
@@ -19,7 +19,7 @@ _MARGIN = 1.2
 
 
 @drill("lease-expired")
-def lease_expired(stage: Stage) -> None:
+def lease_expired(stage: DrillSession) -> None:
     """A client that talks to engines itself: hand over, wait, overwrite the prefill's cache, fetch."""
     known = stage.healthy.short[0]
     with _prefill(stage) as prefill:
@@ -33,7 +33,7 @@ def lease_expired(stage: Stage) -> None:
 
 
 @drill("decode-frozen")
-def decode_frozen(stage: Stage) -> None:
+def decode_frozen(stage: DrillSession) -> None:
     """The same through the router, without any mistake of the client: the decode does not run for a while."""
     known, decode = stage.healthy.short[0], stage.first("decode").name
     with _prefill(stage) as prefill:
@@ -43,11 +43,11 @@ def decode_frozen(stage: Stage) -> None:
         stage.fault(f"{decode} runs on; the lease has ended meanwhile and the blocks are used again")
         stage.judge("the request that waited", known, asked.result())
         _late_fetches(stage, prefill)
-    stage.mend(decode)
+    stage.fix(decode)
 
 
 @contextmanager
-def _prefill(stage: Stage) -> Iterator[Endpoint]:
+def _prefill(stage: DrillSession) -> Iterator[Endpoint]:
     role = stage.first("prefill")
     end = Endpoint(role.name, role.url, stage.settings.waits)
     try:
@@ -56,7 +56,7 @@ def _prefill(stage: Stage) -> Iterator[Endpoint]:
         end.close()
 
 
-def _overwrite(stage: Stage, prefill: Endpoint) -> None:
+def _overwrite(stage: DrillSession, prefill: Endpoint) -> None:
     """Wait until the lease is over, then have the prefill compute what fills its whole cache."""
     then, began = Counts.read(prefill.get("/metrics").text)["expired"], stage.clock.now()
     wait = stage.drills.lease_s * _MARGIN
@@ -75,7 +75,7 @@ def _overwrite(stage: Stage, prefill: Endpoint) -> None:
     stage.saw("the prefill's cache", f"overwritten: {rounds} prompts, for room of {tokens} tokens")
 
 
-def _late_fetches(stage: Stage, prefill: Endpoint) -> None:
+def _late_fetches(stage: DrillSession, prefill: Endpoint) -> None:
     """What the prefill noticed of it. It publishes counts with its next step."""
     stage.meanwhile()
     counted = Counts.read(prefill.get("/metrics").text)["late_notifications"]

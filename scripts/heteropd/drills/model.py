@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Status = Literal["held", "broken", "skipped"]
 
 
-class Seen(BaseModel):
+class Observation(BaseModel):
     """One thing that was seen. ``seconds`` after the fault, None where that says nothing."""
 
     model_config = ConfigDict(frozen=True)
@@ -21,9 +21,9 @@ class Seen(BaseModel):
     seconds: float | None = None
 
 
-class Result(BaseModel):
+class DrillResult(BaseModel):
     """One drill. ``answered_s``: the longest that a request took, from the fault on if it was sent before;
-    ``mended_s``: what `restart` and a probe of all known answers took."""
+    ``fixed_s``: what `restart` and a probe of all known answers took."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,12 +36,12 @@ class Result(BaseModel):
     at: datetime
     seconds: float = 0.0
     why: str | None = Field(None, description="Why it was skipped")
-    seen: list[Seen] = Field(default_factory=list)
+    seen: list[Observation] = Field(default_factory=list)
     answered_s: float | None = None
-    mended_s: float | None = None
+    fixed_s: float | None = None
 
     @property
-    def broken(self) -> list[Seen]:
+    def broken(self) -> list[Observation]:
         return [one for one in self.seen if not one.good]
 
 

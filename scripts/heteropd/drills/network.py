@@ -11,7 +11,7 @@ from heteropd.doctor.reach import ssh_config
 from heteropd.doctor.runners import SshRunner
 from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
-from heteropd.drills.session import Stage
+from heteropd.drills.session import DrillSession
 from heteropd.plan.model import HostPlan
 from heteropd.topology import status
 
@@ -20,7 +20,7 @@ _RECOVERS_S = 30.0
 
 
 @drill("partition")
-def partition(stage: Stage) -> None:
+def partition(stage: DrillSession) -> None:
     """Each of the two hosts drops what comes from the other; what it sends itself is lost on the way, as in a
     network that is cut (a rule on output would tell the sender)."""
     prefill_role = stage.first("prefill")
@@ -33,11 +33,11 @@ def partition(stage: Stage) -> None:
         stage.meanwhile()
         stage.saw("status", status(stage.context).state)
     _without_a_restart(stage)
-    stage.mend(prefill_role.name)
+    stage.fix(prefill_role.name)
 
 
 @drill("slow-link")
-def slow_link(stage: Stage) -> None:
+def slow_link(stage: DrillSession) -> None:
     """The prefill's host, from where KV is fetched, sends at a low rate."""
     prefill, peer = stage.first("prefill").host, shlex.quote(stage.first("decode").host.address)
     device = f"device=$(ip -o route get {peer} | sed 's/.* dev \\([^ ]*\\).*/\\1/')"
@@ -49,7 +49,7 @@ def slow_link(stage: Stage) -> None:
     stage.whole("afterwards, without a restart")
 
 
-def _without_a_restart(stage: Stage) -> None:
+def _without_a_restart(stage: DrillSession) -> None:
     """Whether answers come back by themselves with the network; errors meanwhile break no promise."""
     known, began, waited = stage.healthy.short[0], stage.clock.now(), 0.0
     while waited < _RECOVERS_S:

@@ -13,25 +13,25 @@ from rich.text import Text
 
 from heteropd.config.drills import DrillEntry, Drills
 from heteropd.console.sections import between, within
-from heteropd.drills.model import Result
+from heteropd.drills.model import DrillResult
 
 PAGE = "docs/operations.md"
 FILE = "drill.json"
 _STYLES = {"held": "green", "broken": "bold red", "skipped": "dim"}
 _STATED = "env/drills.yaml by `nox -s schema`"
 _SEEN = "a run by `nox -s drill -- … write=1`"
-_RESULTS = TypeAdapter(list[Result])
+_RESULTS = TypeAdapter(list[DrillResult])
 _SHOWN = 100  # characters of a sentence in the page's table
 _HEAD = [
     "",
-    "| drill | where | promise | what was seen | answered | mended | on |",
+    "| drill | where | promise | what was seen | answered | fixed | on |",
     "|---|---|---|---|---|---|---|",
 ]
 # Part of every promise: said in the table only where it did not hold.
 _ROUTINE = {"fault", "status", "after the restart", "left behind", "what ran", "afterwards"}
 
 
-def keep(results: Sequence[Result], folder: Path) -> list[Result]:
+def keep(results: Sequence[DrillResult], folder: Path) -> list[DrillResult]:
     """Add results to those of former runs; of each drill, what is new replaces what is old. All of them."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / FILE
@@ -48,20 +48,20 @@ def keep(results: Sequence[Result], folder: Path) -> list[Result]:
     return everything
 
 
-def to_json(results: Sequence[Result]) -> str:
+def to_json(results: Sequence[DrillResult]) -> str:
     """The results for programs."""
     return _RESULTS.dump_json(list(results), indent=2).decode() + "\n"
 
 
-def show(results: Sequence[Result], console: Console) -> None:
+def show(results: Sequence[DrillResult], console: Console) -> None:
     """Print a line for each drill, and below it every promise that did not hold."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("drill", "promise", "answered", "mended", ""):
+    for column in ("drill", "promise", "answered", "fixed", ""):
         table.add_column(column, overflow="fold")
     for one in results:
         said = [f"{seen.what}: {seen.says}" for seen in one.broken] or ([one.why] if one.why else [])
         status = Text(one.status, style=_STYLES[one.status])
-        table.add_row(one.name, status, _s(one.answered_s), _s(one.mended_s), Text("; ".join(said)))
+        table.add_row(one.name, status, _s(one.answered_s), _s(one.fixed_s), Text("; ".join(said)))
     console.print(table)
 
 
@@ -90,7 +90,7 @@ def _stated(name: str, one: DrillEntry) -> str:
     return "\n".join(lines)
 
 
-def export_results(root: Path, results: Sequence[Result], drills: Drills) -> None:
+def export_results(root: Path, results: Sequence[DrillResult], drills: Drills) -> None:
     """Write what was seen into the page; rows of a drill and place that were not performed now stay.
 
     Raises BadInput when its markers are gone.
@@ -112,7 +112,7 @@ def _kept(text: str) -> dict[tuple[str, str], list[str]]:
     return rows
 
 
-def _rows(results: Sequence[Result], *statuses: str) -> dict[tuple[str, str], list[str]]:
+def _rows(results: Sequence[DrillResult], *statuses: str) -> dict[tuple[str, str], list[str]]:
     """A row for each drill, place and status."""
     rows: dict[tuple[str, str], list[str]] = {}
     wanted = [one for one in results if one.status in statuses]
@@ -122,14 +122,14 @@ def _rows(results: Sequence[Result], *statuses: str) -> dict[tuple[str, str], li
         word = {"broken": f"**broken**{times}", "held": f"held{times}"}.get(status, status)
         says = runs[-1].why if status == "skipped" else _summary(runs[-1])
         answered = max((one.answered_s for one in runs if one.answered_s is not None), default=None)
-        mended = max((one.mended_s for one in runs if one.mended_s is not None), default=None)
+        fixed = max((one.fixed_s for one in runs if one.fixed_s is not None), default=None)
         day = max(one.at for one in runs)
-        cells = [name, where, word, says, _s(answered), _s(mended), f"{day:%Y-%m-%d}"]
+        cells = [name, where, word, says, _s(answered), _s(fixed), f"{day:%Y-%m-%d}"]
         rows.setdefault((name, where), []).append(f"| {' | '.join(map(str, cells))} |")
     return rows
 
 
-def _summary(one: Result) -> str:
+def _summary(one: DrillResult) -> str:
     """What was seen, each sentence once; what broke a promise stands out."""
     told = [
         (f"{seen.what}: {shorten(seen.says, _SHOWN, placeholder=' …')}", seen.good)
@@ -140,12 +140,12 @@ def _summary(one: Result) -> str:
     return "; ".join(said).replace("|", "\\|")
 
 
-def _where(one: Result) -> str:
+def _where(one: DrillResult) -> str:
     machine = "stand-ins" if one.standin else "hardware"
     return f"{one.case}, {one.runtime}, {machine}" + (f", {one.hosts} hosts" if one.hosts > 1 else "")
 
 
-def _place(one: Result) -> tuple[str, str]:
+def _place(one: DrillResult) -> tuple[str, str]:
     return one.name, _where(one)
 
 

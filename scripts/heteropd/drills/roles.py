@@ -7,18 +7,18 @@ from collections.abc import Callable
 from heteropd.containers import faults
 from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
-from heteropd.drills.session import Stage
-from heteropd.engine_api.streaming import Answer
+from heteropd.drills.session import DrillSession
+from heteropd.engine_api.streaming import StreamedAnswer
 from heteropd.errors import KitError
 from heteropd.plan.model import RolePlan
-from heteropd.topology.probe import Probe
+from heteropd.topology.probe import RoleProbe
 from heteropd.topology.starters import starter
 
 _TOKENS_BEFORE, _REQUESTS = 3, 5
 
 
 @drill("decode-killed")
-def decode_killed(stage: Stage) -> None:
+def decode_killed(stage: DrillSession) -> None:
     """SIGKILL in the middle of a stream."""
     name = stage.first("decode").name
     _in_a_stream(stage, lambda: stage.kill(name))
@@ -26,7 +26,7 @@ def decode_killed(stage: Stage) -> None:
 
 
 @drill("router-killed")
-def router_killed(stage: Stage) -> None:
+def router_killed(stage: DrillSession) -> None:
     """The same for the router; the engines must stay as they are."""
     engines = {role.name: (role.process, role.container) for role in stage.topology.roles}
     name = stage.plan.router.name
@@ -38,7 +38,7 @@ def router_killed(stage: Stage) -> None:
 
 
 @drill("engine-out-of-memory")
-def engine_out_of_memory(stage: Stage) -> None:
+def engine_out_of_memory(stage: DrillSession) -> None:
     """A container's limit is lowered below what it uses; without limits, what the kernel would take: the
     largest process."""
     name = stage.first("decode").name
@@ -60,7 +60,7 @@ def engine_out_of_memory(stage: Stage) -> None:
 
 
 @drill("prefill-killed-before")
-def prefill_killed_before(stage: Stage) -> None:
+def prefill_killed_before(stage: DrillSession) -> None:
     """SIGKILL while the prefill computes a long prompt, and nothing is handed over.
 
     Metrics do not say that an engine is in the middle of one: half the time is waited that it took before.
@@ -77,7 +77,7 @@ def prefill_killed_before(stage: Stage) -> None:
 
 
 @drill("prefill-killed-after")
-def prefill_killed_after(stage: Stage) -> None:
+def prefill_killed_after(stage: DrillSession) -> None:
     """SIGKILL when one request is handed over and being answered, and another's KV waits to be fetched."""
     prefill, waiting = stage.first("prefill"), stage.healthy.short[0]
     handed_over = stage.hand_over(waiting)
@@ -90,7 +90,7 @@ def prefill_killed_after(stage: Stage) -> None:
 
 
 @drill("prefill-alone")
-def prefill_alone(stage: Stage) -> None:
+def prefill_alone(stage: DrillSession) -> None:
     """What somebody does who does not know the kit: ends the prefill and starts it with the same command."""
     prefill = stage.first("prefill")
     topology, context = stage.topology, stage.context
@@ -107,10 +107,10 @@ def prefill_alone(stage: Stage) -> None:
         for known in stage.healthy.short:
             answer = stage.ask(stage.plan.router.url, known)
             stage.judge("requests to the prefill that is new alone", known, answer)
-    stage.mend(prefill.name)
+    stage.fix(prefill.name)
 
 
-def _in_a_stream(stage: Stage, fault: Callable[[], None]) -> Answer:
+def _in_a_stream(stage: DrillSession, fault: Callable[[], None]) -> StreamedAnswer:
     """Do it when the stream has brought some tokens; judge what came of the stream."""
     known, done = stage.healthy.streamed, False
 
@@ -127,15 +127,15 @@ def _in_a_stream(stage: Stage, fault: Callable[[], None]) -> Answer:
     return answer
 
 
-def _afterwards(stage: Stage, name: str) -> None:
+def _afterwards(stage: DrillSession, name: str) -> None:
     stage.meanwhile()
     stage.named(name)
-    stage.mend(name)
+    stage.fix(name)
 
 
-def _until_healthy(stage: Stage, role: RolePlan) -> None:
+def _until_healthy(stage: DrillSession, role: RolePlan) -> None:
     began = stage.clock.now()
-    with Probe(stage.context.timeouts) as probe:
+    with RoleProbe(stage.context.timeouts) as probe:
         while not (answer := probe.health(role)).ok:
             if stage.clock.now() - began > stage.context.timeouts.ready:
                 raise CannotBePerformed(

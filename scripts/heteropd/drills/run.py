@@ -9,10 +9,10 @@ from heteropd.config.drills import DrillEntry, Drills
 from heteropd.config.validation import Settings
 from heteropd.doctor.model import UCX_TLS, is_rdma
 from heteropd.drills import lease, network, roles, starts
-from heteropd.drills.baseline import Healthy, measure
+from heteropd.drills.baseline import Baseline, measure
 from heteropd.drills.catalogue import DRILLS
-from heteropd.drills.model import CannotBePerformed, Result, Seen
-from heteropd.drills.session import Stage
+from heteropd.drills.model import CannotBePerformed, DrillResult, Observation
+from heteropd.drills.session import DrillSession
 from heteropd.errors import BadInput, Interrupted, KitError
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.topology import Context, running
@@ -81,14 +81,14 @@ def may_use_rdma(engine: RolePlan) -> bool:
 
 def perform(
     names: Sequence[str], times: int, context: Context, settings: Settings, drills: Drills
-) -> Iterator[Result]:
+) -> Iterator[DrillResult]:
     """Each drill ``times`` times, each result as it comes. What cannot be performed is skipped, and said.
 
     The topology is left whole after each drill, or a promise is broken and no further drill is performed.
     Raises KitError when the topology is not well to begin with.
     """
     plan = running(context).plan
-    healthy: Healthy | None = None
+    healthy: Baseline | None = None
     for name in names:
         entry = drills.drills[name]
         said = why_not(plan, entry)
@@ -99,14 +99,14 @@ def perform(
             of = f" ({number + 1} of {times})" if times > 1 else ""
             context.console.print(f"{name}{of}: {entry.title}", soft_wrap=True, markup=False)
             healthy = healthy or measure(plan, drills.asked, settings, context.clock)
-            stage = Stage(context, settings, healthy, drills, entry)
+            stage = DrillSession(context, settings, healthy, drills, entry)
             result = _performed(name, stage, plan)
             yield result
             if _lost(context):
                 return
 
 
-def _performed(name: str, stage: Stage, plan: Plan) -> Result:
+def _performed(name: str, stage: DrillSession, plan: Plan) -> DrillResult:
     began = stage.clock.now()
     why = None
     try:
@@ -127,16 +127,16 @@ def _performed(name: str, stage: Stage, plan: Plan) -> Result:
         why=why,
         seen=stage.seen,
         answered_s=_rounded(stage.answered_s),
-        mended_s=_rounded(stage.mended_s),
+        fixed_s=_rounded(stage.fixed_s),
     )
 
 
-def _skipped(name: str, plan: Plan, context: Context, why: str) -> Result:
+def _skipped(name: str, plan: Plan, context: Context, why: str) -> DrillResult:
     context.console.print(f"{name}: skipped, {why}", soft_wrap=True, markup=False)
     return _result(name, plan, context, status="skipped", why=why)
 
 
-def _result(name: str, plan: Plan, context: Context, **found: object) -> Result:
+def _result(name: str, plan: Plan, context: Context, **found: object) -> DrillResult:
     common = {
         "name": name,
         "case": plan.case,
@@ -145,7 +145,7 @@ def _result(name: str, plan: Plan, context: Context, **found: object) -> Result:
         "hosts": len({role.host.name for role in plan.roles}),
         "at": context.clock.wall(),
     }
-    return Result.model_validate({**common, **found})
+    return DrillResult.model_validate({**common, **found})
 
 
 def _lost(context: Context) -> bool:
@@ -162,6 +162,6 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-def broken(results: Sequence[Result]) -> list[Seen]:
+def broken(results: Sequence[DrillResult]) -> list[Observation]:
     """Every promise that did not hold."""
     return [one for result in results for one in result.broken]

@@ -15,10 +15,10 @@ from heteropd.config.drills import DrillEntry, Drills
 from heteropd.config.types import Role
 from heteropd.config.validation import Settings
 from heteropd.containers import faults, lifecycle
-from heteropd.drills.baseline import Healthy, Known
-from heteropd.drills.model import CannotBePerformed, Seen
+from heteropd.drills.baseline import Baseline, ReferenceAnswer
+from heteropd.drills.model import CannotBePerformed, Observation
 from heteropd.engine_api.client import Json
-from heteropd.engine_api.streaming import Answer, ask, stream
+from heteropd.engine_api.streaming import StreamedAnswer, ask, stream
 from heteropd.errors import Interrupted, KitError
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import shared_memory
@@ -37,17 +37,17 @@ _PARAMS = "kv_transfer_params"
 _LOOK_S = 0.05
 
 
-class Stage:
+class DrillSession:
     """One drill on one topology. Everything that is seen is told at once and kept in ``seen``."""
 
     def __init__(
-        self, context: Context, settings: Settings, healthy: Healthy, drills: Drills, entry: DrillEntry
+        self, context: Context, settings: Settings, healthy: Baseline, drills: Drills, entry: DrillEntry
     ) -> None:
         self.context, self.settings, self.healthy = context, settings, healthy
         self.drills, self.entry = drills, entry
-        self.seen: list[Seen] = []
+        self.seen: list[Observation] = []
         self.answered_s: float | None = None
-        self.mended_s: float | None = None
+        self.fixed_s: float | None = None
         self._fault: float | None = None
         self._segments = shared_memory.segments(self._pids(running(context)))
 
@@ -73,7 +73,7 @@ class Stage:
 
     def saw(self, what: str, says: str, *, good: bool = True, seconds: float | None = None) -> None:
         """Write something down, and say it."""
-        self.seen.append(Seen(what=what, says=says, good=good, seconds=_rounded(seconds)))
+        self.seen.append(Observation(what=what, says=says, good=good, seconds=_rounded(seconds)))
         after = "" if seconds is None else f" after {seconds:.1f} s"
         self.context.console.print(
             f"  {'' if good else 'BROKEN: '}{what}: {says}{after}",
@@ -133,23 +133,23 @@ class Stage:
     def ask(
         self,
         url: str,
-        known: Known,
+        known: ReferenceAnswer,
         extra: Json | None = None,
         *,
         max_tokens: int | None = None,
         patient: bool = False,
-    ) -> Answer:
+    ) -> StreamedAnswer:
         """Ask for a known answer; what has none within twice the bound is late. ``patient``: not sooner than
         `validate` would give up, for what is no test of the bound."""
         body = {**self.healthy.body(known, max_tokens=max_tokens), **(extra or {})}
         limit = max(self._patience(), self.settings.waits.request_s) if patient else self._patience()
         return ask(url, body, self.clock, limit)
 
-    def stream(self, known: Known, on_token: Callable[[int], None]) -> Answer:
+    def stream(self, known: ReferenceAnswer, on_token: Callable[[int], None]) -> StreamedAnswer:
         """The same from the router, as a stream."""
         return stream(self.plan.router.url, self.healthy.body(known), self.clock, self._patience(), on_token)
 
-    def hand_over(self, known: Known) -> Json:
+    def hand_over(self, known: ReferenceAnswer) -> Json:
         """Have the prefill compute a prompt as a router does; what the decode is to be asked with."""
         answer = self.ask(self.first("prefill").url, known, {_PARAMS: _HAND_OVER}, max_tokens=1)
         params = answer.extra.get(_PARAMS)
@@ -161,7 +161,7 @@ class Stage:
         """Do something beside the drill."""
         return side_by_side([work], 1)[0]
 
-    def judge(self, what: str, known: Known, answer: Answer) -> None:
+    def judge(self, what: str, known: ReferenceAnswer, answer: StreamedAnswer) -> None:
         """The promise: not wrong, and within the bound, counted from the fault if that came later than the
         request."""
         took = answer.ended - max(answer.began, self._fault or answer.began)
@@ -192,7 +192,7 @@ class Stage:
                 return
             self.clock.sleep(_LOOK_S)
 
-    def mend(self, name: str) -> None:
+    def fix(self, name: str) -> None:
         """`restart` must bring the answers back, and nothing of the old roles may stay."""
         began = self.clock.now()
         try:
@@ -203,7 +203,7 @@ class Stage:
             self.saw("restart", str(problem), good=False)
             return
         self.whole("after the restart")
-        self.mended_s = self.clock.now() - began
+        self.fixed_s = self.clock.now() - began
         self._nothing_left()
 
     def whole(self, when: str) -> bool:

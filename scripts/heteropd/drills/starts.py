@@ -12,7 +12,7 @@ from pathlib import Path
 
 from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
-from heteropd.drills.session import Stage
+from heteropd.drills.session import DrillSession
 from heteropd.errors import EXIT_BAD_INPUT, Interrupted, KitError
 from heteropd.plan.model import Plan, Ports
 from heteropd.topology import Context, up
@@ -21,14 +21,14 @@ _SMALL_MB = 8
 
 
 @drill("ports-taken")
-def ports_taken(stage: Stage) -> None:
+def ports_taken(stage: DrillSession) -> None:
     """The same plan from another state folder: its ports are taken."""
     with tempfile.TemporaryDirectory(prefix="hpd-drill-") as folder:
         _refused(stage, stage.plan, replace(stage.context, state_dir=Path(folder)), "in use by")
 
 
 @drill("disk-full")
-def disk_full(stage: Stage) -> None:
+def disk_full(stage: DrillSession) -> None:
     """The same plan on ports of its own, with its state folder on a file system that has no room."""
     plan = stage.plan
     roles = [role.model_copy(update={"ports": Ports(api=_free_port())}) for role in plan.roles]
@@ -37,7 +37,7 @@ def disk_full(stage: Stage) -> None:
         _refused(stage, plan.model_copy(update={"roles": roles}), context, "GiB free")
 
 
-def _refused(stage: Stage, plan: Plan, context: Context, word: str) -> None:
+def _refused(stage: DrillSession, plan: Plan, context: Context, word: str) -> None:
     before = [(role.name, role.process) for role in stage.topology.roles]
     stage.fault(f"{plan.case} started again, state in {context.state_dir}")
     began = stage.clock.now()

@@ -19,7 +19,7 @@ _CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class StreamedAnswer:
     """``steps`` is what was generated as far as it came, ``says`` what a client is told beside it.
 
     ``cut``: an answer that had begun and that the client can see to be incomplete. ``ended`` is the clock's
@@ -46,12 +46,12 @@ class Answer:
         return f"HTTP {self.code}: {self.says}" if self.code else self.says
 
 
-def ask(url: str, body: Json, clock: Clock, limit_s: float) -> Answer:
+def ask(url: str, body: Json, clock: Clock, limit_s: float) -> StreamedAnswer:
     """Send a completion to ``url`` and wait at most ``limit_s`` seconds. Never raises for what happens."""
     began = clock.now()
 
-    def answer(kind: Kind, code: int | None, says: str, found: Json | None = None) -> Answer:
-        return Answer(kind, code, tuple(steps_of(found or {})), says, began, clock.now(), found or {})
+    def answer(kind: Kind, code: int | None, says: str, found: Json | None = None) -> StreamedAnswer:
+        return StreamedAnswer(kind, code, tuple(steps_of(found or {})), says, began, clock.now(), found or {})
 
     try:
         with _client(limit_s) as client:
@@ -72,7 +72,9 @@ def ask(url: str, body: Json, clock: Clock, limit_s: float) -> Answer:
     return answer("whole", reply.status_code, "", found)
 
 
-def stream(url: str, body: Json, clock: Clock, limit_s: float, on_token: Callable[[int], None]) -> Answer:
+def stream(
+    url: str, body: Json, clock: Clock, limit_s: float, on_token: Callable[[int], None]
+) -> StreamedAnswer:
     """The same as a stream; ``on_token`` is called with the count after each token."""
     began, code, says = clock.now(), None, ""
     steps: list[Step] = []
@@ -85,7 +87,7 @@ def stream(url: str, body: Json, clock: Clock, limit_s: float, on_token: Callabl
             code = reply.status_code
             if code != httpx.codes.OK:
                 reply.read()
-                return Answer("refused", code, (), _line(reply.text), began, clock.now(), {})
+                return StreamedAnswer("refused", code, (), _line(reply.text), began, clock.now(), {})
             for line in reply.iter_lines():
                 event = _event(line)
                 missing -= event.ends
@@ -96,17 +98,17 @@ def stream(url: str, body: Json, clock: Clock, limit_s: float, on_token: Callabl
                 if clock.now() - began > limit_s:
                     raise httpx.ReadTimeout("")
     except httpx.TimeoutException:
-        return Answer("late", code, tuple(steps), f"{limit_s:g} s", began, clock.now(), {})
+        return StreamedAnswer("late", code, tuple(steps), f"{limit_s:g} s", began, clock.now(), {})
     except httpx.HTTPError as problem:
         says = _told(problem)
     if code is None:
-        return Answer("refused", None, (), says, began, clock.now(), {})
+        return StreamedAnswer("refused", None, (), says, began, clock.now(), {})
     # A program that reads to the end of the stream takes it for whole unless something tells it otherwise.
     whole = not (says or error or missing)
     if not whole and not says:
         says = f"the stream ends without {' and '.join(sorted(missing))}" if missing else "the stream ends"
         says += f", an error in it: {error}" if error else ""
-    return Answer("whole" if whole else "cut", code, tuple(steps), says, began, clock.now(), {})
+    return StreamedAnswer("whole" if whole else "cut", code, tuple(steps), says, began, clock.now(), {})
 
 
 @dataclass(frozen=True)

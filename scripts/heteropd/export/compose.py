@@ -27,16 +27,16 @@ def compose(plan: Plan) -> str:
     A stand-in's command asks the kit where its Python and its model are.
     """
     if plan.standin:
-        mend = "start them with `make " + plan.case + " runtime=docker`, print format=k8s, or give hosts=FILE"
-        raise BadInput("command line", "format", "compose", "has no form for CPU stand-ins", mend)
+        fix = "start them with `make " + plan.case + " runtime=docker`, print format=k8s, or give hosts=FILE"
+        raise BadInput("command line", "format", "compose", "has no form for CPU stand-ins", fix)
     services = {role.name: _service(role) for role in plan.roles}
     head = f"# {plan.case}, {plan.pins} ({plan.variant}), {plan.model}.\n"
     head += "# On each host: docker compose --profile HOST up\n"
     document = {"name": f"heteropd-{plan.case}", "services": services}
-    return head + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120)
+    return head + yaml.dump(document, Dumper=_ComposeDumper, sort_keys=False, width=120)
 
 
-class _Dumper(Emitter):  # type: ignore[misc]
+class _ComposeDumper(Emitter):  # type: ignore[misc]
     """Writes texts of several lines as blocks, so that a service's script stays readable."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
@@ -45,7 +45,7 @@ class _Dumper(Emitter):  # type: ignore[misc]
         return node
 
 
-_Dumper.add_representer(str, _Dumper.represent_str)
+_ComposeDumper.add_representer(str, _ComposeDumper.represent_str)
 
 
 def _service(role: RolePlan) -> Service:

@@ -9,7 +9,7 @@ from heteropd.config.problems import did_you_mean
 from heteropd.config.types import PlatformName
 from heteropd.errors import BadInput, KitError
 from heteropd.hosts_init.choose import Entry
-from heteropd.hosts_init.nodes import Node
+from heteropd.hosts_init.nodes import SurveyedHost
 
 PLATFORMS: tuple[PlatformName, ...] = ("cuda", "gaudi")
 
@@ -27,7 +27,7 @@ class Roles:
         return [platform for platform in PLATFORMS if platform not in self.platforms]
 
 
-def router_named(router: str | None, nodes: Sequence[Node]) -> str | None:
+def router_named(router: str | None, nodes: Sequence[SurveyedHost]) -> str | None:
     """The name of the host that ``router=`` means, by name or as ssh takes it. Raises BadInput."""
     if router is None:
         return None

@@ -11,7 +11,7 @@ from heteropd.config.types import PlatformName
 from heteropd.doctor import accelerators
 from heteropd.doctor.facts import Facts, IbPort
 from heteropd.errors import KitError
-from heteropd.hosts_init.nodes import Node
+from heteropd.hosts_init.nodes import SurveyedHost
 
 # Bridges and tunnels of container engines and clusters: every host has the same addresses on them.
 _INSIDE = re.compile(r"(docker|br-|veth|virbr|lxc|lxd|cni|flannel|cali|cilium|tunl|podman|kube|nerdctl)")
@@ -23,7 +23,7 @@ _OF_CARDS = "hbl_"
 class Entry:
     """A node's entry. ``remarks``: lines of comment by field; ``host`` for those about the whole."""
 
-    node: Node
+    node: SurveyedHost
     platforms: tuple[PlatformName, ...]
     address: str
     management: str | None
@@ -32,7 +32,7 @@ class Entry:
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
 
-def entry(node: Node, facts: Facts) -> Entry:
+def entry(node: SurveyedHost, facts: Facts) -> Entry:
     """The entry of a node that answered. Raises KitError where it has no address for its peers."""
     remarks: dict[str, list[str]] = {"host": _about(facts)}
     platforms, devices = _cards(facts, remarks["host"])
@@ -146,7 +146,7 @@ def _soft(port: IbPort, facts: Facts) -> bool:
 
 
 def _address(
-    node: Node, facts: Facts, port: IbPort | None, candidates: dict[str, tuple[str, ...]]
+    node: SurveyedHost, facts: Facts, port: IbPort | None, candidates: dict[str, tuple[str, ...]]
 ) -> tuple[str, str]:
     """The address that peers are to use, and why."""
     if port and port.interface in candidates:

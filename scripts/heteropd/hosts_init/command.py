@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from heteropd.config import yamlfile
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.hosts import Hosts
 from heteropd.config.problems import did_you_mean, validate
-from heteropd.doctor.model import Target
+from heteropd.doctor.model import HostTarget
 from heteropd.doctor.reach import Reach, ssh_config
 from heteropd.doctor.runners import Reader
 from heteropd.errors import EXIT_OK, BadInput
@@ -22,13 +22,13 @@ _OPTIONS = ("to", "nodes", "ssh_config", "router")
 _WHERE = "command line"
 
 
-def run(words: list[str], root: Path, reach: Callable[[Target], Reader] | None = None) -> int:
+def run(words: list[str], root: Path, reach: Callable[[HostTarget], Reader] | None = None) -> int:
     """Ask nodes and write a hosts file; 0.
 
     Raises BadInput for words that do not fit and for a file that is there already, KitError where a node does
     not answer: nothing is written then.
     """
-    parsed = Words(words, flags=_FLAGS, options=_OPTIONS)
+    parsed = Arguments(words, flags=_FLAGS, options=_OPTIONS)
     asked = nodes.named(_nodes(parsed))
     router = assign.router_named(parsed.options.get("router"), asked)
     file = _target(parsed, root)
@@ -47,17 +47,17 @@ def run(words: list[str], root: Path, reach: Callable[[Target], Reader] | None =
     return EXIT_OK
 
 
-def _nodes(parsed: Words) -> list[str]:
+def _nodes(parsed: Arguments) -> list[str]:
     given = parsed.rest[1:] if parsed.rest[:1] == ["init"] else parsed.rest
     for word in given:
         name, equals, value = word.partition("=")
         if equals:
-            mend = did_you_mean(name, [*_OPTIONS, *_FLAGS])
-            raise BadInput(_WHERE, name, value, "unknown parameter", mend)
+            fix = did_you_mean(name, [*_OPTIONS, *_FLAGS])
+            raise BadInput(_WHERE, name, value, "unknown parameter", fix)
     return [*given, *parsed.options.get("nodes", "").replace(",", " ").split()]
 
 
-def _target(parsed: Words, root: Path) -> Path:
+def _target(parsed: Arguments, root: Path) -> Path:
     """Where to write. Raises BadInput before anybody is asked."""
     given = parsed.options.get("to")
     if not given:

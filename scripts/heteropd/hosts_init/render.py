@@ -67,8 +67,8 @@ def _platforms(roles: Roles) -> list[str]:
         found = {"cuda": "no GPU", "gaudi": "no Gaudi"}
         without = " and ".join(found[platform] for platform in roles.missing)
         if without:
-            mend = "a case needs a host for both, or write the file again with standin=1"
-            lines = [f"check: {without} was found; {mend}"]
+            fix = "a case needs a host for both, or write the file again with standin=1"
+            lines = [f"check: {without} was found; {fix}"]
     shown = {platform: names[0] if len(names) == 1 else names for platform, names in roles.platforms.items()}
     return [*_comment(lines), f"platforms: {value(shown)}"]
 

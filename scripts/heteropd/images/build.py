@@ -18,7 +18,7 @@ from heteropd.processes import terminate
 from heteropd.processes.identity import Identity, alive, identify
 from heteropd.processes.launcher import exit_status
 from heteropd.processes.process_tree import family
-from heteropd.system import Clock, Runner
+from heteropd.system import Clock, CommandRunner
 
 _POLL_S = 0.3
 _TAIL_LINES = 25
@@ -49,8 +49,8 @@ def require_locked(recipes: Sequence[Recipe], options: Options) -> None:
     for recipe in recipes:
         for one in recipe.unresolved:
             if not options.unlocked:
-                mend = f"resolve it (nox -s lock; by hand: {one.resolve}), or build with unlocked=1"
-                raise BadInput(one.where, None, None, "is not pinned", mend)
+                fix = f"resolve it (nox -s lock; by hand: {one.resolve}), or build with unlocked=1"
+                raise BadInput(one.where, None, None, "is not pinned", fix)
 
 
 def argv(recipe: Recipe, images: Images, site: Site, options: Options) -> list[str]:
@@ -82,7 +82,7 @@ def argv(recipe: Recipe, images: Images, site: Site, options: Options) -> list[s
 class Builds:
     """Several builds at a time; the first that fails ends the others."""
 
-    def __init__(self, root: Path, logs: Path, runner: Runner, clock: Clock) -> None:
+    def __init__(self, root: Path, logs: Path, runner: CommandRunner, clock: Clock) -> None:
         self._root, self._logs, self._runner, self._clock = root, logs, runner, clock
         self._running: dict[str, tuple[Identity, float]] = {}
         self._seconds: dict[str, float] = {}

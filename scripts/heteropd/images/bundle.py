@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heteropd.config import mirrors
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.pins import StandinPins
 from heteropd.console.progress import Progress
 from heteropd.containers import docker_host
@@ -18,7 +18,7 @@ from heteropd.images import build as building
 from heteropd.images import bundle_folder, command, recipe, site, sources
 from heteropd.images.bundle_folder import WHEELS, Bundle, BundledBase, BundledImage
 from heteropd.images.bundle_use import commits, locks
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
 from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
@@ -30,9 +30,9 @@ _COLLECT = "docker/programs/collect.Dockerfile"
 _OPTIONS = ("to", "pins", "variant", "base", "images")
 
 
-def run(words: list[str], shop: Workshop) -> Path:
+def run(words: list[str], shop: BuildContext) -> Path:
     """Collect a bundle; the folder. Raises BadInput, MissingPrerequisite and KitError."""
-    parsed = Words(words, (), _OPTIONS)
+    parsed = Arguments(words, (), _OPTIONS)
     choices = command.chosen(parsed.rest, parsed.options, shop.env)
     base = parsed.options.get("base")
     recipes = [recipe.render(one, shop.env, shop.root, {}, base=base) for one in choices]
@@ -61,9 +61,9 @@ def run(words: list[str], shop: Workshop) -> Path:
 def _require_no_system_packages(one: Recipe, root: Path) -> None:
     for file in sorted((root / one.dockerfile).parent.iterdir()):
         if file.is_file() and "apt-get" in file.read_text(encoding="utf-8", errors="replace"):
-            mend = "bundle images that do not (cpu, router), or build this one where there is a network"
+            fix = "bundle images that do not (cpu, router), or build this one where there is a network"
             where = str(file.relative_to(root))
-            raise BadInput(where, None, None, "installs system packages, which a bundle does not hold", mend)
+            raise BadInput(where, None, None, "installs system packages, which a bundle does not hold", fix)
 
 
 def _emptied(folder: Path) -> Path:
@@ -77,7 +77,7 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _save(ref: str, folder: Path, client: DockerClient, shop: Workshop) -> BundledBase:
+def _save(ref: str, folder: Path, client: DockerClient, shop: BuildContext) -> BundledBase:
     """The image as an archive, under a tag of its own: a name with a digest does not survive archiving."""
     from docker.errors import ImageNotFound  # noqa: PLC0415 - as slow to import as the client
 
@@ -98,7 +98,7 @@ def _save(ref: str, folder: Path, client: DockerClient, shop: Workshop) -> Bundl
     return base
 
 
-def _packages(choices: Sequence[Choice], recipes: Sequence[Recipe], folder: Path, shop: Workshop) -> None:
+def _packages(choices: Sequence[Choice], recipes: Sequence[Recipe], folder: Path, shop: BuildContext) -> None:
     builds = building.Builds(shop.root, shop.logs, shop.runner, shop.clock)
     with (
         site.prepared(pip_settings.read(shop.runner)) as here,
@@ -127,7 +127,7 @@ def _argv(choice: Choice, made: Recipe, to: Path, here: Site) -> list[str]:
     return [*words, "."]
 
 
-def _image(choice: Choice, made: Recipe, folder: Path, shop: Workshop) -> BundledImage:
+def _image(choice: Choice, made: Recipe, folder: Path, shop: BuildContext) -> BundledImage:
     for name, tree in sources.prepare(choice, shop).items():
         shutil.copytree(tree, folder / "sources" / choice.image / name, symlinks=True)
     return BundledImage(

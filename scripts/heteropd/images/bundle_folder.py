@@ -73,8 +73,8 @@ def read(folder: Path) -> Bundle:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as bad:
         reason = bad.strerror if isinstance(bad, OSError) else "it is not JSON"
-        mend = "collect one with nox -s bundle -- IMAGE to=FOLDER"
-        raise BadInput("command line", "bundle", str(folder), f"has no {MANIFEST} ({reason})", mend) from None
+        fix = "collect one with nox -s bundle -- IMAGE to=FOLDER"
+        raise BadInput("command line", "bundle", str(folder), f"has no {MANIFEST} ({reason})", fix) from None
     return problems.validate(Bundle, data, str(file))
 
 
@@ -95,5 +95,5 @@ def _others(found: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def _bad(folder: Path, name: str, problem: str) -> BadInput:
-    mend = "do not use it: find out who changed it, or collect the bundle anew"
-    return BadInput(f"{folder}/{name}", None, None, problem, mend)
+    fix = "do not use it: find out who changed it, or collect the bundle anew"
+    return BadInput(f"{folder}/{name}", None, None, problem, fix)

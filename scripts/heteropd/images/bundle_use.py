@@ -12,14 +12,14 @@ from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
 from heteropd.images import bundle_folder, recipe
 from heteropd.images.bundle_folder import Bundle, BundledBase
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 
-def recipes_from(folder: Path, choices: Sequence[Choice], shop: Workshop) -> list[Recipe]:
+def recipes_from(folder: Path, choices: Sequence[Choice], shop: BuildContext) -> list[Recipe]:
     """Recipes whose bases and sources are the bundle's; the bases are loaded into the engine.
 
     Raises BadInput for a bundle that was changed, or that was collected for something else.
@@ -42,16 +42,16 @@ def recipes_from(folder: Path, choices: Sequence[Choice], shop: Workshop) -> lis
     return made
 
 
-def _require_same(choice: Choice, bundle: Bundle, folder: Path, shop: Workshop) -> None:
+def _require_same(choice: Choice, bundle: Bundle, folder: Path, shop: BuildContext) -> None:
     held = bundle.images.get(str(choice.image))
     what = f"{choice.image}, pins {choice.pins_name}, variant {choice.variant_name}"
-    mend = f"nox -s bundle -- {choice.image} to=FOLDER"
+    fix = f"nox -s bundle -- {choice.image} to=FOLDER"
     if held is None or (held.pins, held.variant) != (choice.pins_name, choice.variant_name):
-        raise BadInput("command line", "bundle", str(folder), f"does not hold {what}", mend)
+        raise BadInput("command line", "bundle", str(folder), f"does not hold {what}", fix)
     one = recipe.render(choice, shop.env, shop.root, {}, base=bundle.base)
     now = (locks(choice, shop.root), commits(choice), one.build_args["BASE"], one.build_args["SHIP"])
     if now != (held.locks, held.sources, held.build, held.ship):
-        raise BadInput("command line", "bundle", str(folder), f"is for other locks or pins of {what}", mend)
+        raise BadInput("command line", "bundle", str(folder), f"is for other locks or pins of {what}", fix)
 
 
 def _load(base: BundledBase, folder: Path, client: DockerClient) -> str:

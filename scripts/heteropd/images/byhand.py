@@ -52,8 +52,8 @@ def require_used(given: ByHand, choices: Sequence[Choice]) -> None:
     for kind, folders, known in (("source", given.sources, sources), ("part", given.parts, parts)):
         for name, folder in folders.items():
             if name not in known:
-                mend = f"known: {', '.join(sorted(known)) or 'none'}"
-                raise BadInput(_WHERE, f"{kind}.{name}", str(folder), f"no such {kind}", mend)
+                fix = f"known: {', '.join(sorted(known)) or 'none'}"
+                raise BadInput(_WHERE, f"{kind}.{name}", str(folder), f"no such {kind}", fix)
     if given.lock is not None and len(choices) > 1:
         raise BadInput(_WHERE, "lock", given.lock, "is for one image", "name one image")
 

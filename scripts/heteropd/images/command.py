@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.env import Env
 from heteropd.config.images import IMAGE_NAMES, ImageName
 from heteropd.config.pins import StandinPins
@@ -14,7 +14,7 @@ from heteropd.containers import docker_host
 from heteropd.errors import BadInput
 from heteropd.images import build as building
 from heteropd.images import bundle_folder, bundle_use, byhand, recipe, site, sources
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
 from heteropd.prepare import pip_settings
 
@@ -31,19 +31,19 @@ def chosen(names: list[str], options: dict[str, str], env: Env) -> list[Choice]:
         raise BadInput("command line", "image", None, "missing", f"name one or more of: {known}")
     for name in given:
         if "=" in name:
-            mend = f"known: {', '.join([*_OPTIONS, *_FLAGS])}"
-            raise BadInput("command line", name.partition("=")[0], None, "unknown parameter", mend)
+            fix = f"known: {', '.join([*_OPTIONS, *_FLAGS])}"
+            raise BadInput("command line", name.partition("=")[0], None, "unknown parameter", fix)
     pins, variant = options.get("pins"), options.get("variant")
     return [recipe.choose(_image(name), pins, variant, env) for name in dict.fromkeys(given)]
 
 
-def build(words: list[str], shop: Workshop) -> list[building.Built]:
+def build(words: list[str], shop: BuildContext) -> list[building.Built]:
     """Build images side by side.
 
     Raises BadInput, MissingPrerequisite and KitError; nothing is left running after any of them.
     """
     given, words = byhand.taken(words, shop.root)
-    parsed = Words(words, _FLAGS, _OPTIONS)
+    parsed = Arguments(words, _FLAGS, _OPTIONS)
     choices = chosen(parsed.rest, parsed.options, shop.env)
     byhand.require_used(given, choices)
     base = parsed.options.get("base")
@@ -70,7 +70,7 @@ def build(words: list[str], shop: Workshop) -> list[building.Built]:
 
 
 def run(
-    recipes: list[Recipe], shop: Workshop, options: building.Options, wheels: Path | None = None
+    recipes: list[Recipe], shop: BuildContext, options: building.Options, wheels: Path | None = None
 ) -> list[building.Built]:
     """Build what the recipes say, side by side, with progress. ``wheels``: a bundle's, and nothing else."""
     builds = building.Builds(shop.root, shop.logs, shop.runner, shop.clock)
@@ -84,7 +84,7 @@ def run(
 
 
 def _from_bundle(
-    folder: Path, choices: list[Choice], base: str | None, options: building.Options, shop: Workshop
+    folder: Path, choices: list[Choice], base: str | None, options: building.Options, shop: BuildContext
 ) -> list[building.Built]:
     if base is not None:
         raise BadInput("command line", "base", base, "a bundle brings its own base", "leave base= out")
@@ -93,7 +93,7 @@ def _from_bundle(
     return run(recipes, shop, replace(options, offline=True), folder / bundle_folder.WHEELS)
 
 
-def _prepared(choice: Choice, base: str | None, folders: dict[str, Path], shop: Workshop) -> Recipe:
+def _prepared(choice: Choice, base: str | None, folders: dict[str, Path], shop: BuildContext) -> Recipe:
     made = recipe.render(choice, shop.env, shop.root, folders, base=base)
     if isinstance(choice.pins, StandinPins):
         made = replace(made, build_args={**made.build_args, "TORCH_INDEX": choice.pins.torch.index})

@@ -11,7 +11,7 @@ from heteropd.containers import docker_host
 from heteropd.errors import KitError
 from heteropd.images.contents_compare import differences
 from heteropd.images.contents_expected import by_hand, expected
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice, Recipe, choose
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _LIMIT_S = 90
 _MB = 1e6
 
 
-def judge(recipes: Sequence[Recipe], shop: Workshop) -> bool:
+def judge(recipes: Sequence[Recipe], shop: BuildContext) -> bool:
     """Read the images that were just built, write their manifests, and say where they differ from env/.
 
     False when one differs. Raises KitError when an image cannot be read.
@@ -33,7 +33,7 @@ def judge(recipes: Sequence[Recipe], shop: Workshop) -> bool:
     return not differ
 
 
-def check(made: Recipe, shop: Workshop) -> list[str]:
+def check(made: Recipe, shop: BuildContext) -> list[str]:
     """Differences of one image, which also stand in the manifest that this writes."""
     choice = choose(made.image, made.labels[f"{LABEL}.pins"], made.labels[f"{LABEL}.variant"], shop.env)
     before = kept(path(choice, shop.root))

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from heteropd.images.contents_expected import Expected
+from heteropd.images.contents_expected import ExpectedContents
 
 Facts = Mapping[str, Any]
-Check = Callable[[Facts, Expected], Iterator[str]]
+Check = Callable[[Facts, ExpectedContents], Iterator[str]]
 
 _RECORD = "/usr/local/share/heteropd/base-torch.json"  # {"version": …, "path": …}
 TORCH = re.compile(r"^(torch|torchvision|torchaudio)$")
@@ -27,7 +27,7 @@ def same_version(found: object, wanted: str) -> bool:
     )
 
 
-def packages(inventory: Facts, expected: Expected) -> Iterator[str]:
+def packages(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
     """Every locked package at its version, none beside them, none twice. torch has a check of its own."""
     if "lock" in expected.by_hand:
         return
@@ -46,7 +46,7 @@ def packages(inventory: Facts, expected: Expected) -> Iterator[str]:
         yield f"packages.{name}: installed more than once"
 
 
-def torch(inventory: Facts, expected: Expected) -> Iterator[str]:
+def torch(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
     """torch as locked or, where the base image brings it, as the base image had it."""
     found = inventory["torch"] or {"version": None, "package_version": None, "path": None}
     base = (inventory["records"] or {}).get("base-torch")
@@ -63,7 +63,7 @@ def torch(inventory: Facts, expected: Expected) -> Iterator[str]:
         yield f"torch: the build left no record of the base image's torch ({_RECORD})"
 
 
-def vllm(inventory: Facts, expected: Expected) -> Iterator[str]:
+def vllm(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
     """vLLM and, on Gaudi, its plugin: version, and commit where the package knows it."""
     wanted = {"vllm": (expected.vllm, "vllm"), "vllm_gaudi": (expected.vllm_gaudi, "vllm-gaudi")}
     for key, (version, source) in wanted.items():
@@ -78,7 +78,7 @@ def vllm(inventory: Facts, expected: Expected) -> Iterator[str]:
         yield "vllm_gaudi: not in the image"
 
 
-def one_ucx(inventory: Facts, expected: Expected) -> Iterator[str]:
+def one_ucx(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
     """Exactly one UCX (none in the router), at the version and with the flags of the pin set."""
     found = inventory["ucx"]
     if found is None:
@@ -96,7 +96,7 @@ def one_ucx(inventory: Facts, expected: Expected) -> Iterator[str]:
             yield f"ucx.flags: configured without {flag}, which {_pins(expected)} asks for"
 
 
-def libraries(inventory: Facts, expected: Expected) -> Iterator[str]:
+def libraries(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
     """The UCX modules that env/images.yaml names."""
     modules = (inventory["ucx"] or {}).get("modules", {})
     for name in expected.choice.spec.libraries:
@@ -104,7 +104,7 @@ def libraries(inventory: Facts, expected: Expected) -> Iterator[str]:
             yield f"ucx.modules: no lib{name}.so in the image (there: {', '.join(modules) or 'none'})"
 
 
-def one_nixl(inventory: Facts, expected: Expected) -> Iterator[str]:
+def one_nixl(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
     """Exactly one NIXL (none in the router), at the version of the pin set."""
     found = inventory["nixl"]
     if expected.nixl is None:
@@ -124,7 +124,7 @@ def one_nixl(inventory: Facts, expected: Expected) -> Iterator[str]:
         yield f"nixl: {versions} in the image, {wanted or 'one version'} in {_pins(expected)}"
 
 
-def agent(inventory: Facts, expected: Expected) -> Iterator[str]:
+def agent(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
     """NIXL lists its UCX plugin, starts an agent with it, and loads one UCX."""
     found = inventory["nixl"]
     if expected.nixl is None or found is None or expected.given("nixl"):
@@ -139,7 +139,7 @@ def agent(inventory: Facts, expected: Expected) -> Iterator[str]:
         yield f"nixl.agent: loads {len(found['loaded_ucx'])} UCX: {', '.join(found['loaded_ucx'])}"
 
 
-def environment(config: Facts, expected: Expected) -> Iterator[str]:
+def environment(config: Facts, expected: ExpectedContents) -> Iterator[str]:
     """Variables that env/images.yaml bakes in."""
     for name, wanted in sorted(expected.choice.spec.env.items()):
         found = config["env"].get(name)
@@ -148,14 +148,14 @@ def environment(config: Facts, expected: Expected) -> Iterator[str]:
             yield f"env.{name}: {shown} in the image, {wanted!r} in {_spec(expected)}"
 
 
-def account(config: Facts, expected: Expected) -> Iterator[str]:
+def account(config: Facts, expected: ExpectedContents) -> Iterator[str]:
     """Who it runs as."""
     found, wanted = config["user"] or "root", expected.choice.spec.user
     if found != wanted:
         yield f"user: {found} in the image, {wanted} in {_spec(expected)}"
 
 
-def entrypoint(config: Facts, expected: Expected) -> Iterator[str]:
+def entrypoint(config: Facts, expected: ExpectedContents) -> Iterator[str]:
     """No entrypoint: a command is run as it was planned. And the signal that ends it."""
     if config["entrypoint"]:
         yield f"entrypoint: {config['entrypoint']} in the image, none expected"
@@ -163,13 +163,13 @@ def entrypoint(config: Facts, expected: Expected) -> Iterator[str]:
         yield f"stop_signal: {config['stop_signal']} in the image, {expected.images.stop_signal} expected"
 
 
-def healthcheck(config: Facts, expected: Expected) -> Iterator[str]:
+def healthcheck(config: Facts, expected: ExpectedContents) -> Iterator[str]:
     """The engine asks the role's health path."""
     if config["healthcheck"] != expected.images.healthcheck:
         yield f"healthcheck: {config['healthcheck']} in the image, {expected.images.healthcheck} expected"
 
 
-def labels(config: Facts, expected: Expected) -> Iterator[str]:
+def labels(config: Facts, expected: ExpectedContents) -> Iterator[str]:
     """The labels that say which pin set, variant and commits."""
     for name, wanted in sorted(expected.labels.items()):
         if config["labels"].get(name) != wanted:
@@ -180,7 +180,7 @@ INVENTORY: tuple[Check, ...] = (packages, torch, vllm, one_ucx, libraries, one_n
 CONFIG: tuple[Check, ...] = (environment, account, entrypoint, healthcheck, labels)
 
 
-def differences(manifest: Facts, expected: Expected) -> list[str]:
+def differences(manifest: Facts, expected: ExpectedContents) -> list[str]:
     """Every difference of a whole manifest. What was given by hand is not judged, nor is its size."""
     found = [line for check in INVENTORY for line in check(manifest["inventory"], expected)]
     found += [line for check in CONFIG for line in check(manifest["config"], expected)]
@@ -195,9 +195,9 @@ def _unread(field: str, inventory: Facts) -> str:
     return f"{field}: could not be read ({inventory['problems'].get(field, 'no reason given')})"
 
 
-def _pins(expected: Expected) -> str:
+def _pins(expected: ExpectedContents) -> str:
     return f"env/pins/{expected.choice.pins_name}.yaml"
 
 
-def _spec(expected: Expected) -> str:
+def _spec(expected: ExpectedContents) -> str:
     return f"env/images.yaml (images.{expected.choice.image})"

@@ -20,7 +20,7 @@ _BESIDE_LOCKS = {"heteropd", "pip", "setuptools", "wheel"}
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedContents:
     """Facts for one image of one pin set. None: the pin set does not say.
 
     ``by_hand``: inputs that a user gave instead of the pinned ones, as `by_hand` reads them from the labels:
@@ -107,7 +107,7 @@ def by_hand(labels: Mapping[str, str]) -> frozenset[str]:
     return frozenset(re.findall(r"command line: ([^,\s]+)", labels.get(f"{LABEL}.unlocked", "")))
 
 
-def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = frozenset()) -> Expected:
+def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = frozenset()) -> ExpectedContents:
     """What the image must be, but for what was ``given`` by hand. No lock is read before it is asked for."""
     labels = {
         f"{LABEL}.image": choice.image,
@@ -118,7 +118,7 @@ def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = froze
     if isinstance(choice.pins, PinSet):
         for name in (one for one in choice.sources if f"source.{one}" not in given):
             labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
-    return Expected(tag(choice, env), choice, env.images, root, labels, given)
+    return ExpectedContents(tag(choice, env), choice, env.images, root, labels, given)
 
 
 def _known(value: str) -> str | None:

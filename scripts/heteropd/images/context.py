@@ -10,17 +10,17 @@ from pathlib import Path
 from rich.console import Console
 
 from heteropd.config.env import Env
-from heteropd.system import Clock, LocalRunner, Runner, SystemClock
+from heteropd.system import Clock, CommandRunner, LocalRunner, SystemClock
 
 
 @dataclass(frozen=True)
-class Workshop:
+class BuildContext:
     """The checkout, its env data, and the seams to the outside."""
 
     root: Path
     env: Env
     console: Console
-    runner: Runner = field(default_factory=LocalRunner)
+    runner: CommandRunner = field(default_factory=LocalRunner)
     clock: Clock = field(default_factory=SystemClock)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 

@@ -29,12 +29,12 @@ class Destination:
 
 def parse(word: str | None) -> tuple[str, str]:
     """Host and namespace of ``registry=HOST/NAMESPACE``. Raises BadInput."""
-    mend = "registry=HOST/NAMESPACE, such as ghcr.io/my-team/heteropd or 127.0.0.1:5000/heteropd"
+    fix = "registry=HOST/NAMESPACE, such as ghcr.io/my-team/heteropd or 127.0.0.1:5000/heteropd"
     if word is None:
-        raise BadInput("command line", "registry", None, "missing", mend)
+        raise BadInput("command line", "registry", None, "missing", fix)
     found = _WORD.fullmatch(word)
     if found is None or not re.search(r"[.:]|^localhost$", found["host"]):
-        raise BadInput("command line", "registry", word, "names no registry and namespace", mend)
+        raise BadInput("command line", "registry", word, "names no registry and namespace", fix)
     return found["host"], found["namespace"]
 
 

@@ -9,10 +9,10 @@ from heteropd.config.pins import PinSet
 from heteropd.containers import docker_host
 from heteropd.errors import KitError
 from heteropd.images import bundle_folder, contents, recipe, sbom
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice
 from heteropd.images.registry import Document
-from heteropd.images.sbom import Subject
+from heteropd.images.sbom import SbomSubject
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -22,7 +22,7 @@ _RELEASE = ["sh", "-c", '. /etc/os-release && echo "$ID-$VERSION_ID"']
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageContents:
     """What was found in an image: its inventory, its Debian packages, and its distribution's name."""
 
     inventory: dict[str, Any]
@@ -30,16 +30,16 @@ class Seen:
     release: str
 
 
-def look(image: Image, client: DockerClient) -> Seen:
+def look(image: Image, client: DockerClient) -> ImageContents:
     """Look into the image. Raises KitError for one that cannot say what is in it."""
     ref = str(image.id)
     inventory = contents.inventory(client, ref)
     if not inventory.get("packages"):
         raise KitError(f"{ref}: its inventory names no packages; build it anew (nox -s build)")
-    return Seen(inventory, _asked(client, ref, sbom.DEBS), _asked(client, ref, _RELEASE).strip())
+    return ImageContents(inventory, _asked(client, ref, sbom.DEBS), _asked(client, ref, _RELEASE).strip())
 
 
-def make(choice: Choice, subject: Subject, seen: Seen, shop: Workshop) -> list[Document]:
+def make(choice: Choice, subject: SbomSubject, seen: ImageContents, shop: BuildContext) -> list[Document]:
     """SBOM and provenance of a published image."""
     return [
         sbom.cyclonedx(subject, seen.inventory, seen.debs, seen.release),
@@ -67,7 +67,7 @@ def _remotes(choice: Choice) -> dict[str, str]:
     return {name: choice.pins.sources[name].remote for name in choice.sources}
 
 
-def _locks(choice: Choice, subject: Subject, shop: Workshop) -> dict[str, str] | None:
+def _locks(choice: Choice, subject: SbomSubject, shop: BuildContext) -> dict[str, str] | None:
     """The locks of this checkout, if the image was built from what this checkout holds."""
     now = recipe.render(choice, shop.env, shop.root, {}).labels[f"{LABEL}.inputs"]
     if subject.labels.get(f"{LABEL}.inputs") != now:

@@ -14,7 +14,7 @@ from heteropd.config.lock import Question
 from heteropd.config.pins import Pins, PinSet
 from heteropd.config.types import UNRESOLVED
 from heteropd.images import upstream
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
 
 
@@ -64,7 +64,7 @@ def compare(each: list[Followed], found: Mapping[Question, Found]) -> list[Drift
     return [_row(one, found[one.question]) for one in each]
 
 
-def run(names: list[str], shop: Workshop, *, as_json: bool) -> list[Drift]:
+def run(names: list[str], shop: BuildContext, *, as_json: bool) -> list[Drift]:
     """Ask upstream and print the table; what moved is news, not an error."""
     each = [one for name in names for one in followed(name, shop.env.pins[name])]
     rows = compare(each, upstream.ask([one.question for one in each], shop))

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.env import pick
 from heteropd.containers import docker_host
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError, MissingPrerequisite
 from heteropd.images import recipe
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ _OPTIONS = ("image", "pins", "variant", "image_ref", "junit")
 _TESTS_FAILED = 1
 
 
-def run(words: list[str], shop: Workshop) -> int:
+def run(words: list[str], shop: BuildContext) -> int:
     """Test an image; 0 or 1. Raises BadInput for an image that is not there, MissingPrerequisite."""
-    parsed = Words(words, flags=("strict",), options=_OPTIONS)
+    parsed = Arguments(words, flags=("strict",), options=_OPTIONS)
     choice = _choice(parsed, shop)
     if importlib.util.find_spec("testinfra") is None:
         raise MissingPrerequisite("testinfra is not in this environment", "run `nox -s infra`, which has it")
@@ -45,7 +45,7 @@ def run(words: list[str], shop: Workshop) -> int:
     return EXIT_FAILED if status else EXIT_OK
 
 
-def argv(choice: Choice, container_name: str, parsed: Words) -> list[str]:
+def argv(choice: Choice, container_name: str, parsed: Arguments) -> list[str]:
     """The command that tests a container. Suites: what is common, and the image's own where it has one."""
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--hosts=docker://{container_name}"]
     words += [f"--image={choice.image}", f"--pins={choice.pins_name}", f"--variant={choice.variant_name}"]
@@ -76,7 +76,7 @@ def container(client: DockerClient, ref: str, build: str) -> Iterator[str]:
             made.remove(force=True)
 
 
-def _choice(parsed: Words, shop: Workshop) -> Choice:
+def _choice(parsed: Arguments, shop: BuildContext) -> Choice:
     options = dict(parsed.options)
     if "image" not in options and parsed.rest and "=" not in parsed.rest[0]:
         options["image"] = parsed.rest.pop(0)
@@ -89,6 +89,6 @@ def _choice(parsed: Words, shop: Workshop) -> Choice:
     return recipe.choose(image, options.get("pins"), options.get("variant"), shop.env)
 
 
-def _environ(shop: Workshop) -> dict[str, str]:
+def _environ(shop: BuildContext) -> dict[str, str]:
     """testinfra asks through the docker program, which must reach the same engine."""
     return {**os.environ, **shop.environ, "DOCKER_HOST": docker_host.address()}

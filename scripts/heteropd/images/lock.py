@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from heteropd.config import env as environment
 from heteropd.config import lock as locks
 from heteropd.config import yamlfile
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.env import pick
-from heteropd.config.lock import Answer, Lock, Open, Question
+from heteropd.config.lock import Lock, LockedValue, Open, Question
 from heteropd.config.pins import Pins
 from heteropd.errors import BadInput, KitError
 from heteropd.images import drift, upstream
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
 
 _FLAGS = ("check", "update", "json")
@@ -29,13 +29,13 @@ class Resolved:
     problems: list[KitError]
 
 
-def run(words: list[str], shop: Workshop) -> list[KitError]:
+def run(words: list[str], shop: BuildContext) -> list[KitError]:
     """Write the locks, or (``check``) say what has moved upstream; what stays open, one problem each.
 
     Raises BadInput for words that are not understood. An input that is locked already is asked for again
     only with ``update``: what moved is said by ``check``, and taking it is a decision.
     """
-    parsed = Words([f"--{word}" if word in _FLAGS else word for word in words], _FLAGS, ("pins",))
+    parsed = Arguments([f"--{word}" if word in _FLAGS else word for word in words], _FLAGS, ("pins",))
     parsed.none_left("lock")
     names = [parsed.options["pins"]] if "pins" in parsed.options else sorted(shop.env.pins)
     for name in names:
@@ -63,7 +63,7 @@ def resolved(pins: Pins, kept: Lock, found: Mapping[Question, Found], where: str
             continue
         answer = found.get(one.question) if one.question else None
         if answer is not None and answer.value is not None:
-            answers[one.field] = Answer(asked=one.asked, value=answer.value)
+            answers[one.field] = LockedValue(asked=one.asked, value=answer.value)
             new.append(one.field)
         else:
             problems.append(_open_still(one, answer, where))
@@ -72,7 +72,7 @@ def resolved(pins: Pins, kept: Lock, found: Mapping[Question, Found], where: str
     return Resolved(lock, new, problems)
 
 
-def _kept(name: str, open_: Mapping[str, list[Open]], shop: Workshop) -> Lock:
+def _kept(name: str, open_: Mapping[str, list[Open]], shop: BuildContext) -> Lock:
     """The lock as it is, without what the pin set no longer asks."""
     lock = locks.load(shop.root, name)
     asked = {one.field: one.asked for one in open_[name]}
@@ -94,11 +94,11 @@ def _questions(open_: Mapping[str, list[Open]], kept: Mapping[str, Lock]) -> set
 def _open_still(one: Open, answer: Found | None, where: str) -> KitError:
     if answer is not None and answer.problem is not None:
         return BadInput(f"{where}: {one.field}", None, None, "stays unresolved", str(answer.problem))
-    mend = f"find it by hand ({one.resolve}) and write it into the pin set"
-    return BadInput(f"{where}: {one.field}", None, None, "cannot be asked for", mend)
+    fix = f"find it by hand ({one.resolve}) and write it into the pin set"
+    return BadInput(f"{where}: {one.field}", None, None, "cannot be asked for", fix)
 
 
-def _write(made: Resolved, shop: Workshop) -> None:
+def _write(made: Resolved, shop: BuildContext) -> None:
     file = locks.path(shop.root, made.lock.pins)
     where = yamlfile.shown(file, shop.root)
     for field in made.new:

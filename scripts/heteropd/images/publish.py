@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.published import Published, PublishedImage
 from heteropd.console.progress import Progress, Row
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.images import command, documents, published, recipe
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.destination import Destination, destination
 from heteropd.images.recipe import LABEL, Choice
 from heteropd.images.registry import Registry
-from heteropd.images.sbom import Subject
+from heteropd.images.sbom import SbomSubject
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -47,13 +47,13 @@ class Item:
         return dict(self.image.labels)
 
 
-def run(words: list[str], shop: Workshop) -> dict[str, PublishedImage]:
+def run(words: list[str], shop: BuildContext) -> dict[str, PublishedImage]:
     """Publish images; what to run, by image. Every image is judged before the first is pushed.
 
     Raises BadInput for an image that is not built or not locked, and for a tag that has other content in the
     registry; MissingPrerequisite without an engine or signer; KitError for what the registry says.
     """
-    parsed = Words(words, _FLAGS, _OPTIONS)
+    parsed = Arguments(words, _FLAGS, _OPTIONS)
     choices = command.chosen(parsed.rest, parsed.options, shop.env)
     _require_signer(parsed.options.get("sign"))
     client = docker_host.connect(shop.env.images.engine)
@@ -91,11 +91,11 @@ def require_publishable(labels: dict[str, str], local: str, *, unlocked: bool) -
     if unlocked:
         return "-unlocked"
     open_ = labels.get(f"{LABEL}.unlocked", "an input")
-    mend = "pin it (nox -s lock) and build anew, or publish with unlocked=1 under a tag that says so"
-    raise BadInput(local, None, None, f"was built with {open_} not pinned", mend)
+    fix = "pin it (nox -s lock) and build anew, or publish with unlocked=1 under a tag that says so"
+    raise BadInput(local, None, None, f"was built with {open_} not pinned", fix)
 
 
-def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient, shop: Workshop) -> Item:
+def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient, shop: BuildContext) -> Item:
     from docker.errors import ImageNotFound  # noqa: PLC0415 - as slow to import as the client
 
     local = recipe.tag(choice, shop.env)
@@ -103,15 +103,15 @@ def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient,
         try:
             image = client.images.get(local)
         except ImageNotFound:
-            mend = f"nox -s build -- {choice.image} pins={choice.pins_name} variant={choice.variant_name}"
-            raise BadInput(local, None, None, "is not built", mend) from None
+            fix = f"nox -s build -- {choice.image} pins={choice.pins_name} variant={choice.variant_name}"
+            raise BadInput(local, None, None, "is not built", fix) from None
     suffix = require_publishable(dict(image.labels), local, unlocked=unlocked)
     tag = f"{choice.pins_name}-{choice.variant_name}{suffix}"
     repository = f"{to.host}/{to.namespace}/{choice.image}"
     there = _digest(f"{repository}:{tag}", client)
     if there is not None and not _same(image, there, to, str(choice.image)):
-        mend = "a published tag stays what it is: publish another pin set or variant, or to another namespace"
-        raise BadInput(f"{repository}:{tag}", None, None, f"has other content there ({there[:19]}…)", mend)
+        fix = "a published tag stays what it is: publish another pin set or variant, or to another namespace"
+        raise BadInput(f"{repository}:{tag}", None, None, f"has other content there ({there[:19]}…)", fix)
     return Item(choice, image, repository, tag, there)
 
 
@@ -134,14 +134,14 @@ def _same(image: Image, digest: str, to: Destination, name: str) -> bool:
     return found is not None and found[0].get("config", {}).get("digest") == image.id
 
 
-def _publish(item: Item, to: Destination, client: DockerClient, shop: Workshop) -> PublishedImage:
+def _publish(item: Item, to: Destination, client: DockerClient, shop: BuildContext) -> PublishedImage:
     seen = documents.look(item.image, client)  # first: what cannot be described is not pushed
     digest = item.there or _push(item, client, shop)
     if item.there:
         shop.say(f"{item.target} is already there")
     folder = published.folder(shop.root, item.tag)
     folder.mkdir(parents=True, exist_ok=True)
-    subject = Subject(item.repository, digest, item.labels)
+    subject = SbomSubject(item.repository, digest, item.labels)
     made = documents.make(item.choice, subject, seen, shop)
     for one in made:
         (folder / f"{item.choice.image}.{one.name}").write_bytes(one.content)
@@ -162,7 +162,7 @@ def _publish(item: Item, to: Destination, client: DockerClient, shop: Workshop) 
     )
 
 
-def _push(item: Item, client: DockerClient, shop: Workshop) -> str:
+def _push(item: Item, client: DockerClient, shop: BuildContext) -> str:
     """Push through the engine; the digest that the registry gave. The local tag for it goes again."""
     began = shop.clock.now()
     sent: dict[str, int] = {}
@@ -199,7 +199,7 @@ def _require_signer(sign: str | None) -> None:
         raise MissingPrerequisite("cosign is not installed", "see docs.sigstore.dev, or leave sign= out")
 
 
-def _sign(ref: str, shop: Workshop) -> None:
+def _sign(ref: str, shop: BuildContext) -> None:
     words: Sequence[str] = ["cosign", "sign", "--yes", ref]
     done = shop.runner.run(words, env=shop.environ, timeout_s=_SIGN_TIMEOUT_S)
     if done.code != 0:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from heteropd.config.pins import Pick
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.system import Completed, Runner
+from heteropd.system import CommandRunner, Completed
 
 _FETCH_S = 3600.0
 _LOCAL_S = 600.0
@@ -29,7 +29,7 @@ class Repository:
     bare: Path
     remote: str
     where: str
-    runner: Runner
+    runner: CommandRunner
     environ: Mapping[str, str]
     epoch: int
 
@@ -54,13 +54,11 @@ class Repository:
         if re.search(r"unadvertised object|find remote ref|not allow", asked.err):
             asked = self._remotely(self.remote, "+refs/*:refs/remote/*")  # an old server: everything it has
         if asked.code != 0 and "not our ref" not in asked.err:
-            mend = "check the network, or name a mirror in env/mirrors.yaml"
-            raise BadInput(
-                self.where, "remote", self.remote, f"cannot be fetched from ({_last(asked)})", mend
-            )
+            fix = "check the network, or name a mirror in env/mirrors.yaml"
+            raise BadInput(self.where, "remote", self.remote, f"cannot be fetched from ({_last(asked)})", fix)
         if not self._has(commit, parents):
-            mend = "correct the commit, or the mirror that lacks it (env/mirrors.yaml)"
-            raise BadInput(self.where, "commit", commit, f"is not in {self.remote}", mend)
+            fix = "correct the commit, or the mirror that lacks it (env/mirrors.yaml)"
+            raise BadInput(self.where, "commit", commit, f"is not in {self.remote}", fix)
         return commit
 
     def pick(self, onto: str, one: Pick) -> str:
@@ -102,8 +100,8 @@ class Repository:
     def _refuse(self, onto: str, one: Pick, work: str, picked: Completed) -> None:
         files = self._ours("-C", work, "diff", "--name-only", "--diff-filter=U", check=False).split()
         what = f"conflicts with {onto[:12]} in {', '.join(files)}" if files else _last(picked)
-        mend = "add the commits that it builds on before it, or 'prefer: theirs'"
-        raise BadInput(self.where, f"pick of {one.change}", one.commit, what, mend)
+        fix = "add the commits that it builds on before it, or 'prefer: theirs'"
+        raise BadInput(self.where, f"pick of {one.change}", one.commit, what, fix)
 
     def _remotely(self, *words: str) -> Completed:
         """Fetch, with the user's own git settings: they know proxies and credentials."""

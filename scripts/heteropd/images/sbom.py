@@ -24,7 +24,7 @@ _BUILD_TYPE = "https://mobyproject.org/buildkit@v1"
 
 
 @dataclass(frozen=True)
-class Subject:
+class SbomSubject:
     """The image that the documents are about: its repository, its digest and its labels."""
 
     name: str
@@ -32,7 +32,7 @@ class Subject:
     labels: Mapping[str, str]
 
 
-def cyclonedx(subject: Subject, inventory: Mapping[str, Any], debs: str, distribution: str) -> Document:
+def cyclonedx(subject: SbomSubject, inventory: Mapping[str, Any], debs: str, distribution: str) -> Document:
     """The bill of materials. ``debs``: what `DEBS` printed; ``distribution``: its name, such as debian-12."""
     parts = [_python(name, version) for name, version in sorted((inventory["packages"] or {}).items())]
     parts += [_debian(line.split("\t"), distribution) for line in sorted(debs.splitlines()) if line]
@@ -54,7 +54,7 @@ def cyclonedx(subject: Subject, inventory: Mapping[str, Any], debs: str, distrib
     return Document("sbom.cdx.json", SBOM, _text(made))
 
 
-def provenance(subject: Subject, pinned: Mapping[str, str], locks: Mapping[str, str] | None) -> Document:
+def provenance(subject: SbomSubject, pinned: Mapping[str, str], locks: Mapping[str, str] | None) -> Document:
     """An in-toto statement with SLSA's provenance of the build.
 
     ``pinned``: remote by source name; ``locks``: SHA-256 by file, None where the checkout is not the one that

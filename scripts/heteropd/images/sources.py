@@ -19,7 +19,7 @@ from heteropd.config import mirrors
 from heteropd.config.pins import Pick, PinSet, Source
 from heteropd.config.types import UNRESOLVED
 from heteropd.errors import BadInput
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice
 from heteropd.images.repository import Repository
 
@@ -43,7 +43,7 @@ class Tree:
 
 
 def prepare(
-    choice: Choice, shop: Workshop, given: Mapping[str, Path] | None = None, *, unlocked: bool = False
+    choice: Choice, shop: BuildContext, given: Mapping[str, Path] | None = None, *, unlocked: bool = False
 ) -> dict[str, Path]:
     """A folder for each of ``choice.sources``. ``given``: folders by hand, taken as they are.
 
@@ -53,8 +53,8 @@ def prepare(
     given = given or {}
     for name in sorted(set(given) - set(choice.sources)):
         known = ", ".join(choice.sources) or "none"
-        mend = f"sources of {choice.image}: {known}"
-        raise BadInput("command line", f"source.{name}", str(given[name]), "no such source", mend)
+        fix = f"sources of {choice.image}: {known}"
+        raise BadInput("command line", f"source.{name}", str(given[name]), "no such source", fix)
     site = mirrors.load(shop.root, shop.environ)
     made = {}
     for name in choice.sources:
@@ -76,8 +76,8 @@ def tree(choice: Choice, name: str, *, unlocked: bool = False) -> Tree:
     picks = [one for one in picks if one not in left_out]
     for commit, resolve in ((one.commit, one.resolve) for one in _pinned(source, picks)):
         if commit == UNRESOLVED:
-            mend = f"resolve it (nox -s lock; by hand: {resolve})"
-            raise BadInput(where, f"sources.{name}", commit, "is not pinned", mend)
+            fix = f"resolve it (nox -s lock; by hand: {resolve})"
+            raise BadInput(where, f"sources.{name}", commit, "is not pinned", fix)
     expected = source.tree if not picks else choice.variant.trees.get(name)
     return Tree(name, where, source, tuple(picks), None if left_out else expected)
 
@@ -93,7 +93,7 @@ def cache(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(home) / "heteropd"
 
 
-def _made(wanted: Tree, site: mirrors.Mirrors, shop: Workshop) -> Path:
+def _made(wanted: Tree, site: mirrors.Mirrors, shop: BuildContext) -> Path:
     folder = cache(shop.environ) / "sources" / f"{wanted.name}-{wanted.key}"
     if folder.is_dir():
         return folder
@@ -111,8 +111,8 @@ def _made(wanted: Tree, site: mirrors.Mirrors, shop: Workshop) -> Path:
 def _require_tree(wanted: Tree, got: str) -> None:
     if wanted.expected not in (None, got):
         problem = f"is not the expected tree: expected {wanted.expected}, got {got}"
-        mend = "find out which commit changed; do not build from it"
-        raise BadInput(wanted.where, f"sources.{wanted.name}", wanted.source.commit, problem, mend)
+        fix = "find out which commit changed; do not build from it"
+        raise BadInput(wanted.where, f"sources.{wanted.name}", wanted.source.commit, problem, fix)
 
 
 def _picked(wanted: Tree, repository: Repository) -> str:

@@ -13,7 +13,7 @@ from heteropd.config import mirrors
 from heteropd.config.lock import Question
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.prepare import environments, pip_settings
 
 _AT_ONCE = 8
@@ -31,14 +31,14 @@ class Found:
     problem: KitError | None = None
 
 
-def ask(questions: Iterable[Question], shop: Workshop) -> dict[Question, Found]:
+def ask(questions: Iterable[Question], shop: BuildContext) -> dict[Question, Found]:
     """Every question's answer; each is asked once, several at a time. Raises nothing for one without."""
     each = sorted(set(questions))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(each, pool.map(lambda one: _found(one, shop), each), strict=True))
 
 
-def _found(question: Question, shop: Workshop) -> Found:
+def _found(question: Question, shop: BuildContext) -> Found:
     ways = {"image": _digest, "git": _commit, "package": _version}
     try:
         return Found(ways[question.kind](question, shop))
@@ -46,7 +46,7 @@ def _found(question: Question, shop: Workshop) -> Found:
         return Found(None, problem)
 
 
-def _digest(question: Question, shop: Workshop) -> str:
+def _digest(question: Question, shop: BuildContext) -> str:
     """Through the engine: it has the user's credentials, mirrors and authorities."""
     image = mirrors.load(shop.root, shop.environ).image(question.where)
     client = docker_host.connect(shop.env.images.engine)
@@ -57,7 +57,7 @@ def _digest(question: Question, shop: Workshop) -> str:
         client.close()
 
 
-def _commit(question: Question, shop: Workshop) -> str:
+def _commit(question: Question, shop: BuildContext) -> str:
     remote = mirrors.load(shop.root, shop.environ).git(question.where)
     # A tag object is not a commit; git lists what it points to as REF^{}.
     refs = [question.what, f"{question.what}^{{}}"]
@@ -65,8 +65,8 @@ def _commit(question: Question, shop: Workshop) -> str:
     asked = shop.runner.run(["git", "ls-remote", remote, *refs], env=environ, timeout_s=_GIT_TIMEOUT_S)
     if asked.code != 0:
         said = " ".join(asked.err.split())[-200:] or f"exit status {asked.code}"
-        mend = "check the network, or name a mirror in env/mirrors.yaml"
-        raise BadInput(remote, "ref", question.what, f"cannot be asked for ({said})", mend)
+        fix = "check the network, or name a mirror in env/mirrors.yaml"
+        raise BadInput(remote, "ref", question.what, f"cannot be asked for ({said})", fix)
     lines = [line.split("\t", 1) for line in asked.out.splitlines() if "\t" in line]
     found = {ref: commit for commit, ref in lines}
     for ref in reversed(refs):
@@ -75,7 +75,7 @@ def _commit(question: Question, shop: Workshop) -> str:
     raise BadInput(remote, "ref", question.what, "no such ref", "correct 'ref:' or 'follows:' in the pin set")
 
 
-def _version(question: Question, shop: Workshop) -> str:
+def _version(question: Question, shop: BuildContext) -> str:
     """The newest version that the range allows, where this machine's pip looks."""
     wanted = f"{question.where}{question.what}"
     # The version is for another Python than this machine's: uv must not fetch that one to find it.
@@ -99,6 +99,6 @@ def _version(question: Question, shop: Workshop) -> str:
     found = re.search(rf"^{name}==(\S+)", asked.out, re.MULTILINE | re.IGNORECASE)
     if asked.code != 0 or found is None:
         said = " ".join(asked.err.split())[-200:] or f"exit status {asked.code}"
-        mend = "check the name and 'range:' in the pin set, and the network"
-        raise BadInput(wanted, None, None, f"no registry has it ({said})", mend)
+        fix = "check the name and 'range:' in the pin set, and the network"
+        raise BadInput(wanted, None, None, f"no registry has it ({said})", fix)
     return found[1]

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.images import IMAGE_NAMES
 from heteropd.containers import docker_host
 from heteropd.containers.ssh_tunnel import SCHEME
@@ -37,7 +37,7 @@ def names_image(words: Sequence[str]) -> bool:
 
 def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -> int:
     """Test hosts; 0 or 1. ``make`` plans the words of a case. Raises BadInput, MissingPrerequisite."""
-    parsed = Words([_as_on(word) for word in words], flags=("strict", "running"), options=_OPTIONS)
+    parsed = Arguments([_as_on(word) for word in words], flags=("strict", "running"), options=_OPTIONS)
     asked = [*([parsed.options["case"]] if "case" in parsed.options else []), *parsed.rest]
     topology = _alive(context)
     what = chosen(make(asked) if asked else None, topology, parsed)
@@ -54,12 +54,12 @@ def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -
     return EXIT_FAILED if status else EXIT_OK
 
 
-def chosen(wanted: Plan | None, topology: Topology | None, parsed: Words) -> Subjects:
+def chosen(wanted: Plan | None, topology: Topology | None, parsed: Arguments) -> Subjects:
     """What the words mean: ``wanted`` is the plan they name, ``topology`` what runs. Raises BadInput."""
     plan = wanted or (topology.plan if topology else None)
     if plan is None:
-        mend = "start one (`make case1`), or name a case: nox -s infra -- --hosts local case1"
-        raise BadInput("command line", None, None, "no topology is running here", mend)
+        fix = "start one (`make case1`), or name a case: nox -s infra -- --hosts local case1"
+        raise BadInput("command line", None, None, "no topology is running here", fix)
     started = topology is not None and plan.fingerprint() == topology.plan.fingerprint()
     # Containers of other hosts are seen from those hosts: testinfra asks one engine only.
     elsewhere = len(plan.roles_here) < len(plan.roles)
@@ -76,7 +76,7 @@ def chosen(wanted: Plan | None, topology: Topology | None, parsed: Words) -> Sub
     return Subjects(plan=plan, subjects=found)
 
 
-def argv(what: Subjects, file: Path, parsed: Words) -> list[str]:
+def argv(what: Subjects, file: Path, parsed: Arguments) -> list[str]:
     """The command that tests them: all suites that one of them needs; `selection` picks for each."""
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
     words += [word for name in _PLUGINS for word in ("-p", f"heteropd.infra.{name}")]

@@ -16,7 +16,7 @@ from heteropd.config.env import Env
 from heteropd.config.infra import InfraFacts
 from heteropd.doctor import catalogue
 from heteropd.doctor import reading as doctors
-from heteropd.doctor.model import Node
+from heteropd.doctor.model import ExaminedHost
 from heteropd.errors import BadInput
 from heteropd.infra import expected, processes, reading, selection, transports
 from heteropd.infra.processes import Family
@@ -35,7 +35,7 @@ def not_needed(why: str) -> NoReturn:
     pytest.skip(f"not needed: {why}")
 
 
-def _at_once(read: Callable[[Any], Node], hosts: Mapping[str, Any]) -> dict[str, Node]:
+def _at_once(read: Callable[[Any], ExaminedHost], hosts: Mapping[str, Any]) -> dict[str, ExaminedHost]:
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         return dict(zip(hosts, pool.map(read, hosts.values()), strict=True))
 
@@ -79,20 +79,20 @@ def once(request: pytest.FixtureRequest, host: Any) -> Once:
 
 
 @pytest.fixture(scope="session")
-def nodes(request: pytest.FixtureRequest, plan: Plan, checks: Checks) -> dict[str, Node]:
+def nodes(request: pytest.FixtureRequest, plan: Plan, checks: Checks) -> dict[str, ExaminedHost]:
     """Every host with the facts that the doctor reads; all of them at once."""
 
-    def read(host: Any) -> Node:
+    def read(host: Any) -> ExaminedHost:
         return reading.node(host, selection.subject(host, request.config), plan, checks.limits)
 
     return _at_once(read, selection.hosts(request.config))
 
 
 @pytest.fixture(scope="session")
-def nixl_nodes(request: pytest.FixtureRequest, nodes: dict[str, Node]) -> dict[str, Node]:
+def nixl_nodes(request: pytest.FixtureRequest, nodes: dict[str, ExaminedHost]) -> dict[str, ExaminedHost]:
     """With what NIXL says where RDMA is named, started in the place of the engines; no card is opened."""
 
-    def read(host: Any) -> Node:
+    def read(host: Any) -> ExaminedHost:
         node = nodes[host.backend.get_pytest_id()]
         return doctors.node(node.target, reading.Through(host), node.limits) if node.verbs else node
 
@@ -100,32 +100,32 @@ def nixl_nodes(request: pytest.FixtureRequest, nodes: dict[str, Node]) -> dict[s
 
 
 @pytest.fixture
-def node(host: Any, nodes: dict[str, Node]) -> Node:
+def node(host: Any, nodes: dict[str, ExaminedHost]) -> ExaminedHost:
     """The host with its facts."""
     return nodes[host.backend.get_pytest_id()]
 
 
 @pytest.fixture
-def nixl_node(host: Any, nixl_nodes: dict[str, Node]) -> Node:
+def nixl_node(host: Any, nixl_nodes: dict[str, ExaminedHost]) -> ExaminedHost:
     """The host with what its NIXL says."""
     return nixl_nodes[host.backend.get_pytest_id()]
 
 
 @pytest.fixture(autouse=True)
-def _reached(request: pytest.FixtureRequest, node: Node, unknown: Unknown) -> None:
+def _reached(request: pytest.FixtureRequest, node: ExaminedHost, unknown: Unknown) -> None:
     """Where a host does not answer, one test says why, and the others only that they could not look."""
     if node.facts.trouble and request.node.originalname != "test_host_answers":
         unknown("the host does not answer")
 
 
 @pytest.fixture
-def doctor(node: Node, checks: Checks, unknown: Unknown) -> Callable[..., None]:
-    """Call it with the id of a check of the doctor: passes, fails with its mend, or cannot be had."""
+def doctor(node: ExaminedHost, checks: Checks, unknown: Unknown) -> Callable[..., None]:
+    """Call it with the id of a check of the doctor: passes, fails with its fix, or cannot be had."""
 
-    def examine(name: str, of: Node = node) -> None:
+    def examine(name: str, of: ExaminedHost = node) -> None:
         outcome = catalogue.NODE[name](of)
         if outcome.status == "FAIL":
-            pytest.fail(f"{name}: {outcome.text}; mend: {checks.checks[name].mend}", pytrace=False)
+            pytest.fail(f"{name}: {outcome.text}; fix: {checks.checks[name].fix}", pytrace=False)
         if outcome.status != "PASS":
             unknown(outcome.text)
 
@@ -154,7 +154,9 @@ def engine(role: RolePlan) -> RolePlan:
 
 
 @pytest.fixture
-def ucx_offers(host: Any, node: Node, engine: RolePlan, output: Any, unknown: Unknown) -> frozenset[str]:
+def ucx_offers(
+    host: Any, node: ExaminedHost, engine: RolePlan, output: Any, unknown: Unknown
+) -> frozenset[str]:
     """Transports of the host's UCX: of the one that the plan lets the engine load, else the one on PATH."""
     if "gaudi" in node.platforms and (node.target.serves or node.facts.holders):
         not_needed("an engine uses the card, and ucx_info -d would take it away (15)")

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from heteropd.config.checks import Limits
+from heteropd.config.checks import HostLimits
 from heteropd.doctor import facts, targets
-from heteropd.doctor.model import Node, Target
+from heteropd.doctor.model import ExaminedHost, HostTarget
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.system import Completed
 
 
-class Answer(Protocol):
+class CommandOutput(Protocol):
     """What testinfra's ``host.run`` returns."""
 
     rc: int
@@ -24,16 +24,16 @@ class Answer(Protocol):
     stderr: str
 
 
-class Host(Protocol):
+class TestedHost(Protocol):
     """The part of testinfra's host that reading needs."""
 
-    def run(self, command: str) -> Answer: ...
+    def run(self, command: str) -> CommandOutput: ...
 
 
 class Through:
     """Runs commands on testinfra's host. It knows no time limit; connecting has one of its own."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: TestedHost) -> None:
         self._host = host
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
@@ -51,7 +51,7 @@ def unreached(lost: RuntimeError) -> str:
     return " ".join(str(said).split()) or str(lost)
 
 
-def target(subject: Subject, plan: Plan) -> Target:
+def target(subject: Subject, plan: Plan) -> HostTarget:
     """What the plan wants of this host, or of this container of it."""
     part = plan.model_copy(update={"roles": subject.planned(plan)})
     found = replace(targets.of_plan(part, serves=subject.runs)[0], serves=subject.runs)
@@ -62,13 +62,13 @@ def target(subject: Subject, plan: Plan) -> Target:
     return replace(found, engines=inside)
 
 
-def node(host: Host, subject: Subject, plan: Plan, limits: Limits) -> Node:
+def node(host: TestedHost, subject: Subject, plan: Plan, limits: HostLimits) -> ExaminedHost:
     """The host with its facts; ``facts.trouble`` says why there are none."""
     wanted = target(subject, plan)
-    return Node(wanted, facts.read(Through(host), wanted.model), limits)
+    return ExaminedHost(wanted, facts.read(Through(host), wanted.model), limits)
 
 
-def skew(host: Host) -> tuple[float, float] | None:
+def skew(host: TestedHost) -> tuple[float, float] | None:
     """Seconds by which the host's clock is ahead, and how long the look took; None without an answer."""
     before = time.time()
     done = Through(host).run(["date", "+%s.%N"])
@@ -81,13 +81,13 @@ def skew(host: Host) -> tuple[float, float] | None:
     return there - (before + after) / 2, after - before
 
 
-def loaded(host: Host, module: str) -> bool:
+def loaded(host: TestedHost, module: str) -> bool:
     """Whether the kernel has a module, loaded or built in."""
     script = '[ -e "/sys/module/$1" ] || grep -qs "/$1.ko" "/lib/modules/$(uname -r)/modules.builtin"'
     return Through(host).run(["sh", "-c", script, "loaded", module]).code == 0
 
 
-def ucx_info(host: Host, engine: RolePlan) -> str:
+def ucx_info(host: TestedHost, engine: RolePlan) -> str:
     """The ucx_info of the UCX that the plan lets an engine load, if there is one; else the one on PATH."""
     folders = engine.env.get("LD_LIBRARY_PATH", "").split(":")
     beside = [f"{folder.removesuffix('/lib')}/bin/ucx_info" for folder in folders if folder.endswith("/lib")]

@@ -97,8 +97,8 @@ def named(text: str, plan: Plan, known: Iterable[Subject], *, runs: bool) -> lis
     for word in text.split(","):
         match = _CONNECTION.fullmatch(word.strip())
         if match is None:
-            mend = f"give {_FORMS}; the hosts file of a plan is hosts=FILE"
-            raise BadInput("command line", "--hosts", word, "is no connection", mend)
+            fix = f"give {_FORMS}; the hosts file of a plan is hosts=FILE"
+            raise BadInput("command line", "--hosts", word, "is no connection", fix)
         connection = LOCAL if match["to"] in ("local", LOCAL) else match["to"]
         if match["name"] is None and connection in by_connection:
             found.append(by_connection[connection])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from heteropd.config.env import Env
     from heteropd.config.machine import Machine
-    from heteropd.config.parameters import Request
+    from heteropd.config.parameters import PlanRequest
     from heteropd.plan.model import Plan
 
 __all__ = ["make", "render"]
@@ -31,7 +31,7 @@ def make(words: Iterable[str], root: Path, machine: Machine) -> Plan:
     return render(resolve(words, env, root), env, machine)
 
 
-def render(request: Request, env: Env, machine: Machine) -> Plan:
+def render(request: PlanRequest, env: Env, machine: Machine) -> Plan:
     """Render the request and apply every rule. Pure. Raises BadInput for a plan that cannot work."""
     from heteropd.plan.draft import draft  # noqa: PLC0415
     from heteropd.plan.rules import apply  # noqa: PLC0415

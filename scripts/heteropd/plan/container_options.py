@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from heteropd.config.env import Env
-from heteropd.config.parameters import Request
+from heteropd.config.parameters import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.model import ContainerPlan
-from heteropd.plan.placement import Place
+from heteropd.plan.placement import EnginePlacement
 from heteropd.plan.template import fill
 
 
 def engine_container(
-    platform: str, variant: str, place: Place, request: Request, env: Env
+    platform: str, variant: str, place: EnginePlacement, request: PlanRequest, env: Env
 ) -> ContainerPlan | None:
     """Arguments as ``docker run`` takes them; None for the process runtime. What hands all devices over by
     the variable that names an engine's own names those of ``place``."""
@@ -35,21 +35,21 @@ def engine_container(
     )
 
 
-def router_container(variant: str, request: Request, env: Env) -> ContainerPlan | None:
+def router_container(variant: str, request: PlanRequest, env: Env) -> ContainerPlan | None:
     """The router needs the host's network and no privileges."""
     if request.parameters.runtime != "docker":
         return None
     return ContainerPlan(image=_image("router", variant, request, env), args=["--net=host"])
 
 
-def _image(platform: str, variant: str, request: Request, env: Env) -> str:
+def _image(platform: str, variant: str, request: PlanRequest, env: Env) -> str:
     if request.images is not None:
         return _published(platform, variant, request)
     fields = {"platform": platform, "pins": request.parameters.pins, "variant": variant}
     return fill(env.defaults.containers.image, fields, "env/defaults.yaml")
 
 
-def _published(platform: str, variant: str, request: Request) -> str:
+def _published(platform: str, variant: str, request: PlanRequest) -> str:
     """The image by digest. Raises BadInput for a file that is for other pins, or lacks the image."""
     given, where = request.images, request.images_file or "images"
     assert given is not None, "asked for only then"

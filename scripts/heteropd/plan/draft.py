@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heteropd.config.cases import Case, EngineCase
 from heteropd.config.env import Env, pick
 from heteropd.config.machine import Machine
-from heteropd.config.parameters import Request
+from heteropd.config.parameters import PlanRequest
 from heteropd.config.pins import Pins, StandinPins
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.errors import BadInput
@@ -18,7 +18,7 @@ from heteropd.plan.placement import places, router_place, share
 from heteropd.plan.router import render_router
 
 
-def draft(request: Request, env: Env, machine: Machine) -> Plan:
+def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
     """The plan as rendered. Pure. Raises BadInput for names that lead nowhere."""
     case = env.cases[request.case]
     asked = request.parameters
@@ -83,7 +83,7 @@ class _Model:
     source: str
 
 
-def _model(request: Request, pins: Pins) -> _Model:
+def _model(request: PlanRequest, pins: Pins) -> _Model:
     """The name that requests carry, and what the engine's command says to load."""
     asked = request.parameters.model
     if not asked.startswith("package:"):
@@ -98,7 +98,7 @@ def _model(request: Request, pins: Pins) -> _Model:
     return _Model(pins.model.served_name, "${MODEL_DIR}")
 
 
-def _runs_on(platform: PlatformName, request: Request, env: Env, pins: Pins) -> PlatformName:
+def _runs_on(platform: PlatformName, request: PlanRequest, env: Env, pins: Pins) -> PlatformName:
     chosen: PlatformName = platform
     if request.standin:
         if platform not in env.standins.platforms:
@@ -111,15 +111,17 @@ def _runs_on(platform: PlatformName, request: Request, env: Env, pins: Pins) -> 
         raise BadInput("env/platforms", None, None, f"has no file for {chosen!r}", f"add {chosen}.yaml")
     if chosen not in pins.platforms:
         fitting = [name for name, one in env.pins.items() if chosen in one.platforms]
-        mend = f"use pins={fitting[0]}" if fitting else "add a pin set"
+        fix = f"use pins={fitting[0]}" if fitting else "add a pin set"
         if request.hosts is None:
-            mend += ", or give hosts=FILE for real hardware"
+            fix += ", or give hosts=FILE for real hardware"
         problem = f"has no pins for {chosen!r}, on which {platform} runs here"
-        raise BadInput(request.origins["pins"], "pins", request.parameters.pins, problem, mend)
+        raise BadInput(request.origins["pins"], "pins", request.parameters.pins, problem, fix)
     return chosen
 
 
-def _geometries(request: Request, env: Env, decode: EngineCase, agreed: int | None) -> dict[str, KVGeometry]:
+def _geometries(
+    request: PlanRequest, env: Env, decode: EngineCase, agreed: int | None
+) -> dict[str, KVGeometry]:
     asked = request.parameters
     prefill = geometry.prefill_geometry(asked.prefill_kv_layout, asked.prefill_block_size, convert_to=agreed)
     permute = env.platforms[decode.platform].kv_transfer.enable_permute_local_kv is not None
@@ -131,7 +133,7 @@ def _geometries(request: Request, env: Env, decode: EngineCase, agreed: int | No
     }
 
 
-def _prefix_caching(role: EngineRole, case: Case, kv: dict[str, KVGeometry], request: Request) -> bool:
+def _prefix_caching(role: EngineRole, case: Case, kv: dict[str, KVGeometry], request: PlanRequest) -> bool:
     """As the case says. On hardware a decode keeps it on, as documented, and rule P48 warns."""
     if role == "decode" and request.standin and geometry.reuse_is_wrong(kv["prefill"], kv["decode"]):
         return False

@@ -9,12 +9,12 @@ from typing import Any
 from heteropd.config.cases import EngineCase
 from heteropd.config.env import Env
 from heteropd.config.hosts import RoleAdditions
-from heteropd.config.parameters import Request
+from heteropd.config.parameters import PlanRequest
 from heteropd.config.pins import Pins
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.plan.container_options import engine_container
 from heteropd.plan.model import KVGeometry, Ports, RolePlan
-from heteropd.plan.placement import Place
+from heteropd.plan.placement import EnginePlacement
 from heteropd.plan.template import fill_all, fill_env
 
 SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
@@ -30,7 +30,7 @@ class EngineSpec:
     case: EngineCase
     prefix_caching: bool
     runs_on: PlatformName
-    place: Place
+    place: EnginePlacement
     kv: KVGeometry
     agreed: int | None
     variant: str
@@ -39,7 +39,7 @@ class EngineSpec:
     cores: list[int]
 
 
-def render_engine(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> RolePlan:
+def render_engine(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -> RolePlan:
     """The engine with everything its command needs. Raises BadInput for a template's unknown field."""
     platform = env.platforms[spec.runs_on]
     additions = (request.hosts.roles.get(spec.role) if request.hosts else None) or RoleAdditions()
@@ -62,7 +62,7 @@ def render_engine(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> R
     )
 
 
-def _fields(spec: EngineSpec, request: Request, env: Env) -> dict[str, str | int]:
+def _fields(spec: EngineSpec, request: PlanRequest, env: Env) -> dict[str, str | int]:
     return {
         "model": spec.model,
         "served_name": spec.served_name,
@@ -76,7 +76,7 @@ def _fields(spec: EngineSpec, request: Request, env: Env) -> dict[str, str | int
     }
 
 
-def _environment(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> dict[str, str]:
+def _environment(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -> dict[str, str]:
     platform = env.platforms[spec.runs_on]
     fields = _fields(spec, request, env)
     where = f"env/platforms/{spec.runs_on}.yaml"
@@ -95,7 +95,7 @@ def _environment(spec: EngineSpec, request: Request, env: Env, pins: Pins) -> di
     return rendered | pins.added_env(spec.runs_on, spec.role)
 
 
-def _command(spec: EngineSpec, request: Request, env: Env) -> list[str]:
+def _command(spec: EngineSpec, request: PlanRequest, env: Env) -> list[str]:
     platform = env.platforms[spec.runs_on]
     fields = _fields(spec, request, env)
     argv: list[str] = []

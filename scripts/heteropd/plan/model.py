@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from heteropd.config.types import KVLayout, Role
 
 
-class _Frozen(BaseModel):
+class _PlanData(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class KVGeometry(_Frozen):
+class KVGeometry(_PlanData):
     """How one engine keeps its KV cache, and how it shows it to its peer.
 
     ``block_size`` counts tokens in a block of the engine's own cache (``--block-size``).
@@ -34,7 +34,7 @@ class KVGeometry(_Frozen):
     convert_on_save: bool = False
 
 
-class Ports(_Frozen):
+class Ports(_PlanData):
     """TCP ports that a role listens on, on its host. ``api`` serves HTTP; the others as named.
 
     An engine of several ranks has as many side channels, from ``side_channel`` on: which of them a vLLM opens
@@ -55,7 +55,7 @@ class Ports(_Frozen):
         return found
 
 
-class ContainerPlan(_Frozen):
+class ContainerPlan(_PlanData):
     """Container arguments for the docker runtime, as ``docker run`` would take them, in order: ``args``, then
     ``device_args`` (what hands the accelerator to the container)."""
 
@@ -64,7 +64,7 @@ class ContainerPlan(_Frozen):
     device_args: list[str] = Field(default_factory=list)
 
 
-class HostPlan(_Frozen):
+class HostPlan(_PlanData):
     """Where a role runs. ``address`` is what its peers connect to, ``management`` what this machine does,
     where it differs; ``ssh`` is None for this machine; ``python`` is the Python there that has NIXL,
     ``model`` the folder there that holds the model and ``hub_cache`` HF_HOME there, where the hosts file says
@@ -79,7 +79,7 @@ class HostPlan(_Frozen):
     hub_cache: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
-class RolePlan(_Frozen):
+class RolePlan(_PlanData):
     """One engine or router. ``env`` holds additions to the environment; ``${NAME}`` in a value stands for
     the variable of the process that starts the role, as in the source document's scripts."""
 
@@ -115,14 +115,14 @@ class RolePlan(_Frozen):
         return f"http://{f'[{address}]' if ':' in address else address}:{self.ports.api}"
 
 
-class Note(_Frozen):
+class Note(_PlanData):
     """Something a user should know about a plan that was not refused. ``rule`` is a rule's id or None."""
 
     rule: str | None
     text: str
 
 
-class Plan(_Frozen):
+class Plan(_PlanData):
     """A topology that can be started: roles in start order (engines first, router last)."""
 
     case: str

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from heteropd.config.hosts import Host, RoleAdditions
-from heteropd.config.parameters import Request
+from heteropd.config.parameters import PlanRequest
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.errors import BadInput
 from heteropd.plan.model import HostPlan
@@ -17,7 +17,7 @@ ENGINE_ROLES: tuple[EngineRole, EngineRole] = ("prefill", "decode")
 
 
 @dataclass(frozen=True)
-class Place:
+class EnginePlacement:
     """``index`` counts the role's engines, ``ranks`` the devices that one model is split over. ``visible``
     (devices) and ``nics`` are as their variables want them, empty where the hosts file does not say."""
 
@@ -31,7 +31,9 @@ class Place:
     image: str | None = None
 
 
-def places(platforms: dict[EngineRole, PlatformName], request: Request) -> dict[EngineRole, list[Place]]:
+def places(
+    platforms: dict[EngineRole, PlatformName], request: PlanRequest
+) -> dict[EngineRole, list[EnginePlacement]]:
     """The places of both roles' engines, in the order of the hosts file; ``platforms`` are the case's.
 
     A second engine of a role on a host takes the next port. Side channels count on over all engines of a
@@ -41,7 +43,7 @@ def places(platforms: dict[EngineRole, PlatformName], request: Request) -> dict[
     return {role: _of_role(role, platforms[role], request, taken) for role in ENGINE_ROLES}
 
 
-def router_place(request: Request) -> HostPlan:
+def router_place(request: PlanRequest) -> HostPlan:
     """Where the router runs."""
     if request.hosts is None or request.hosts.router is None:
         return LOCAL
@@ -49,13 +51,15 @@ def router_place(request: Request) -> HostPlan:
     return _host_plan(name, request.hosts.hosts[name])
 
 
-def _of_role(role: EngineRole, platform: PlatformName, request: Request, taken: Counter[str]) -> list[Place]:
+def _of_role(
+    role: EngineRole, platform: PlatformName, request: PlanRequest, taken: Counter[str]
+) -> list[EnginePlacement]:
     asked, hosts = request.parameters, request.hosts
     names = _host_names(role, platform, request)
     plans = {name: _host_plan(name, hosts.hosts[name]) if hosts else LOCAL for name in names}
     additions = (hosts.roles.get(role) if hosts else None) or RoleAdditions()
     ranks, sharing = additions.tensor_parallel_size, Counter(names)
-    found: list[Place] = []
+    found: list[EnginePlacement] = []
     here: Counter[str] = Counter()
     for index, name in enumerate(names):
         nth = here[name]
@@ -64,7 +68,7 @@ def _of_role(role: EngineRole, platform: PlatformName, request: Request, taken: 
         here[name] += 1
         taken[name] += ranks
         host = hosts.hosts[name] if hosts else None
-        place = Place(
+        place = EnginePlacement(
             index=index,
             host=plans[name],
             port=getattr(asked, f"{role}_port") + nth,
@@ -83,7 +87,7 @@ def share(items: list[int], nth: int, of: int) -> list[int]:
     return items[nth * len(items) // of : (nth + 1) * len(items) // of]
 
 
-def _host_names(role: EngineRole, platform: PlatformName, request: Request) -> list[str]:
+def _host_names(role: EngineRole, platform: PlatformName, request: PlanRequest) -> list[str]:
     if request.hosts is None:
         return [LOCAL.name] * int(getattr(request.parameters, f"{role}s"))
     if platform not in request.hosts.platforms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from heteropd.config.env import Env
-from heteropd.config.parameters import Request
+from heteropd.config.parameters import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.container_options import router_container
 from heteropd.plan.model import HostPlan, Ports, RolePlan
@@ -16,7 +16,7 @@ _Fields = Mapping[str, str | int]
 
 
 def render_router(
-    engines: list[RolePlan], host: HostPlan, variant: str, request: Request, env: Env
+    engines: list[RolePlan], host: HostPlan, variant: str, request: PlanRequest, env: Env
 ) -> RolePlan:
     """The router of kind ``request.parameters.router`` in front of all engines."""
     asked = request.parameters

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import environments
 from heteropd.prepare.environments import Environment, Say
-from heteropd.system import Runner
+from heteropd.system import CommandRunner
 from heteropd_engine import convert
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def environment(pins: StandinPins) -> Environment:
     return Environment("engine-cpu", (pins.lock,), pins.torch.lock, pins.torch.index)
 
 
-def ensure(pins: StandinPins, root: Path, runner: Runner, say: Say) -> Environment:
+def ensure(pins: StandinPins, root: Path, runner: CommandRunner, say: Say) -> Environment:
     """Make the engine's environment unless it is current. Raises `MissingPrerequisite`, `KitError`."""
     wanted = environment(pins)
     if not environments.is_current(wanted, root):
@@ -50,7 +50,7 @@ def model_folder(pins: StandinPins, environ: Mapping[str, str] = os.environ) -> 
     return base / "heteropd" / "models" / f"{name}-{pins.model.version}-{DTYPE}"
 
 
-def ensure_model(pins: StandinPins, root: Path, runner: Runner, say: Say) -> Path:
+def ensure_model(pins: StandinPins, root: Path, runner: CommandRunner, say: Say) -> Path:
     """The default model as safetensors, converted from its package on first use. Raises `KitError`."""
     folder = model_folder(pins)
     if (folder / "config.json").exists():
@@ -106,9 +106,9 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
                 remove=True,
             )
         except ImageNotFound:
-            mend = "build it: nox -s build -- cpu"
+            fix = "build it: nox -s build -- cpu"
             raise BadInput(
-                "plan", "image", image, f"is not on the engine at {docker_host.address()}", mend
+                "plan", "image", image, f"is not on the engine at {docker_host.address()}", fix
             ) from None
         except ContainerError as failed:
             said = failed.stderr or "no output"
@@ -123,8 +123,8 @@ def require_libnuma() -> None:
     try:
         ctypes.CDLL("libnuma.so.1")
     except OSError:
-        mend = "install it (Debian, Ubuntu: apt install libnuma1), or use runtime=docker"
-        raise MissingPrerequisite("libnuma.so.1 is missing, which vLLM needs", mend) from None
+        fix = "install it (Debian, Ubuntu: apt install libnuma1), or use runtime=docker"
+        raise MissingPrerequisite("libnuma.so.1 is missing, which vLLM needs", fix) from None
 
 
 def refuse_unsuitable(pins: StandinPins, version: str, system: str, machine: str) -> None:

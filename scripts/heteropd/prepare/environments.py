@@ -14,7 +14,7 @@ from pathlib import Path
 
 from heteropd.errors import KitError, MissingPrerequisite
 from heteropd.prepare import pip_settings
-from heteropd.system import Runner
+from heteropd.system import CommandRunner
 
 Say = Callable[[str], None]
 
@@ -68,7 +68,7 @@ def is_current(environment: Environment, root: Path) -> bool:
         return False
 
 
-def ensure(environment: Environment, root: Path, runner: Runner, say: Say) -> bool:
+def ensure(environment: Environment, root: Path, runner: CommandRunner, say: Say) -> bool:
     """Make the environment unless it is current; True when it was made.
 
     Raises `KitError` with the command that failed; the next call starts over.
@@ -109,7 +109,7 @@ def find_uv() -> str:
 
 
 def _special(
-    environment: Environment, root: Path, runner: Runner, install: list[str], env: dict[str, str]
+    environment: Environment, root: Path, runner: CommandRunner, install: list[str], env: dict[str, str]
 ) -> None:
     lock = ["--require-hashes", "-r", str(root / str(environment.special_lock))]
     if (
@@ -122,7 +122,7 @@ def _special(
     _must(runner, [*install, "--default-index", environment.special_index, *lock], alone)
 
 
-def _must(runner: Runner, argv: list[str], env: dict[str, str]) -> None:
+def _must(runner: CommandRunner, argv: list[str], env: dict[str, str]) -> None:
     code = runner.show(argv, env=env)
     if code != 0:
         raise KitError(f"`{' '.join(argv)}` failed with exit status {code}; its own words are above")

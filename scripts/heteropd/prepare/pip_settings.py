@@ -10,7 +10,7 @@ import ast
 import sys
 from collections.abc import Mapping
 
-from heteropd.system import Runner
+from heteropd.system import CommandRunner
 
 # pip's option -> uv's variable. pip separates several values by white space, and so does uv, except that
 # UV_FIND_LINKS is separated by commas.
@@ -46,7 +46,7 @@ def variables(options: Mapping[str, list[str]], environ: Mapping[str, str]) -> d
     return result
 
 
-def read(runner: Runner) -> dict[str, list[str]]:
+def read(runner: CommandRunner) -> dict[str, list[str]]:
     """This machine's pip options; empty where there is no pip to ask."""
     for python in dict.fromkeys(
         (sys.executable, getattr(sys, "_base_executable", sys.executable), "python3")

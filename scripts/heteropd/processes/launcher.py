@@ -12,7 +12,7 @@ from heteropd.plan.environment import KEEPS_ENVIRONMENT, ChildEnvironment, child
 from heteropd.plan.model import RolePlan
 from heteropd.processes.identity import Identity, identify
 from heteropd.processes.process_tree import ROLE
-from heteropd.system import Runner
+from heteropd.system import CommandRunner
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def prepare(role: RolePlan, around: Surroundings, log: Path, tmp: Path) -> Launc
     return Launch(role.name, child_argv(role.argv, around.places), env, log, tmp)
 
 
-def start(launch: Launch, runner: Runner, cwd: Path) -> Identity:
+def start(launch: Launch, runner: CommandRunner, cwd: Path) -> Identity:
     """Start the role and return who it is.
 
     Raises MissingPrerequisite when its program cannot be run at all.

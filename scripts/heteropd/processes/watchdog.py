@@ -21,13 +21,15 @@ import heteropd
 from heteropd.processes.identity import Identity, alive, boot_id, identify, send
 from heteropd.processes.process_tree import GUARD_MARK, mark, marked
 from heteropd.processes.sweep import Leftovers, ending_of, forget, recorded, sweep
-from heteropd.system import Clock, Runner, SystemClock
+from heteropd.system import Clock, CommandRunner, SystemClock
 
 LOCK_FILE = "lock"
 _QUIET_S, _LOOKS = 0.1, 5
 
 
-def start(state_dir: Path, topology_id: str, runner: Runner, environ: Mapping[str, str]) -> Identity | None:
+def start(
+    state_dir: Path, topology_id: str, runner: CommandRunner, environ: Mapping[str, str]
+) -> Identity | None:
     """Start the guard of a topology; it watches the calling process."""
     kit = identify(os.getpid())
     watched = [str(kit.pid), str(kit.ticks)] if kit else []

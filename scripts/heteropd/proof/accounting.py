@@ -13,7 +13,7 @@ ROUTER_MEND = (
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedTransfer:
     """What the probes call for. ``token_bytes`` and ``layers`` are None where the model's configuration is
     not to be had. Blocks are of ``wire_block`` tokens, in which the prefill's KV is addressed."""
 
@@ -60,13 +60,13 @@ def missing(name: str, metric: str) -> Check:
     )
 
 
-def check(name: str, status: Status, says: str, evidence: Evidence, mend: str) -> Check:
-    """A finding of the group ``kv_transfer``; the mend is for a failure."""
+def check(name: str, status: Status, says: str, evidence: Evidence, fix: str) -> Check:
+    """A finding of the group ``kv_transfer``; the fix is for a failure."""
     return Check(
         id=f"kv_transfer.{name}",
         group="kv_transfer",
         status=status,
         says=says,
         evidence=evidence,
-        mend=mend if status == "FAIL" else None,
+        fix=fix if status == "FAIL" else None,
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from heteropd.config.validation import Limits, Noise
+from heteropd.config.validation import Noise, NoiseLimits
 from heteropd.engine_api.answers import Step
 from heteropd.proof.verdict import Floor, Outcome
 
@@ -96,7 +96,7 @@ def judge(comparison: Comparison, bound: float) -> Outcome:
     return "tie" if near and tied else "diverged"
 
 
-def floor_of(pairs: Iterable[Comparison], dtype: str, noise: Noise, limits: Limits) -> Floor:
+def floor_of(pairs: Iterable[Comparison], dtype: str, noise: Noise, limits: NoiseLimits) -> Floor:
     """The noise floor from prefill-alone against decode-alone, and the two bounds that follow from it."""
     used = [pair for pair in pairs if pair.known]
     distances = sorted(value for pair in used for value in pair.known)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from heteropd.config.validation import Request
+from heteropd.config.validation import DocumentRequest
 from heteropd.engine_api.answers import Step, events_of, steps_of
 from heteropd.engine_api.client import Json
 from heteropd.proof.compare import compare, judge
@@ -110,7 +110,7 @@ def read_stream(content_type: str, body: str, kind: Kind) -> Streamed:
     return Streamed(text, steps, finish, problems)
 
 
-def document_check(answer: Json | str, request: Request, model: str, counted: int | None) -> Check:
+def document_check(answer: Json | str, request: DocumentRequest, model: str, counted: int | None) -> Check:
     """The source document's request. ``answer`` is a sentence when there was none; ``counted`` is the length
     of the prompt by the prefill engine's own tokenizer."""
     if isinstance(answer, str):
@@ -162,5 +162,5 @@ def _check(name: str, problems: list[str], good: str, evidence: dict[str, Any]) 
         status="FAIL" if problems else "PASS",
         says="; ".join(problems) if problems else good,
         evidence=evidence,
-        mend="read the router's log, then the engines' (make logs)" if problems else None,
+        fix="read the router's log, then the engines' (make logs)" if problems else None,
     )

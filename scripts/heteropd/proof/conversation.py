@@ -32,7 +32,7 @@ class Conversations:
         return _prompt_tokens(self.document) + 2 * sum(_prompt_tokens(one) for one in self.plain.values())
 
 
-class Conversation:
+class ApiRequests:
     """Starts all requests at once; `end` waits for the answers."""
 
     REQUESTS: ClassVar[int] = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heteropd.engine_api.metrics import Counts
-from heteropd.proof.accounting import ROUTER_MEND, Expected, Observed, Traffic, check, missing
+from heteropd.proof.accounting import ROUTER_MEND, ExpectedTransfer, Observed, Traffic, check, missing
 from heteropd.proof.verdict import Check
 
 
@@ -29,7 +29,7 @@ def check_failures(seen: Observed) -> Check:
     )
 
 
-def check_recomputed(expected: Expected, sent: Traffic, decode: Counts) -> Check:
+def check_recomputed(expected: ExpectedTransfer, sent: Traffic, decode: Counts) -> Check:
     """Beyond its own references the decode computed at most one prompt token a request."""
     if decode["computed"] is None:
         return missing("recomputed", "vllm:prompt_tokens_by_source")
@@ -44,14 +44,14 @@ def check_recomputed(expected: Expected, sent: Traffic, decode: Counts) -> Check
     )
 
 
-def check_prefill(expected: Expected, sent: Traffic, prefill: Counts) -> Check:
+def check_prefill(expected: ExpectedTransfer, sent: Traffic, prefill: Counts) -> Check:
     """The prefill engine saw each request once, with its whole prompt."""
     requests = len(expected.prompt_tokens) + len(sent.prefill_alone) + sent.router_requests
     tokens = sum(expected.prompt_tokens) + sum(sent.prefill_alone) + sent.router_tokens
     return _seen("prefill", prefill, requests, tokens)
 
 
-def check_decode(expected: Expected, sent: Traffic, decode: Counts) -> Check:
+def check_decode(expected: ExpectedTransfer, sent: Traffic, decode: Counts) -> Check:
     """So did the decode engine."""
     requests = len(expected.prompt_tokens) + len(sent.decode_alone) + sent.router_requests
     tokens = sum(expected.prompt_tokens) + sum(sent.decode_alone) + sent.router_tokens

@@ -10,14 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from heteropd.config.validation import Limits
+from heteropd.config.validation import NoiseLimits
 from heteropd.proof.verdict import Check, Evidence, Floor
 
 _COMMIT = re.compile(r"\+.*?\bg([0-9a-f]{7,40})")
 
 
 @dataclass(frozen=True)
-class Card:
+class EngineInfo:
     """What one engine says of itself; None where it did not say."""
 
     models: list[str]
@@ -27,7 +27,7 @@ class Card:
     tokens: list[list[int]]
 
 
-def check_models(cards: Mapping[str, Card], model: str) -> Check:
+def check_models(cards: Mapping[str, EngineInfo], model: str) -> Check:
     """Every engine serves the name that requests carry."""
     without = [name for name, card in cards.items() if model not in card.models]
     evidence: Evidence = {name: ", ".join(card.models) for name, card in cards.items()}
@@ -40,7 +40,7 @@ def check_models(cards: Mapping[str, Card], model: str) -> Check:
     )
 
 
-def check_length(cards: Mapping[str, Card]) -> Check:
+def check_length(cards: Mapping[str, EngineInfo]) -> Check:
     """A decode engine with a shorter limit refuses what the prefill engine has already computed."""
     evidence: Evidence = {name: card.max_model_len for name, card in cards.items()}
     same = len({card.max_model_len for card in cards.values()}) == 1
@@ -53,7 +53,7 @@ def check_length(cards: Mapping[str, Card]) -> Check:
     )
 
 
-def check_tokenizer(cards: Mapping[str, Card], texts: Sequence[str]) -> Check:
+def check_tokenizer(cards: Mapping[str, EngineInfo], texts: Sequence[str]) -> Check:
     """The same texts give the same ids; the router sends text on, so each side tokenizes for itself."""
     names = list(cards)
     for position, text in enumerate(texts):
@@ -71,7 +71,7 @@ def check_tokenizer(cards: Mapping[str, Card], texts: Sequence[str]) -> Check:
     )
 
 
-def check_versions(cards: Mapping[str, Card]) -> Check:
+def check_versions(cards: Mapping[str, EngineInfo]) -> Check:
     """The same vLLM, whatever device it was built for."""
     versions = {name: card.version for name, card in cards.items()}
     if None in versions.values():
@@ -104,7 +104,7 @@ def same_version(one: str, other: str) -> bool:
     return one.partition("+")[0] == other.partition("+")[0]
 
 
-def check_weights(floor: Floor, limits: Limits) -> Check:
+def check_weights(floor: Floor, limits: NoiseLimits) -> Check:
     """The noise floor must *be* noise: two models, or two revisions of one, are further apart than rounding.
 
     Without this, different weights would raise the floor and with it every bound.
@@ -115,7 +115,7 @@ def check_weights(floor: Floor, limits: Limits) -> Check:
             group="identity",
             status="SKIP",
             says="no log-probabilities from both engines alone, so nothing to compare weights by",
-            mend="see the failed requests below, and whether the engines allow logprobs",
+            fix="see the failed requests below, and whether the engines allow logprobs",
         )
     apart = floor.median > limits.most_median or floor.maximum > limits.most_position
     evidence: Evidence = {
@@ -137,12 +137,12 @@ def check_weights(floor: Floor, limits: Limits) -> Check:
     )
 
 
-def _check(name: str, evidence: Evidence, good: str, problem: str | None, mend: str) -> Check:
+def _check(name: str, evidence: Evidence, good: str, problem: str | None, fix: str) -> Check:
     return Check(
         id=f"identity.{name}",
         group="identity",
         status="FAIL" if problem else "PASS",
         says=problem or good,
         evidence=evidence,
-        mend=mend if problem else None,
+        fix=fix if problem else None,
     )

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from heteropd.config.validation import Limits, Noise
+from heteropd.config.validation import Noise, NoiseLimits
 from heteropd.engine_api.answers import Step
 from heteropd.plan.model import KVGeometry
 from heteropd.proof.compare import Comparison, compare, floor_of, judge, run_statistic, worst
@@ -41,7 +41,7 @@ class Replies:
         return {name: reply for name, reply in found.items() if reply is not None and reply.steps}
 
 
-def measure_floor(replies: Replies, dtype: str, noise: Noise, limits: Limits) -> Floor:
+def measure_floor(replies: Replies, dtype: str, noise: Noise, limits: NoiseLimits) -> Floor:
     """Prefill engine alone against decode engine alone, on the prompts that both computed."""
     both = sorted(replies.prefill.keys() & replies.decode.keys())
     pairs = [compare(replies.prefill[index].steps, replies.decode[index].steps) for index in both]
@@ -100,14 +100,14 @@ def check_reuse(results: Sequence[ProbeResult], reused: int | None) -> Check:
     """
     wrong = [one.prompt_tokens for one in results if one.outcome not in ("equal", "tie", "unknown")]
     lost = next((one.error for one in results if one.error), None)
-    mend = "give the decode engine --no-enable-prefix-caching (decode: prefix_caching: false)"
+    fix = "give the decode engine --no-enable-prefix-caching (decode: prefix_caching: false)"
     return Check(
         id="integrity.reuse",
         group="integrity",
         status="FAIL" if wrong else "PASS",
         says=lost or f"{len(results) - len(wrong)} of {len(results)} probes sent again give the same answer",
         evidence={"tokens_from_decode_cache": reused, "wrong_at_lengths": wrong},
-        mend="read the logs (make logs)" if lost else mend if wrong else None,
+        fix="read the logs (make logs)" if lost else fix if wrong else None,
     )
 
 
@@ -127,7 +127,7 @@ def _answered(results: Sequence[ProbeResult], replies: Replies, least: int) -> C
         if problem and (errors or lost)
         else problem or f"{len(results)} probes answered by the topology and by the engines alone",
         evidence={"probes": len(results), "failed": len(errors), "failed_alone": len(lost)},
-        mend="read the logs of the role named here (make logs)" if problem else None,
+        fix="read the logs of the role named here (make logs)" if problem else None,
     )
 
 
@@ -152,7 +152,7 @@ def _distributions(results: Sequence[ProbeResult], bound: float) -> Check:
             group="integrity",
             status="SKIP",
             says="an answer came without log-probabilities, so the distributions were not compared",
-            mend="use engines and a router that let logprobs through",
+            fix="use engines and a router that let logprobs through",
         )
     far = [one.prompt_tokens for one in judged if one.distance is not None and one.distance > bound]
     largest = max(one.distance or 0.0 for one in judged)
@@ -173,7 +173,7 @@ def _shift(results: Sequence[ProbeResult], replies: Replies, floor: Floor) -> Ch
             id="integrity.shift",
             group="integrity",
             status="SKIP",
-            mend="see identity.weights",
+            fix="see identity.weights",
             says="no noise floor, so the run as a whole was not compared with it",
         )
     return _check(
@@ -206,5 +206,5 @@ def _check(name: str, good: bool, says: str, evidence: Evidence) -> Check:
         status="PASS" if good else "FAIL",
         says=says,
         evidence=evidence,
-        mend=None if good else MEND,
+        fix=None if good else MEND,
     )

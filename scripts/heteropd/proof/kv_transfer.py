@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from heteropd.engine_api.metrics import Counts
 from heteropd.proof import engines
-from heteropd.proof.accounting import ROUTER_MEND, Expected, Observed, Traffic, check, missing
+from heteropd.proof.accounting import ROUTER_MEND, ExpectedTransfer, Observed, Traffic, check, missing
 from heteropd.proof.verdict import Check, Evidence
 
 
-def checks(expected: Expected, sent: Traffic, seen: Observed) -> list[Check]:
+def checks(expected: ExpectedTransfer, sent: Traffic, seen: Observed) -> list[Check]:
     """All checks of this group; the last one makes sure that at least one of them could look."""
     found = [
         check_bytes(expected, seen.window),
@@ -44,7 +44,7 @@ def _proof(found: Sequence[Check]) -> Check:
     )
 
 
-def check_bytes(expected: Expected, window: Counts) -> Check:
+def check_bytes(expected: ExpectedTransfer, window: Counts) -> Check:
     """Bytes: blocks x tokens a block x bytes a token, exactly."""
     moved, blocks = window["bytes"], sum(expected.blocks)
     evidence: Evidence = {
@@ -79,7 +79,7 @@ def check_bytes(expected: Expected, window: Counts) -> Check:
     )
 
 
-def check_single(expected: Expected, single: Sequence[tuple[int, int | None]]) -> Check:
+def check_single(expected: ExpectedTransfer, single: Sequence[tuple[int, int | None]]) -> Check:
     """The same for each probe that was alone, so that no two errors can cancel."""
     known = [(tokens, moved) for tokens, moved in single if moved is not None]
     if not known:
@@ -100,7 +100,7 @@ def check_single(expected: Expected, single: Sequence[tuple[int, int | None]]) -
     )
 
 
-def check_descriptors(expected: Expected, window: Counts) -> Check:
+def check_descriptors(expected: ExpectedTransfer, window: Counts) -> Check:
     """NIXL joins the descriptors of neighbouring blocks, and blocks may span all layers: so a range, from one
     a probe to one for K and one for V of each block and layer."""
     count, probes = window["descriptors"], len(expected.blocks)
@@ -117,7 +117,7 @@ def check_descriptors(expected: Expected, window: Counts) -> Check:
     )
 
 
-def check_external(expected: Expected, window: Counts) -> Check:
+def check_external(expected: ExpectedTransfer, window: Counts) -> Check:
     """The decode took every prompt token from its peer, or all but each prompt's last, which it computes."""
     hits, most = window["external_hits"], sum(expected.prompt_tokens)
     least = most - len(expected.prompt_tokens)

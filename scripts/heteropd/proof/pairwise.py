@@ -17,13 +17,13 @@ from heteropd.engine_api.handover import prefill_request
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan.pairs import Names, crossed, rounds
 from heteropd.proof import kv_transfer
-from heteropd.proof.accounting import Expected, check, missing
+from heteropd.proof.accounting import ExpectedTransfer, check, missing
 from heteropd.proof.compare import compare, judge, worst
 from heteropd.proof.concurrency import side_by_side
 from heteropd.proof.integrity import MEND, Replies, Reply
 from heteropd.proof.probes import Probe
 from heteropd.proof.progress import Phases
-from heteropd.proof.session import Lab
+from heteropd.proof.session import ProbeSession
 from heteropd.proof.verdict import Check, Evidence, Outcome
 
 _PHASE = "pairs of engines"
@@ -31,7 +31,7 @@ _PATH = "/v1/completions"
 
 
 @dataclass(frozen=True)
-class Meeting:
+class PairResult:
     """One pair. ``replies`` are by probe index; ``received`` is how far the decode's counters moved, and
     ``served`` how many requests the prefill counted, None where it counts none."""
 
@@ -41,15 +41,15 @@ class Meeting:
 
 
 @dataclass(frozen=True)
-class Meetings:
+class PairResults:
     """All that were tried, by the names of prefill and decode, of ``known`` pairs that there are."""
 
     probes: Sequence[Probe]
-    tried: Mapping[Names, Meeting]
+    tried: Mapping[Names, PairResult]
     known: int
 
 
-def hold(lab: Lab, probes: Sequence[Probe], run: str, phases: Phases) -> Meetings | None:
+def hold(lab: ProbeSession, probes: Sequence[Probe], run: str, phases: Phases) -> PairResults | None:
     """Send ``probes`` through every pair, at most about 64 of them; None where there is one pair. Pairs
     without a common engine go side by side, so an engine's counters are one pair's."""
     known = len(lab.prefills) * len(lab.decodes)
@@ -59,24 +59,24 @@ def hold(lab: Lab, probes: Sequence[Probe], run: str, phases: Phases) -> Meeting
     pairs = crossed([one.name for one in lab.prefills], [one.name for one in lab.decodes])
     host = _Host(lab, probes, run, phases)
     phases.begin(_PHASE, len(pairs) * len(probes))
-    found: dict[Names, Meeting] = {}
+    found: dict[Names, PairResult] = {}
     for together in rounds(pairs):
         jobs = [partial(host.meet, ends[one], ends[other]) for one, other in together]
         futures = side_by_side(jobs, lab.settings.probes.in_flight)
         found |= {names: future.result() for names, future in zip(together, futures, strict=True)}
-    return Meetings(probes, {names: found[names] for names in pairs}, known)
+    return PairResults(probes, {names: found[names] for names in pairs}, known)
 
 
 @dataclass(frozen=True)
 class _Host:
     """Brings two engines together."""
 
-    lab: Lab
+    lab: ProbeSession
     probes: Sequence[Probe]
     run: str
     phases: Phases
 
-    def meet(self, prefill: Endpoint, decode: Endpoint) -> Meeting:
+    def meet(self, prefill: Endpoint, decode: Endpoint) -> PairResult:
         prefill_then, decode_then = prefill.counts(), decode.counts()
         replies = {}
         for probe in self.probes:
@@ -84,7 +84,7 @@ class _Host:
             self.phases.step(_PHASE)
         received = self.lab.settle([decode], decode_then, "transfers", len(self.probes))
         served = self.lab.settle([prefill], prefill_then, "requests", len(self.probes))
-        return Meeting(replies, received, served["requests"])
+        return PairResult(replies, received, served["requests"])
 
     def _handed_over(self, prefill: Endpoint, decode: Endpoint, probe: Probe) -> Reply:
         asked = self.lab.settings.probes
@@ -100,14 +100,14 @@ class _Host:
             return Reply(error=str(problem))
 
 
-def checks(found: Meetings, expected: Expected, references: Replies, bound: float) -> list[Check]:
+def checks(found: PairResults, expected: ExpectedTransfer, references: Replies, bound: float) -> list[Check]:
     """One of each group: what moved between every pair, and what came of it. ``expected`` is of all probes
     of the run; ``bound`` is in nats."""
     return [_moved(found, expected), _right(found, references, bound)]
 
 
-def _moved(found: Meetings, expected: Expected) -> Check:
-    sent = Expected(
+def _moved(found: PairResults, expected: ExpectedTransfer) -> Check:
+    sent = ExpectedTransfer(
         prompt_tokens=[len(one.tokens) for one in found.probes],
         wire_block=expected.wire_block,
         token_bytes=expected.token_bytes,
@@ -126,11 +126,11 @@ def _moved(found: Meetings, expected: Expected) -> Check:
         "bytes": [one.received["bytes"] or 0 for one in found.tried.values()],
     }
     text = f"{_of(found, wrong)} moved exactly their blocks"
-    mend = "make logs of the two; a firewall between them, or a side channel that is not reached"
-    return check("pairs", "FAIL" if wrong else "PASS", text, evidence, mend)
+    fix = "make logs of the two; a firewall between them, or a side channel that is not reached"
+    return check("pairs", "FAIL" if wrong else "PASS", text, evidence, fix)
 
 
-def _right(found: Meetings, references: Replies, bound: float) -> Check:
+def _right(found: PairResults, references: Replies, bound: float) -> Check:
     outcomes = {names: _outcome(one, references, bound) for names, one in found.tried.items()}
     wrong = [
         _named(names) for names, outcome in outcomes.items() if outcome not in ("equal", "tie", "unknown")
@@ -143,11 +143,11 @@ def _right(found: Meetings, references: Replies, bound: float) -> Check:
         status="FAIL" if wrong else "PASS",
         says=f"{text}: {lost[0]}" if lost else text,
         evidence={**_counted(found, wrong), "bound": bound},
-        mend=MEND if wrong else None,
+        fix=MEND if wrong else None,
     )
 
 
-def _outcome(one: Meeting, references: Replies, bound: float) -> Outcome:
+def _outcome(one: PairResult, references: Replies, bound: float) -> Outcome:
     found: list[Outcome] = []
     for index, reply in one.replies.items():
         alone = references.references(index).values()
@@ -156,7 +156,7 @@ def _outcome(one: Meeting, references: Replies, bound: float) -> Outcome:
     return worst(found)
 
 
-def _counted(found: Meetings, wrong: list[str]) -> Evidence:
+def _counted(found: PairResults, wrong: list[str]) -> Evidence:
     return {
         "pairs": found.known,
         "tried": len(found.tried),
@@ -165,7 +165,7 @@ def _counted(found: Meetings, wrong: list[str]) -> Evidence:
     }
 
 
-def _of(found: Meetings, wrong: list[str]) -> str:
+def _of(found: PairResults, wrong: list[str]) -> str:
     tried = len(found.tried)
     text = f"{tried - len(wrong)} of {tried} pairs"
     if tried < found.known:

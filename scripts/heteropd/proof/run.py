@@ -14,14 +14,14 @@ from heteropd.engine_api.client import AnswerProblem
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from heteropd.proof import connectivity, geometry, identity, integrity, kv_transfer, pairwise
-from heteropd.proof.accounting import Expected, Observed, Traffic
-from heteropd.proof.conversation import Conversation
-from heteropd.proof.identity import Card
+from heteropd.proof.accounting import ExpectedTransfer, Observed, Traffic
+from heteropd.proof.conversation import ApiRequests
+from heteropd.proof.identity import EngineInfo
 from heteropd.proof.integrity import Pair
-from heteropd.proof.pairwise import Meetings
+from heteropd.proof.pairwise import PairResults
 from heteropd.proof.probes import Probe, block_sizes, build, lengths
 from heteropd.proof.progress import Phases
-from heteropd.proof.session import Findings, Lab
+from heteropd.proof.session import Findings, ProbeSession
 from heteropd.proof.verdict import STANDIN_NOTE, Check, Floor, ProbeResult, Sent, Verdict
 from heteropd.system import Clock
 
@@ -33,7 +33,7 @@ class _Trial:
     """What is sent, and what is known about the engines before anything is."""
 
     pair: Pair
-    cards: dict[str, Card]
+    cards: dict[str, EngineInfo]
     probes: list[Probe]
     lone: set[int]
     twice: set[int]
@@ -65,7 +65,7 @@ def run(
     """
     pair = _geometry(plan)
     began, started_at = clock.now(), clock.wall()
-    lab = Lab(plan, settings, clock, transport)
+    lab = ProbeSession(plan, settings, clock, transport)
     try:
         with Phases(console, clock) as phases:
             judged = _judge(lab, pair, phases)
@@ -90,7 +90,7 @@ def run(
     )
 
 
-def _judge(lab: Lab, pair: Pair, phases: Phases) -> _Judged:
+def _judge(lab: ProbeSession, pair: Pair, phases: Phases) -> _Judged:
     down = lab.unreachable()
     if down:
         return _Judged([_failed("connectivity.reachable", "; ".join(down), _UP_MEND)])
@@ -109,7 +109,7 @@ def _judge(lab: Lab, pair: Pair, phases: Phases) -> _Judged:
     return _conclude(lab, trial, same, found, met)
 
 
-def _identity(lab: Lab, cards: dict[str, Card]) -> list[Check]:
+def _identity(lab: ProbeSession, cards: dict[str, EngineInfo]) -> list[Check]:
     return [
         identity.check_models(cards, lab.plan.model),
         identity.check_tokenizer(cards, lab.settings.tokenizer_texts),
@@ -118,7 +118,7 @@ def _identity(lab: Lab, cards: dict[str, Card]) -> list[Check]:
     ]
 
 
-def _trial(lab: Lab, pair: Pair, cards: dict[str, Card]) -> _Trial:
+def _trial(lab: ProbeSession, pair: Pair, cards: dict[str, EngineInfo]) -> _Trial:
     asked = lab.settings.probes
     longest = min(card.max_model_len or 2**31 for card in cards.values()) - asked.max_tokens
     sizes = lengths(block_sizes(*pair), asked.least, asked.token_budget, longest)
@@ -142,7 +142,9 @@ def _spread(chosen: Sequence[Probe], count: int) -> set[int]:
     return {chosen[(2 * part + 1) * len(chosen) // (2 * count)].index for part in range(count)}
 
 
-def _conclude(lab: Lab, trial: _Trial, same: list[Check], found: Findings, met: Meetings | None) -> _Judged:
+def _conclude(
+    lab: ProbeSession, trial: _Trial, same: list[Check], found: Findings, met: PairResults | None
+) -> _Judged:
     settings = lab.settings
     limits = settings.limits_for(trial.dtype)
     floor = integrity.measure_floor(found.replies, trial.dtype, settings.noise, limits)
@@ -181,7 +183,7 @@ def _sent(probe: Probe, trial: _Trial) -> Sent:
     return "one by one" if probe.index in trial.lone else "together"
 
 
-def _connectivity(lab: Lab, found: Findings, bound: float) -> list[Check]:
+def _connectivity(lab: ProbeSession, found: Findings, bound: float) -> list[Check]:
     talk, settings, model = found.conversations, lab.settings, lab.plan.model
     try:
         counted = len(lab.prefills[0].tokenize(model, settings.request.prompt))
@@ -195,9 +197,9 @@ def _connectivity(lab: Lab, found: Findings, bound: float) -> list[Check]:
     return checks
 
 
-def _expected(plan: Plan, trial: _Trial) -> Expected:
+def _expected(plan: Plan, trial: _Trial) -> ExpectedTransfer:
     kv_dtype = geometry.kv_dtype(plan.of("decode")[0].argv) or trial.dtype
-    return Expected(
+    return ExpectedTransfer(
         prompt_tokens=[len(one.tokens) for one in trial.probes],
         wire_block=trial.pair[0].wire_block_size,
         token_bytes=geometry.bytes_per_token(trial.config, kv_dtype) if trial.config else None,
@@ -205,12 +207,12 @@ def _expected(plan: Plan, trial: _Trial) -> Expected:
     )
 
 
-def _moved(trial: _Trial, found: Findings, expected: Expected) -> list[Check]:
+def _moved(trial: _Trial, found: Findings, expected: ExpectedTransfer) -> list[Check]:
     tokens = {one.index: len(one.tokens) for one in trial.probes}
     sent = Traffic(
         prefill_alone=[tokens[index] for index in found.replies.prefill],
         decode_alone=[tokens[index] for index in found.replies.decode],
-        router_requests=Conversation.REQUESTS + len(found.replies.again),
+        router_requests=ApiRequests.REQUESTS + len(found.replies.again),
         router_tokens=found.conversations.prompt_tokens() + sum(tokens[one] for one in found.replies.again),
     )
     return kv_transfer.checks(
@@ -237,5 +239,5 @@ def _geometry(plan: Plan) -> Pair:
     return pair[0], pair[1]
 
 
-def _failed(check_id: str, says: str, mend: str) -> Check:
-    return Check(id=check_id, group="connectivity", status="FAIL", says=says, mend=mend)
+def _failed(check_id: str, says: str, fix: str) -> Check:
+    return Check(id=check_id, group="connectivity", status="FAIL", says=says, fix=fix)

@@ -15,8 +15,8 @@ from heteropd.engine_api.client import AnswerProblem, Endpoint, greedy
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.proof.concurrency import side_by_side
-from heteropd.proof.conversation import Conversation, Conversations
-from heteropd.proof.identity import Card
+from heteropd.proof.conversation import ApiRequests, Conversations
+from heteropd.proof.identity import EngineInfo
 from heteropd.proof.integrity import Replies, Reply
 from heteropd.proof.probes import Probe
 from heteropd.proof.progress import Phases
@@ -40,7 +40,7 @@ class Findings:
     reused: int | None
 
 
-class Lab:
+class ProbeSession:
     """The running topology, seen from outside. Requests go to the first engine of a role, counts are summed
     over all of it."""
 
@@ -73,11 +73,11 @@ class Lab:
                 found.append(str(problem))
         return found
 
-    def cards(self) -> dict[str, Card]:
+    def cards(self) -> dict[str, EngineInfo]:
         """What each engine says of itself; raises `AnswerProblem` when one does not list its models."""
         return {one.name: self._card(one) for one in (*self.prefills, *self.decodes)}
 
-    def _card(self, engine: Endpoint) -> Card:
+    def _card(self, engine: Endpoint) -> EngineInfo:
         listed = [one for one in engine.get_json("/v1/models").get("data") or [] if isinstance(one, dict)]
         served = next((one for one in listed if one.get("id") == self.plan.model), {})
         try:
@@ -90,7 +90,7 @@ class Lab:
             else []
         )
         limit = served.get("max_model_len")
-        return Card(
+        return EngineInfo(
             [str(one.get("id")) for one in listed],
             served.get("root"),
             limit if isinstance(limit, int) else None,
@@ -124,7 +124,7 @@ class Lab:
         do not disturb what is counted about the others, and no engine idles.
         """
         prefill_then, decode_then = self.counts(self.prefills), self.counts(self.decodes)
-        talk = Conversation(self.router, self.plan.model, self.settings, phases)
+        talk = ApiRequests(self.router, self.plan.model, self.settings, phases)
         decode = self._references(self.decodes[0], probes, run, phases)
         prefill = self._references(
             self.prefills[0], [one for one in probes if one.index in twice], run, phases
@@ -140,7 +140,7 @@ class Lab:
         reused = self.counts(self.decodes).since(window_then)["local_hits"]
         replies = Replies(routed, again, _gather(prefill), _gather(decode))
         conversations = talk.end()
-        through = len(probes) + len(repeated) + Conversation.REQUESTS
+        through = len(probes) + len(repeated) + ApiRequests.REQUESTS
         return Findings(
             conversations=conversations,
             replies=replies,
@@ -194,12 +194,12 @@ class Lab:
         finally:
             phases.step(phase)
 
-    def _await_transfers(self, decode_then: Counts, talk: Conversation) -> None:
+    def _await_transfers(self, decode_then: Counts, talk: ApiRequests) -> None:
         """Until the connectivity requests have got their KV: what moves after that belongs to the probes. The
         rest of their answers may take its time beside the probes."""
         while not talk.over():
             moved = self.counts(self.decodes).since(decode_then)["transfers"]
-            if moved is not None and moved >= Conversation.REQUESTS:
+            if moved is not None and moved >= ApiRequests.REQUESTS:
                 return
             self.clock.sleep(_POLL_S)
 

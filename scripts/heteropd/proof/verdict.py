@@ -20,11 +20,11 @@ STANDIN_NOTE = (
 )
 
 
-class _Frozen(BaseModel):
+class _VerdictData(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class Check(_Frozen):
+class Check(_VerdictData):
     """One question and its answer. ``essential``: without a PASS here there is no PASS overall."""
 
     id: str
@@ -32,11 +32,11 @@ class Check(_Frozen):
     status: Status
     says: str
     evidence: Evidence = Field(default_factory=dict)
-    mend: str | None = None
+    fix: str | None = None
     essential: bool = True
 
 
-class Floor(_Frozen):
+class Floor(_VerdictData):
     """The noise between the two engines when neither uses the other's KV, and the bounds made from it.
 
     All figures are differences of natural-log probabilities (nats). ``positions`` counts the token positions
@@ -53,7 +53,7 @@ class Floor(_Frozen):
     run_bound: float | None
 
 
-class ProbeResult(_Frozen):
+class ProbeResult(_VerdictData):
     """One prompt's way through the topology, against each engine alone.
 
     ``distance`` and ``mean`` are the largest and the average log-probability difference (nats) over aligned
@@ -76,7 +76,7 @@ class ProbeResult(_Frozen):
     error: str | None = None
 
 
-class Phase(_Frozen):
+class Phase(_VerdictData):
     """A named stretch of the run; phases overlap, since both engines are kept busy."""
 
     name: str
@@ -84,7 +84,7 @@ class Phase(_Frozen):
     seconds: float
 
 
-class Verdict(_Frozen):
+class Verdict(_VerdictData):
     """The conclusion. ``result`` is INCOMPLETE when nothing failed but something essential went unchecked."""
 
     case: str

@@ -2,7 +2,7 @@
 
 from heteropd.topology.bringup import up
 from heteropd.topology.context import Context, Timeouts
-from heteropd.topology.hold import Hold
+from heteropd.topology.interrupt_scope import InterruptScope
 from heteropd.topology.logs import logs
 from heteropd.topology.recover import recover
 from heteropd.topology.restart import restart
@@ -16,7 +16,7 @@ __all__ = [
     "Context",
     "DownReport",
     "EndedRole",
-    "Hold",
+    "InterruptScope",
     "RoleState",
     "RoleStatus",
     "StatusReport",

@@ -13,9 +13,9 @@ from heteropd.processes.identity import boot_id
 from heteropd.processes.sweep import forget, runs_on, sweep
 from heteropd.topology.checks import require_startable
 from heteropd.topology.context import Context
-from heteropd.topology.hold import Hold
+from heteropd.topology.interrupt_scope import InterruptScope
 from heteropd.topology.lock import locked
-from heteropd.topology.probe import Probe
+from heteropd.topology.probe import RoleProbe
 from heteropd.topology.reuse import settle
 from heteropd.topology.starters import starter
 from heteropd.topology.starting import Starting, keep_previous
@@ -23,7 +23,7 @@ from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, save
 from heteropd.topology.waiting import Waiting
 
 
-def up(plan: Plan, context: Context, *, hold: Hold | None = None) -> Topology:
+def up(plan: Plan, context: Context, *, hold: InterruptScope | None = None) -> Topology:
     """Start the plan and wait until a completion comes through its router; reuse it if it runs already.
 
     Raises BadInput (ports in use, a different topology runs, another command is at work),
@@ -31,7 +31,7 @@ def up(plan: Plan, context: Context, *, hold: Hold | None = None) -> Topology:
     that this call started is running.
     """
     with ExitStack() as stack:
-        held = hold or stack.enter_context(Hold(context))
+        held = hold or stack.enter_context(InterruptScope(context))
         stack.enter_context(locked(context.state_dir, "up", context.clock))
         running = settle(plan, context)
         if running is not None:
@@ -41,7 +41,7 @@ def up(plan: Plan, context: Context, *, hold: Hold | None = None) -> Topology:
 
 
 class _BringUp:
-    def __init__(self, plan: Plan, context: Context, hold: Hold) -> None:
+    def __init__(self, plan: Plan, context: Context, hold: InterruptScope) -> None:
         self._plan, self._context, self._hold = plan, context, hold
         topology_id = uuid.uuid4().hex[:12]
         tmp = context.tmp_root
@@ -82,7 +82,7 @@ class _BringUp:
     def _run(self) -> Topology:
         context, plan, starting = self._context, self._plan, self._starting
         with (
-            Probe(context.timeouts) as probe,
+            RoleProbe(context.timeouts) as probe,
             Progress(context.console, context.timeouts.heartbeat) as progress,
         ):
             waiting = Waiting(context, starting.topology, probe)

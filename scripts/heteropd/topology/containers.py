@@ -31,7 +31,7 @@ _Shelf = tuple[str, str | None, str | None]
 _TOKEN = "/run/secrets/hf_token"  # noqa: S105 - a place, not a secret
 
 
-def engines_of(plan: Plan) -> list[str]:
+def docker_hosts_of(plan: Plan) -> list[str]:
     """Addresses of the engines that the plan's hosts have, each once."""
     return list(dict.fromkeys(docker_host.of_host(role.host.ssh) for role in plan.roles))
 
@@ -43,7 +43,7 @@ class ContainerStarter:
     """
 
     def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
-        self.engines = engines_of(plan)
+        self.engines = docker_hosts_of(plan)
         self._plan, self._context, self._id = plan, context, topology_id
         self._baked = self._images()
         self._supplies = self._mounts()
@@ -113,9 +113,9 @@ class ContainerStarter:
         if found is None:
             short = name.rpartition("/")[2].partition(":")[0]
             plan = self._plan
-            mend = f"build it: nox -s build -- {short} pins={plan.pins} variant={plan.variant}"
-            mend += "; the hosts file's own must be there, or be named by digest to be pulled"
-            raise BadInput("plan", "image", name, f"is not on the engine at {url}", mend)
+            fix = f"build it: nox -s build -- {short} pins={plan.pins} variant={plan.variant}"
+            fix += "; the hosts file's own must be there, or be named by digest to be pulled"
+            raise BadInput("plan", "image", name, f"is not on the engine at {url}", fix)
         return dict(one.partition("=")[::2] for one in found["Config"].get("Env") or [])
 
     def _mounts(self) -> dict[_Shelf, list[str]]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from heteropd.config.images import Image
 from heteropd.processes.sweep import Leftovers
-from heteropd.system import Clock, LocalRunner, Runner, SystemClock
+from heteropd.system import Clock, CommandRunner, LocalRunner, SystemClock
 
 # A Unix socket's path ends at 107 bytes; engines make sockets such as TMP_ROOT/prefill-0/<36 characters>.
 _LONGEST_TMP_ROOT = 45
@@ -46,7 +46,7 @@ class Context:
     console: Console
     engine_python: Path | None = None
     model_dir: Callable[[str], Path | str] | None = None
-    runner: Runner = field(default_factory=LocalRunner)
+    runner: CommandRunner = field(default_factory=LocalRunner)
     clock: Clock = field(default_factory=SystemClock)
     timeouts: Timeouts = field(default_factory=Timeouts)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -68,11 +68,11 @@ def require_free(plan: Plan) -> None:
         return
     role, name, port = busy[0]
     others = [f"{one.name}'s {kind} port {number} by {holder(number)}" for one, kind, number in busy[1:]]
-    mend = f"end it, or choose another port ({_PARAMETER[role.role]}=…)" if name == "api" else "end it"
+    fix = f"end it, or choose another port ({_PARAMETER[role.role]}=…)" if name == "api" else "end it"
     raise BadInput(
         "plan",
         f"{role.name}.ports.{name}",
         port,
         "; ".join([f"in use by {holder(port)}", *others]),
-        mend,
+        fix,
     )

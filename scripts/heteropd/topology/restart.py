@@ -12,7 +12,7 @@ from heteropd.errors import BadInput, Interrupted, MissingPrerequisite, Topology
 from heteropd.processes import shared_memory, terminate
 from heteropd.topology.context import Context
 from heteropd.topology.lock import locked
-from heteropd.topology.probe import Probe
+from heteropd.topology.probe import RoleProbe
 from heteropd.topology.starters import starter
 from heteropd.topology.starting import Starting, keep_previous
 from heteropd.topology.state import RoleState, Topology, load
@@ -104,7 +104,7 @@ class _Restart:
             topology = topology.with_role(topology.role(name).model_copy(update=clean))
         starting.record(topology)
         with (
-            Probe(context.timeouts) as probe,
+            RoleProbe(context.timeouts) as probe,
             Progress(context.console, context.timeouts.heartbeat) as progress,
         ):
             waiting = Waiting(context, topology, probe)

@@ -11,9 +11,9 @@ from heteropd.processes.process_tree import marked
 from heteropd.processes.sweep import clean, forget, runs_on, sweep
 from heteropd.topology import recover
 from heteropd.topology.compare import differences
-from heteropd.topology.containers import engines_of
+from heteropd.topology.containers import docker_hosts_of
 from heteropd.topology.context import Context
-from heteropd.topology.probe import Probe
+from heteropd.topology.probe import RoleProbe
 from heteropd.topology.state import Topology, load, save
 
 
@@ -45,7 +45,7 @@ def settle(plan: Plan, context: Context) -> Topology | None:
         raise BadInput(
             "running topology", None, None, f"differs from what is asked: {what}", "end it first: `make down`"
         )
-    with Probe(context.timeouts) as probe:
+    with RoleProbe(context.timeouts) as probe:
         answers = {role.name: probe.health(role) for role in plan.roles}
     sick = [f"{name}: {answer.text}" for name, answer in answers.items() if not answer.ok]
     if sick:
@@ -59,12 +59,12 @@ def _require_answers(found: Topology, plan: Plan) -> None:
     """Raise MissingPrerequisite for a topology that may run well on a host that does not answer: it is not
     cleared away for that, unless the plan needs none of its hosts and nothing else of it runs."""
     away = found.away()
-    wanted = set(engines_of(plan)) & set(away) if plan.runtime == "docker" else set()
+    wanted = set(docker_hosts_of(plan)) & set(away) if plan.runtime == "docker" else set()
     if away and (wanted or len(found.dead()) < len(found.roles)):
         where, why = next(iter(away.items()))
         raise MissingPrerequisite(
             f"{found.plan.case} was started on {where}, which does not answer: {why}",
-            "mend the way to it; or `make down` first, which ends the rest",
+            "fix the way to it; or `make down` first, which ends the rest",
         )
 
 
@@ -86,7 +86,7 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
 
     Raises MissingPrerequisite when no engine answers.
     """
-    urls = engines_of(plan)
+    urls = docker_hosts_of(plan)
     for url in urls:
         docker_host.connect(url=url).close()
     found = {ref: labels for url in urls for ref, labels in lifecycle.find(url, context.state_dir).items()}

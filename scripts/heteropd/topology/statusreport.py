@@ -13,7 +13,7 @@ from rich.text import Text
 
 from heteropd.errors import MissingPrerequisite
 from heteropd.topology.context import Context
-from heteropd.topology.probe import Probe
+from heteropd.topology.probe import RoleProbe
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, load
 
 _STYLES = {"running": "green", "dead": "red", "not reached": "red", "not started": "dim"}
@@ -81,9 +81,9 @@ class StatusReport(BaseModel):
         head: list[RenderableType] = [Text(f"{self.case}: {self.state}, requests go to {self.url}")]
         if self.notice:
             head.append(Text(self.notice, style="yellow"))
-        return Group(*head, table, *self._mend())
+        return Group(*head, table, *self._fix())
 
-    def _mend(self) -> list[RenderableType]:
+    def _fix(self) -> list[RenderableType]:
         """What brings a broken topology back; nothing where none of it is left."""
         lost = [role.name for role in self.roles if role.state == "not reached"]
         if lost:
@@ -101,7 +101,7 @@ def status(context: Context) -> StatusReport:
     if topology is None:
         return StatusReport(state="nothing")
     away = set(topology.away())
-    with Probe(context.timeouts) as probe:
+    with RoleProbe(context.timeouts) as probe:
         roles = [_role(context, topology, role, probe, away) for role in topology.roles]
     return StatusReport(
         state=_overall(topology, roles),
@@ -124,14 +124,16 @@ def running(context: Context) -> Topology:
             raise MissingPrerequisite(f"{where}, where {case} runs, does not answer: {why}", "`make doctor`")
         if topology.phase != "up":
             raise MissingPrerequisite(f"{case} is not up (it is still starting)", f"`make {case}`")
-        mend = f"`make {case}`"
+        fix = f"`make {case}`"
         if len(dead) < len(topology.roles):
-            mend = f"`make restart role={dead[0]}`, or {mend} to start all anew"
-        raise MissingPrerequisite(f"{case} is not up (dead: {', '.join(dead)})", mend)
+            fix = f"`make restart role={dead[0]}`, or {fix} to start all anew"
+        raise MissingPrerequisite(f"{case} is not up (dead: {', '.join(dead)})", fix)
     return topology
 
 
-def _role(context: Context, topology: Topology, role: RoleState, probe: Probe, away: set[str]) -> RoleStatus:
+def _role(
+    context: Context, topology: Topology, role: RoleState, probe: RoleProbe, away: set[str]
+) -> RoleStatus:
     planned = topology.planned(role.name)
     health, state = "", _state(role, away)
     if state in ("running", "not reached"):

@@ -19,7 +19,7 @@ from heteropd.processes.sweep import clean, forget
 from heteropd.processes.terminate import Ending
 from heteropd.topology import ports
 from heteropd.topology.context import Context
-from heteropd.topology.hold import Hold
+from heteropd.topology.interrupt_scope import InterruptScope
 from heteropd.topology.lock import locked
 from heteropd.topology.state import RoleState, Topology, load
 
@@ -86,7 +86,7 @@ def down(context: Context) -> DownReport:
 
     Logs and reports stay. Raises BadInput when another command is at work on the topology.
     """
-    with Hold(context) as hold, locked(context.state_dir, "down", context.clock):
+    with InterruptScope(context) as hold, locked(context.state_dir, "down", context.clock):
         watchdog.stop(context.state_dir)
         notes: list[str] = []
         try:

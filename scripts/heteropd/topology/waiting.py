@@ -10,7 +10,7 @@ from heteropd.errors import TopologyFailed
 from heteropd.plan.model import RolePlan
 from heteropd.topology import hints
 from heteropd.topology.context import Context
-from heteropd.topology.probe import Answer, CompletionInBackground, Probe
+from heteropd.topology.probe import CompletionInBackground, RoleProbe, RoleResponse
 from heteropd.topology.state import RoleState, Topology
 
 _TAIL_LINES = 20
@@ -24,14 +24,14 @@ class Waiting:
     The completion is what counts: vllm-router is healthy, and engines are, long before it has found them.
     """
 
-    def __init__(self, context: Context, topology: Topology, probe: Probe) -> None:
+    def __init__(self, context: Context, topology: Topology, probe: RoleProbe) -> None:
         self.topology = topology
         self._context, self._probe = context, probe
         self._began = context.clock.now()
         self._starts: dict[str, float] = {}
         self._shown = [role.name for role in topology.roles if role.healthy_after_s is None]
         self._completion = CompletionInBackground(probe, topology.plan)
-        self._last_answer = Answer(False, None, "not asked yet")
+        self._last_answer = RoleResponse(False, None, "not asked yet")
         self._refusals = 0
 
     def started(self, topology: Topology, name: str) -> None:

@@ -18,7 +18,7 @@ class Finding:
 
     status: str
     text: str
-    mend: str | None
+    fix: str | None
 
 
 Findings = dict[tuple[str, str], Finding]
@@ -29,7 +29,7 @@ def examine(lab: Lab, hosts: Path) -> Findings:
     done = kit.run("doctor", lab, hosts, "--json")
     said = json.loads(done.stdout)
     found = {
-        (one["check"], one["place"]): Finding(one["status"], one["text"], one["mend"])
+        (one["check"], one["place"]): Finding(one["status"], one["text"], one["fix"])
         for one in said["results"]
     }
     assert said["ok"] == (done.returncode == 0) == (not failed(found))

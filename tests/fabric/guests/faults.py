@@ -22,13 +22,13 @@ class Fault:
     """``plant`` and ``undo``: commands of root on the guest ``where``; ``says``: another environment.
 
     ``check`` at ``place`` is what must fail, or warn where that is its ``outcome``, with these words in its
-    evidence and in its mend. ``warned``: the one other check, if any, that has a warning there.
+    evidence and in its fix. ``warned``: the one other check, if any, that has a warning there.
     """
 
     check: str
     place: str
     evidence: str
-    mend: str
+    fix: str
     where: str = "prefill"
     plant: str = ""
     undo: str = ""
@@ -41,7 +41,7 @@ class Fault:
         self._run(lab, self.plant)
 
     def undone(self, lab: Lab) -> None:
-        """Mend it; safe to call where planting stopped half-way."""
+        """Fix it; safe to call where planting stopped half-way."""
         self._run(lab, self.undo)
 
     def _run(self, lab: Lab, command: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from heteropd.bench import bringup, engines, main, milestones, router
 from heteropd.bench.figures import percentile, spread
-from heteropd.bench.results import Target, shown
+from heteropd.bench.results import Aim, shown
 from heteropd.config import bench
 from heteropd.config.bench import BenchSettings
 from heteropd.config.machine import Machine
@@ -45,7 +45,7 @@ def test_spread_is_half_the_range_over_the_median() -> None:
 )  # fmt: skip
 def test_a_target_says_whether_it_is_met(direction: str, value: float | None, met: bool | None) -> None:
     aim = 10.0 if direction == "at least" else 1.1
-    target = Target.model_validate({"name": "x", "direction": direction, "aim": aim, "value": value})
+    target = Aim.model_validate({"name": "x", "direction": direction, "aim": aim, "value": value})
     assert target.met is met
     assert target.model_dump()["met"] is met
 

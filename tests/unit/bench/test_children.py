@@ -10,7 +10,7 @@ import pytest
 from heteropd.bench import milestones
 from heteropd.bench.children import Children, free_ports
 from heteropd.bench.make import Make
-from heteropd.bench.workspace import Lab
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.errors import BadInput, KitError
 from heteropd.processes.identity import alive, identify
 from heteropd.system import LocalRunner, SystemClock
@@ -19,11 +19,11 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path, LocalRunner(), SystemClock())
+def lab(tmp_path: Path) -> BenchWorkspace:
+    return BenchWorkspace(tmp_path, LocalRunner(), SystemClock())
 
 
-def test_everything_ends_with_the_block(lab: Lab) -> None:
+def test_everything_ends_with_the_block(lab: BenchWorkspace) -> None:
     with Children("run", lab) as children:
         # A shell in between: a grandchild must end as well.
         argv = ["sh", "-c", f"{sys.executable} -c 'import time; time.sleep(61)' & wait"]
@@ -36,7 +36,7 @@ def test_everything_ends_with_the_block(lab: Lab) -> None:
     assert not any(one is not None and alive(one) for one in everyone)
 
 
-def test_everything_ends_when_the_benchmark_fails(lab: Lab) -> None:
+def test_everything_ends_when_the_benchmark_fails(lab: BenchWorkspace) -> None:
     started = []
 
     def fail() -> None:
@@ -49,7 +49,7 @@ def test_everything_ends_when_the_benchmark_fails(lab: Lab) -> None:
     assert not alive(started[0])
 
 
-def test_a_death_is_noticed_with_the_last_line(lab: Lab) -> None:
+def test_a_death_is_noticed_with_the_last_line(lab: BenchWorkspace) -> None:
     with Children("run", lab) as children:
         child = children.start("engine", ["sh", "-c", "sleep 0.3; echo out of memory; exit 3"])
         while alive(child.process):
@@ -58,7 +58,7 @@ def test_a_death_is_noticed_with_the_last_line(lab: Lab) -> None:
             children.check()
 
 
-def test_a_missing_program_is_one_line(lab: Lab) -> None:
+def test_a_missing_program_is_one_line(lab: BenchWorkspace) -> None:
     with Children("run", lab) as children, pytest.raises(KitError, match="cannot be run"):
         children.start("a", ["/no/such/program"])
 
@@ -67,7 +67,7 @@ def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-def test_a_running_topology_stops_a_benchmark(lab: Lab) -> None:
+def test_a_running_topology_stops_a_benchmark(lab: BenchWorkspace) -> None:
     lab.require_idle()
     state = lab.root / ".heteropd/state.json"
     state.parent.mkdir()
@@ -89,7 +89,7 @@ lazy:
 
 
 @pytest.fixture
-def make(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(lab: BenchWorkspace, monkeypatch: pytest.MonkeyPatch) -> Make:
     (lab.root / "Makefile").write_text(MAKEFILE)
     state = lab.root / "state"
     state.mkdir()

@@ -8,8 +8,8 @@ import pytest
 
 from heteropd.bench import bringup, engines, pair
 from heteropd.bench.children import free_ports
-from heteropd.bench.results import Result, write
-from heteropd.bench.workspace import Lab
+from heteropd.bench.results import BenchResult, write
+from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config import bench
 from heteropd.config.machine import Machine
 from heteropd.errors import KitError
@@ -55,12 +55,12 @@ down:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BenchWorkspace:
     script = tmp_path / "engine.py"
     script.write_text(ENGINE)
     monkeypatch.setattr(pair, "plan_on_free_ports", lambda _case, _root: _plan(script))
-    monkeypatch.setattr(Lab, "places", lambda _lab: {ENGINE_PYTHON: sys.executable})
-    return Lab(tmp_path, LocalRunner(), SystemClock())
+    monkeypatch.setattr(BenchWorkspace, "places", lambda _lab: {ENGINE_PYTHON: sys.executable})
+    return BenchWorkspace(tmp_path, LocalRunner(), SystemClock())
 
 
 def _plan(script: Path) -> Plan:
@@ -73,13 +73,13 @@ def _plan(script: Path) -> Plan:
     return plan.model_copy(update={"roles": roles})
 
 
-def _nothing_left(lab: Lab) -> bool:
+def _nothing_left(lab: BenchWorkspace) -> bool:
     return not any(
         str(lab.root) in " ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])
     )
 
 
-def test_engines(lab: Lab) -> None:
+def test_engines(lab: BenchWorkspace) -> None:
     chosen = bench.load(ROOT).engines
     chosen = bench.changed(chosen, ["rounds=2", "warmup_s=0.1", "measure_s=0.4", "max_tokens=8", "clients=2"])
     result = engines.measure(chosen, "prompt", lab)
@@ -89,11 +89,11 @@ def test_engines(lab: Lab) -> None:
     assert [row["clients"] for row in result.rows] == [2, 2, 4, 4]
     assert all(one.value is not None and 0 < one.value < 10 for one in result.targets)
     assert _nothing_left(lab)
-    again = Result.model_validate_json(write(result, lab.folder("")).read_text())
+    again = BenchResult.model_validate_json(write(result, lab.folder("")).read_text())
     assert again.rows == result.rows
 
 
-def test_bringup(lab: Lab) -> None:
+def test_bringup(lab: BenchWorkspace) -> None:
     (lab.root / "Makefile").write_text(MAKEFILE)
     state = lab.folder("bringup-run") / "state"
     state.mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_bringup(lab: Lab) -> None:
     assert _nothing_left(lab)
 
 
-def test_bringup_without_a_verdict_is_no_figure(lab: Lab) -> None:
+def test_bringup_without_a_verdict_is_no_figure(lab: BenchWorkspace) -> None:
     (lab.root / "Makefile").write_text("case1:\n\t@echo FAIL; exit 1\ndown:\n\t@true\n")
     (lab.folder("bringup-run") / "state").mkdir(parents=True)
     with pytest.raises(KitError, match="make-case1 ended with exit status 2"):
@@ -116,7 +116,7 @@ def test_bringup_without_a_verdict_is_no_figure(lab: Lab) -> None:
 
 
 def test_an_engine_that_keeps_no_blocks_is_no_disaggregation(
-    monkeypatch: pytest.MonkeyPatch, lab: Lab
+    monkeypatch: pytest.MonkeyPatch, lab: BenchWorkspace
 ) -> None:
     monkeypatch.setattr(pair, "_complete", lambda _role, _request: {"kv_transfer_params": None})
     with pytest.raises(KitError, match="kept no KV blocks"):

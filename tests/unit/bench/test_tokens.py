@@ -51,7 +51,7 @@ def _load(model: str, measure_s: float = 0.5) -> tokens.Load:
 
 
 def test_tokens_a_second_of_each_engine(url: str) -> None:
-    one, three = tokens.measure([tokens.Target(url, 1), tokens.Target(url, 3)], _load("m"))
+    one, three = tokens.measure([tokens.TokenTarget(url, 1), tokens.TokenTarget(url, 3)], _load("m"))
     # Upper bounds only are exact: a busy machine makes fewer.
     assert 0 < one <= 1.1 / PAUSE_S
     assert 0 < three <= 3.3 / PAUSE_S
@@ -60,16 +60,16 @@ def test_tokens_a_second_of_each_engine(url: str) -> None:
 @pytest.mark.parametrize(("model", "said"), [("stops-early", "9 of 10 tokens"), ("fails", "500")])
 def test_an_engine_that_does_not_do_the_work_stops_the_benchmark(url: str, model: str, said: str) -> None:
     with pytest.raises(KitError, match=said):
-        tokens.measure([tokens.Target(url, 1)], _load(model, 60))
+        tokens.measure([tokens.TokenTarget(url, 1)], _load(model, 60))
 
 
 def test_an_engine_that_is_not_there_stops_the_benchmark() -> None:
     with pytest.raises(KitError, match="a request failed"):
-        tokens.measure([tokens.Target("http://127.0.0.1:9", 1)], _load("m", 60))
+        tokens.measure([tokens.TokenTarget("http://127.0.0.1:9", 1)], _load("m", 60))
 
 
 def test_only_the_window_counts() -> None:
-    window = tokens.Window(opens=10.0, closes=20.0)
+    window = tokens.TokenWindow(opens=10.0, closes=20.0)
     for now in (9.9, 10.0, 19.9, 20.0):
         window.take(5, now)
     assert window.per_second == 1.0

@@ -6,17 +6,17 @@ import sys
 import pytest
 
 from heteropd.cli.main import main
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.errors import EXIT_BAD_INPUT, EXIT_OK, BadInput, KitError
 
 
 def test_dashes_and_equals_say_the_same() -> None:
     said = [["--hosts", "a.yaml"], ["--hosts=a.yaml"], ["hosts=a.yaml"]]
-    assert {tuple(Words(words).rest) for words in said} == {("hosts=a.yaml",)}
+    assert {tuple(Arguments(words).rest) for words in said} == {("hosts=a.yaml",)}
 
 
 def test_dashed_names_are_the_underscored_parameters() -> None:
-    assert Words(["case1", "--prefill-port", "8101"]).rest == ["case1", "prefill_port=8101"]
+    assert Arguments(["case1", "--prefill-port", "8101"]).rest == ["case1", "prefill_port=8101"]
 
 
 @pytest.mark.parametrize(
@@ -24,24 +24,24 @@ def test_dashed_names_are_the_underscored_parameters() -> None:
     [(["--follow"], True), (["follow=1"], True), (["follow=0"], False), (["follow"], False), ([], False)],
 )
 def test_flags(words: list[str], on: bool) -> None:
-    assert ("follow" in Words(words, flags=("follow",)).flags) is on
+    assert ("follow" in Arguments(words, flags=("follow",)).flags) is on
 
 
 @pytest.mark.parametrize("word", ["--dry-run", "--dry_run", "dry-run=1", "dry_run=1"])
 def test_dashes_in_a_flag_are_underscores_and_in_values_are_not(word: str) -> None:
-    words = Words([word, "hosts=my-dry-run.yaml"], flags=("dry_run",))
+    words = Arguments([word, "hosts=my-dry-run.yaml"], flags=("dry_run",))
     assert (words.flags, words.rest) == ({"dry_run"}, ["hosts=my-dry-run.yaml"])
 
 
 def test_options_are_kept_apart_from_parameters() -> None:
-    words = Words(["case1", "--format", "json", "port=9"], options=("format",))
+    words = Arguments(["case1", "--format", "json", "port=9"], options=("format",))
     assert (words.options, words.rest) == ({"format": "json"}, ["case1", "port=9"])
 
 
 @pytest.mark.parametrize("words", [["--hosts"], ["--hosts", "--format"]])
 def test_an_option_without_its_value_is_refused(words: list[str]) -> None:
     with pytest.raises(BadInput, match="needs a value"):
-        Words(words)
+        Arguments(words)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_mistake_is_one_line_and_exit_status_2(
 
 
 def test_every_message_is_one_line_whatever_it_quotes() -> None:
-    stop = BadInput("f.yaml", "a.b", "x\ny" * 400, "is\nwrong", "mend\nit")
+    stop = BadInput("f.yaml", "a.b", "x\ny" * 400, "is\nwrong", "fix\nit")
     assert len(str(stop).splitlines()) == 1
     assert len(str(stop)) < 400
     assert isinstance(stop, KitError)

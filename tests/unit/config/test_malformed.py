@@ -1,4 +1,4 @@
-"""Malformed input of every kind: one line naming the place and the mend, exit status 2, nothing started."""
+"""Malformed input of every kind: one line naming the place and the fix, exit status 2, nothing started."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def refuse(words: list[str], root: Path) -> BadInput:
     assert stop.exit_code == 2
     assert "\n" not in text
     assert text.startswith(f"{stop.where}")
-    assert stop.mend
-    assert text.endswith(" ".join(stop.mend.split()))
+    assert stop.fix
+    assert text.endswith(" ".join(stop.fix.split()))
     assert len(text) < 600
     return stop
 
@@ -119,7 +119,7 @@ CASE, CUDA, DOC, STANDIN = (
     "env/pins/standin.yaml",
 )
 
-# What is typed: (words, place, part of the problem, part of the mend)
+# What is typed: (words, place, part of the problem, part of the fix)
 TYPED = {
     "no case": ("", "command line", "missing", "case1"),
     "unknown case": ("case3", "command line", "no such case", "did you mean 'case2'?"),
@@ -188,7 +188,7 @@ TYPED = {
     "params a device": ("case1 params=/dev/zero", "/dev/zero", "not a regular file", "YAML file"),
 }
 
-# What a file holds: (change, words, place, part of the problem, part of the mend)
+# What a file holds: (change, words, place, part of the problem, part of the fix)
 FILED: dict[str, tuple[Change, str, str, str, str]] = {
     "open quote": (text(CASE, 'title: "x\n'), "case1", f"{CASE}:2", "unexpected end", "correct the YAML"),
     "bad indent": (text(CASE, "title: x\n  prefill: 1\n"), "case1", f"{CASE}:2", "not allowed", "correct"),
@@ -415,21 +415,21 @@ def test_the_copied_data_is_good_before_a_change(root: Path) -> None:
 
 @pytest.mark.parametrize("name", TYPED)
 def test_malformed_words(name: str, root: Path) -> None:
-    words, place, problem, mend = TYPED[name]
+    words, place, problem, fix = TYPED[name]
     stop = refuse(words.split("|") if "|" in words else words.split(" ") if words else [], root)
     assert place in stop.where
     assert problem in stop.problem or problem in str(stop)
-    assert mend in stop.mend
+    assert fix in stop.fix
 
 
 @pytest.mark.parametrize("name", FILED)
 def test_malformed_files(name: str, root: Path) -> None:
-    change, words, place, problem, mend = FILED[name]
+    change, words, place, problem, fix = FILED[name]
     change(root)
     stop = refuse(words.split(), root)
     assert place in stop.where
     assert problem in str(stop)
-    assert mend in stop.mend
+    assert fix in stop.fix
 
 
 def test_unreadable_file_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

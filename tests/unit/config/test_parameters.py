@@ -9,7 +9,7 @@ import yaml
 
 from heteropd.config.env import load
 from heteropd.config.machine import Machine, probe
-from heteropd.config.parameters import DOCUMENT_NAMES, PRECEDENCE, Parameters, Request, resolve
+from heteropd.config.parameters import DOCUMENT_NAMES, PRECEDENCE, Parameters, PlanRequest, resolve
 from heteropd.errors import BadInput
 from heteropd.plan import make
 from heteropd.plan.model import Plan
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 EXAMPLE = "hosts=env/hosts/example.yaml"
 
 
-def request_for(*words: str) -> Request:
+def request_for(*words: str) -> PlanRequest:
     return resolve(words, load(ROOT), ROOT)
 
 

@@ -20,7 +20,7 @@ from heteropd.containers import archives, lifecycle, memory, transfer
 from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
-from heteropd.topology.containers import ContainerStarter, engines_of
+from heteropd.topology.containers import ContainerStarter, docker_hosts_of
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "env/hosts/example.yaml"
@@ -32,7 +32,7 @@ def planned() -> Plan:
 
 def test_every_host_has_an_engine_of_its_own() -> None:
     nodes = [f"ssh://root@192.0.2.{number}" for number in (10, 20, 30)]
-    assert engines_of(planned()) == nodes
+    assert docker_hosts_of(planned()) == nodes
 
 
 @dataclass

@@ -13,7 +13,7 @@ from doctor_texts import LOGS, MADE, MOVED, NODE_RDMA, TEXTS, TRANSFER_RDMA
 
 from heteropd.config.machine import Machine
 from heteropd.doctor import catalogue, exchange, facts, nixl
-from heteropd.doctor.model import Engine, Node, Pair, Running, Target
+from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Running
 from heteropd.doctor.reach import Outside
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan import make
@@ -24,24 +24,26 @@ ROOT = Path(__file__).parents[3]
 CHECKS = catalogue.load(ROOT)
 HOSTS = f"hosts={ROOT / 'env/hosts/example.yaml'}"
 ENGINES = {
-    "cuda": Engine(
+    "cuda": EngineTarget(
         "prefill-0",
         "192.0.2.10",
         5600,
         {"UCX_TLS": "ib,rc,cuda_copy", "UCX_NET_DEVICES": "mlx5_0:1"},
         python="python3",
     ),
-    "gaudi": Engine(
+    "gaudi": EngineTarget(
         "decode-0",
         "192.0.2.20",
         5600,
         {"UCX_TLS": "ib,rc,gaudi_gdr", "UCX_NET_DEVICES": "mlx5_0:1"},
         python="python3",
     ),
-    "cpu": Engine("prefill-0", "127.0.0.1", 5600, {"UCX_TLS": "tcp,sm,self"}, standin=True, python="python3"),
+    "cpu": EngineTarget(
+        "prefill-0", "127.0.0.1", 5600, {"UCX_TLS": "tcp,sm,self"}, standin=True, python="python3"
+    ),
 }
 TARGETS = {
-    "cuda": Target(
+    "cuda": HostTarget(
         "cuda-node",
         platforms=frozenset({"cuda"}),
         announced=("192.0.2.10",),
@@ -51,22 +53,22 @@ TARGETS = {
         engines=(ENGINES["cuda"],),
         verbs=True,
     ),
-    "cpu": Target(
+    "cpu": HostTarget(
         "local",
         platforms=frozenset({"cpu"}),
         announced=("127.0.0.1",),
         engines=(ENGINES["cpu"], replace(ENGINES["cpu"], name="decode-0", side_channel=5601)),
     ),
-    "router": Target("proxy-node", platforms=frozenset({"router"}), ports={8000: "router api"}),
+    "router": HostTarget("proxy-node", platforms=frozenset({"router"}), ports={8000: "router api"}),
 }
 # A guest of the lab: a stand-in that is to use verbs needs what an accelerator's engine needs of the fabric.
 RXE_ENV = {"UCX_TLS": "rc,self", "UCX_NET_DEVICES": "rxe0:1", "UCX_IB_GID_INDEX": "1"}
-TARGETS["rxe"] = Target(
+TARGETS["rxe"] = HostTarget(
     "guest",
     platforms=frozenset({"cpu"}),
     announced=("10.77.0.1",),
     devices=("rxe0:1",),
-    engines=(Engine("prefill-0", "10.77.0.1", 5600, RXE_ENV, standin=True, python="python3"),),
+    engines=(EngineTarget("prefill-0", "10.77.0.1", 5600, RXE_ENV, standin=True, python="python3"),),
     verbs=True,
 )
 TARGETS["gaudi"] = replace(
@@ -80,7 +82,9 @@ AROUND = {"rxe": (1795378229.2, 1795378233.4)}  # our clock before and after the
 USUALLY = (1795376000.0, 1795376000.3)
 
 
-def node(kind: str, *edits: tuple[str, str], said: Sequence[nixl.Nixl] | None = None, **target: Any) -> Node:
+def node(
+    kind: str, *edits: tuple[str, str], said: Sequence[nixl.NixlReading] | None = None, **target: Any
+) -> ExaminedHost:
     """A healthy host of a kind, with texts of its facts replaced and its target changed."""
     text = TEXTS[kind]
     for old, new in edits:
@@ -89,10 +93,10 @@ def node(kind: str, *edits: tuple[str, str], said: Sequence[nixl.Nixl] | None = 
     wanted = replace(TARGETS[kind], **target)
     if said is None:
         said = [seen(engine.name, log=LOGS.get(kind, NODE_RDMA)) for engine in wanted.engines]
-    return Node(wanted, facts.parse(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said))
+    return ExaminedHost(wanted, facts.parse(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said))
 
 
-def seen(name: str = "prefill-0", *, log: str | None = None, **changes: Any) -> nixl.Nixl:
+def seen(name: str = "prefill-0", *, log: str | None = None, **changes: Any) -> nixl.NixlReading:
     """NIXL on a healthy host, as programs/nixl_node.py reports it."""
     return nixl.read(name, nixl.report(reported(MADE | changes, NODE_RDMA if log is None else log)))
 
@@ -140,10 +144,10 @@ def talker(**changes: Sequence[Completed]) -> Talker:
     return Talker(**(healthy | changes))
 
 
-def pair_of(one: Node, other: Node, talk: Talker | None = None) -> Pair:
+def pair_of(one: ExaminedHost, other: ExaminedHost, talk: Talker | None = None) -> ExaminedPair:
     """Two hosts and what they sent to each other."""
     outside = Outside(reach=lambda _: Canned(""), talk=talk or talker())
-    return Pair(one, other, exchange.between(one, other, outside))
+    return ExaminedPair(one, other, exchange.between(one, other, outside))
 
 
 @cache

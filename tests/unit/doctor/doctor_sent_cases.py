@@ -20,7 +20,7 @@ from doctor_texts import (
 )
 
 from heteropd.doctor import nixl
-from heteropd.doctor.model import Engine
+from heteropd.doctor.model import EngineTarget
 from heteropd.system import Completed
 
 REFUSED = "nixlBackendError: NIXL_ERR_BACKEND"
@@ -47,7 +47,7 @@ CANNOT = [
 LOG = TRANSFER_RDMA
 
 
-def with_env(kind: str, **env: str) -> tuple[Engine, ...]:
+def with_env(kind: str, **env: str) -> tuple[EngineTarget, ...]:
     """The host's engine with more in its environment."""
     engine = ENGINES[kind]
     return (replace(engine, env={**engine.env, **env}),)

@@ -34,7 +34,7 @@ def test_a_check_says(check: str, look: Callable[[], list[Result]], expected: st
     found = {result.check: result for result in look()}[check]
     assert found.status == expected, found.text
     assert found.text
-    assert (found.mend is not None) == (expected in ("FAIL", "WARN"))
+    assert (found.fix is not None) == (expected in ("FAIL", "WARN"))
 
 
 def test_every_check_is_seen_from_all_sides() -> None:
@@ -63,7 +63,7 @@ ALONE = [case for case in CASES if case[2] in ("FAIL", "WARN") and case[0][:2] i
 def test_a_fault_turns_its_own_check_only(
     check: str, look: Callable[[], list[Result]], expected: str
 ) -> None:
-    assert [(one.check, one.status) for one in look() if one.mend] == [(check, expected)]
+    assert [(one.check, one.status) for one in look() if one.fix] == [(check, expected)]
 
 
 def test_a_host_that_does_not_answer_fails_once_and_passes_nothing() -> None:

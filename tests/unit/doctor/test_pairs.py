@@ -78,7 +78,7 @@ def test_no_host_is_in_two_pairs_of_a_round() -> None:
     assert len(found) == 4
 
 
-def examined(plan: Plan, outside: Outside) -> examination.Report:
+def examined(plan: Plan, outside: Outside) -> examination.DoctorReport:
     return examination.examine(targets.of_plan(plan, serves=False), CHECKS, plan, outside=outside)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from heteropd.doctor import launch, nixl, programs, relay
-from heteropd.doctor.model import Engine
+from heteropd.doctor.model import EngineTarget
 
 NAMES = ["nixl_node", "nixl_transfer", "rdma_ping", "side_channel"]
 ONE, OTHER, THIRD = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -148,7 +148,7 @@ def ping() -> Ends:
 
 
 def test_a_python_without_nixl_says_so() -> None:
-    engine = Engine("prefill-0", env={"UCX_TLS": "tcp"}, python=PYTHON)
+    engine = EngineTarget("prefill-0", env={"UCX_TLS": "tcp"}, python=PYTHON)
     argv = launch.nixl(engine, "nixl_node", {"seconds": 20}, log="debug")
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     found = nixl.report(relay.Completed(tuple(argv), done.returncode, done.stdout, done.stderr)).found
@@ -158,7 +158,7 @@ def test_a_python_without_nixl_says_so() -> None:
 def test_what_is_started_leaves_accelerators_alone_and_expands_variables() -> None:
     env = {"UCX_TLS": "ib,rc,cuda_copy", "LD_LIBRARY_PATH": "/opt/ucx:${HOME}"}
     show = "print({name: os.environ[name] for name in ('UCX_TLS', 'UCX_MODULES', 'LD_LIBRARY_PATH')})"
-    argv = launch.nixl(Engine("prefill-0", env=env, python=PYTHON), "nixl_node", {}, log="info")
+    argv = launch.nixl(EngineTarget("prefill-0", env=env, python=PYTHON), "nixl_node", {}, log="info")
     argv[argv.index(programs.text("nixl_node"))] = f"import os; {show}"
     said = subprocess.run(argv, capture_output=True, text=True, check=True, env={"HOME": "/home/me"}).stdout
     assert json.loads(said.replace("'", '"')) == {

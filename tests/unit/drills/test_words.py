@@ -10,7 +10,7 @@ from heteropd.cli.main import main
 from heteropd.config.drills import DrillEntry
 from heteropd.config.machine import Machine
 from heteropd.drills import catalogue, report, run
-from heteropd.drills.model import Result, Seen
+from heteropd.drills.model import DrillResult, Observation
 from heteropd.errors import EXIT_BAD_INPUT, BadInput
 from heteropd.plan import make
 
@@ -21,7 +21,7 @@ PAGE = (ROOT / report.PAGE).read_text(encoding="utf-8")
 def result(name="decode-killed", status="held", **changes):
     common = {"case": "case1", "runtime": "process", "standin": True, "hosts": 1}
     at = datetime(2026, 11, 22, tzinfo=UTC)
-    return Result(name=name, status=status, at=at, **{**common, **changes})
+    return DrillResult(name=name, status=status, at=at, **{**common, **changes})
 
 
 def test_the_page_states_what_the_catalogue_says() -> None:
@@ -67,13 +67,13 @@ def test_the_table_of_the_page_says_what_broke(tmp_path) -> None:
     page.parent.mkdir()
     page.write_text(PAGE)
     seen = [
-        Seen(what="fault", says="x killed"),
-        Seen(what="left behind", says="nothing"),
-        Seen(what="a new request", says="HTTP 503: a | b", seconds=0.1),
-        Seen(what="a new request", says="HTTP 503: a | b", seconds=0.2),
-        Seen(what="the stream", says="not the healthy answer", good=False),
+        Observation(what="fault", says="x killed"),
+        Observation(what="left behind", says="nothing"),
+        Observation(what="a new request", says="HTTP 503: a | b", seconds=0.1),
+        Observation(what="a new request", says="HTTP 503: a | b", seconds=0.2),
+        Observation(what="the stream", says="not the healthy answer", good=False),
     ]
-    broken = result(status="broken", seen=seen, answered_s=1.25, mended_s=60.0)
+    broken = result(status="broken", seen=seen, answered_s=1.25, fixed_s=60.0)
     drills = catalogue.load(ROOT)
     report.export_results(tmp_path, [broken, result("partition", "skipped", why="needs hosts")], drills)
     (row,) = (

@@ -149,7 +149,7 @@ def test_what_a_pod_cannot_have_is_refused_in_one_line(argument: str) -> None:
         objects(_with(argument))
     assert repr(argument) in str(stop.value)
     assert "\n" not in str(stop.value)
-    assert stop.value.mend
+    assert stop.value.fix
 
 
 def test_no_argument_that_containers_take_is_dropped() -> None:

@@ -12,7 +12,7 @@ from doctor_hosts import Canned
 from heteropd.config.env import load_hosts
 from heteropd.config.hosts import Hosts
 from heteropd.config.machine import Machine
-from heteropd.doctor.model import Target
+from heteropd.doctor.model import HostTarget
 from heteropd.errors import BadInput, KitError
 from heteropd.hosts_init import command
 from heteropd.hosts_init.render import value
@@ -34,7 +34,7 @@ class Net:
     says: dict[str, Canned] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def __call__(self, target: Target) -> Canned:
+    def __call__(self, target: HostTarget) -> Canned:
         assert target.ssh is not None
         self.asked.append(target.ssh)
         return self.says[target.ssh]

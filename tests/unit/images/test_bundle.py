@@ -17,19 +17,19 @@ from heteropd.config import env
 from heteropd.errors import BadInput
 from heteropd.images import bundle, bundle_folder, bundle_use, command, recipe, site
 from heteropd.images.bundle_folder import Bundle, BundledBase, BundledImage
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 
 ROOT = Path(__file__).parents[3]
 BASES = {"build": "bases/1.tar", "ship": "bases/2.tar"}
 
 
 @pytest.fixture
-def shop() -> Workshop:
-    return Workshop(ROOT, env.load(ROOT), Console(file=io.StringIO()))
+def shop() -> BuildContext:
+    return BuildContext(ROOT, env.load(ROOT), Console(file=io.StringIO()))
 
 
 @pytest.fixture
-def folder(shop: Workshop, tmp_path: Path) -> Path:
+def folder(shop: BuildContext, tmp_path: Path) -> Path:
     """A bundle of the router, as collecting makes it, with small files."""
     target = tmp_path / "bundle"
     (target / "wheels").mkdir(parents=True)
@@ -79,7 +79,7 @@ def changed(folder: Path, **values: Any) -> None:
 
 
 def test_bases_come_from_the_bundle_and_the_labels_stay(
-    shop: Workshop, folder: Path, loaded: list[str]
+    shop: BuildContext, folder: Path, loaded: list[str]
 ) -> None:
     choice = recipe.choose("router", None, None, shop.env)
     (made,) = bundle_use.recipes_from(folder, [choice], shop)
@@ -91,7 +91,7 @@ def test_bases_come_from_the_bundle_and_the_labels_stay(
 
 @pytest.mark.parametrize("name", ["wheels/a-1-py3-none-any.whl", "bases/2.tar"])
 def test_a_changed_file_is_refused_before_anything_is_loaded(
-    shop: Workshop, folder: Path, loaded: list[str], name: str
+    shop: BuildContext, folder: Path, loaded: list[str], name: str
 ) -> None:
     (folder / name).write_bytes(b"tampered")
     with pytest.raises(BadInput, match=rf"{name}: is not what was collected"):
@@ -117,14 +117,14 @@ def test_missing_and_added_files_are_refused(folder: Path) -> None:
     [{"locks": {"env/locks/router.txt": "00"}}, {"build": "python:3.10"}, {"sources": {"vllm": "0"}}],
 )
 def test_a_bundle_for_other_locks_or_pins_is_refused(
-    shop: Workshop, folder: Path, values: dict[str, Any]
+    shop: BuildContext, folder: Path, values: dict[str, Any]
 ) -> None:
     changed(folder, **values)
     with pytest.raises(BadInput, match=r"is for other locks or pins of router, pins standin"):
         bundle_use.recipes_from(folder, [recipe.choose("router", None, None, shop.env)], shop)
 
 
-def test_an_image_that_is_not_in_it_is_refused(shop: Workshop, folder: Path) -> None:
+def test_an_image_that_is_not_in_it_is_refused(shop: BuildContext, folder: Path) -> None:
     with pytest.raises(BadInput, match=r"does not hold cpu, pins standin, variant base; nox -s bundle"):
         bundle_use.recipes_from(folder, [recipe.choose("cpu", None, None, shop.env)], shop)
 
@@ -139,7 +139,7 @@ def test_a_folder_that_is_no_bundle_is_one_line(tmp_path: Path, text: str | None
     assert "bundle.json" in str(refused.value)
 
 
-def test_a_bundle_brings_its_own_base(shop: Workshop, folder: Path) -> None:
+def test_a_bundle_brings_its_own_base(shop: BuildContext, folder: Path) -> None:
     with pytest.raises(BadInput, match="a bundle brings its own base; leave base= out"):
         command.build(["router", f"bundle={folder}", "base=debian:12"], shop)
 
@@ -155,7 +155,7 @@ def test_only_a_bundle_or_an_empty_folder_is_overwritten(folder: Path, tmp_path:
     assert bundle._emptied(tmp_path / "a" / "b").is_dir()
 
 
-def test_an_image_with_system_packages_is_refused(shop: Workshop, tmp_path: Path) -> None:
+def test_an_image_with_system_packages_is_refused(shop: BuildContext, tmp_path: Path) -> None:
     (tmp_path / "docker" / "router").mkdir(parents=True)
     file = tmp_path / "docker" / "router" / "Dockerfile"
     file.write_text("FROM x\n")

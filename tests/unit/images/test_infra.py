@@ -9,21 +9,21 @@ import pytest
 from rich.console import Console
 
 from heteropd.config import env as room
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.images import infra, recipe
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def shop():
-    return Workshop(ROOT, room.load(ROOT), Console(file=io.StringIO()))
+    return BuildContext(ROOT, room.load(ROOT), Console(file=io.StringIO()))
 
 
 def test_the_suites_of_an_image(shop):
-    parsed = Words(["--strict", "junit=out.xml"], flags=("strict",), options=("junit",))
+    parsed = Arguments(["--strict", "junit=out.xml"], flags=("strict",), options=("junit",))
     words = infra.argv(recipe.choose("router", "v0.26", None, shop.env), "eager_euler", parsed)
     assert "--hosts=docker://eager_euler" in words
     assert {"--image=router", "--pins=v0.26", "--variant=base", "--strict-facts"} <= set(words)

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from heteropd.config import env
 from heteropd.config import lock as locks
-from heteropd.config.lock import Answer, Lock, Question
+from heteropd.config.lock import Lock, LockedValue, Question
 from heteropd.errors import BadInput, KitError
 from heteropd.images import drift, lock, recipe, upstream
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
 
 ROOT = Path(__file__).parents[3]
@@ -39,8 +39,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shop(root: Path) -> Workshop:
-    return Workshop(root, env.load(root), Console(file=io.StringIO(), width=200))
+def shop(root: Path) -> BuildContext:
+    return BuildContext(root, env.load(root), Console(file=io.StringIO(), width=200))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | KitError]:
     """What the engine would find for an image; one that is not in here is not reachable."""
     known: dict[str, str | KitError] = {}
 
-    def digest(question: Question, _: Workshop) -> str:
+    def digest(question: Question, _: BuildContext) -> str:
         found = known.get(question.where, KitError(f"{question.where}: cannot be reached"))
         if isinstance(found, KitError):
             raise found
@@ -58,7 +58,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | KitError]:
     return known
 
 
-def said(shop: Workshop) -> str:
+def said(shop: BuildContext) -> str:
     file = shop.console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()
@@ -91,7 +91,7 @@ def upstreams(images: dict[str, str | KitError], root: Path, tmp_path: Path) -> 
     return tmp_path / "mirror"
 
 
-def test_open_inputs_know_what_to_ask(shop: Workshop) -> None:
+def test_open_inputs_know_what_to_ask(shop: BuildContext) -> None:
     found = {one.field: one.question for one in locks.open_inputs(shop.env.pins[PINS])}
     assert found[PICK] == Question("git", VLLM, "refs/pull/30448/head")
     gaudi = found["images.gaudi.digest"]
@@ -101,7 +101,7 @@ def test_open_inputs_know_what_to_ask(shop: Workshop) -> None:
 
 
 def test_what_is_found_is_written_and_makes_the_recipe_locked(
-    shop: Workshop, root: Path, upstreams: Path, images: dict[str, str | KitError]
+    shop: BuildContext, root: Path, upstreams: Path, images: dict[str, str | KitError]
 ) -> None:
     gaudi = shop.env.pins[PINS].images["gaudi"].ref
     images[gaudi] = DIGEST
@@ -123,7 +123,7 @@ def test_what_is_found_is_written_and_makes_the_recipe_locked(
 
 
 @pytest.mark.usefixtures("upstreams")
-def test_partial_success_is_kept_and_the_rest_said(shop: Workshop, root: Path) -> None:
+def test_partial_success_is_kept_and_the_rest_said(shop: BuildContext, root: Path) -> None:
     problems = [str(one) for one in lock.run([f"pins={PINS}"], shop)]
     line = next(one for one in problems if "images.gaudi.digest" in one)
     assert "stays unresolved" in line
@@ -132,7 +132,7 @@ def test_partial_success_is_kept_and_the_rest_said(shop: Workshop, root: Path) -
     assert env.load(root).pins[PINS].images["gaudi"].digest == "unresolved"
 
 
-def test_a_locked_input_stays_until_update(shop: Workshop, root: Path, upstreams: Path) -> None:
+def test_a_locked_input_stays_until_update(shop: BuildContext, root: Path, upstreams: Path) -> None:
     folder = upstreams / "vllm-project/vllm"
     lock.run([f"pins={PINS}"], shop)
     text = locks.path(root, PINS).read_text()
@@ -142,7 +142,7 @@ def test_a_locked_input_stays_until_update(shop: Workshop, root: Path, upstreams
     lock.run([f"pins={PINS}"], shop)
     assert locks.path(root, PINS).read_text() == text
     assert "is current" in said(shop)
-    fresh = Workshop(root, env.load(root), shop.console)
+    fresh = BuildContext(root, env.load(root), shop.console)
     rows = {row.what: row for row in drift.run([PINS], fresh, as_json=False)}
     assert rows[f"{PINS}: variants.prefill-process.picks.0"].state == "moved"
     assert rows[f"{PINS}: variants.prefill-process.picks.0"].pinned == before
@@ -151,7 +151,7 @@ def test_a_locked_input_stays_until_update(shop: Workshop, root: Path, upstreams
 
 
 def test_check_changes_nothing_and_peels_tags(
-    shop: Workshop, root: Path, upstreams: Path, images: dict[str, str | KitError]
+    shop: BuildContext, root: Path, upstreams: Path, images: dict[str, str | KitError]
 ) -> None:
     router = shop.env.pins[PINS].images["router"]
     images[router.ref] = router.digest
@@ -165,7 +165,7 @@ def test_check_changes_nothing_and_peels_tags(
 
 
 @pytest.mark.usefixtures("upstreams")
-def test_a_missing_ref_and_a_dead_remote_are_one_line_each(shop: Workshop) -> None:
+def test_a_missing_ref_and_a_dead_remote_are_one_line_each(shop: BuildContext) -> None:
     missing = Question("git", VLLM, "refs/heads/nowhere")
     dead = Question("git", "https://github.com/vllm-project/gone", "refs/heads/main")
     found = upstream.ask([missing, dead], shop)
@@ -174,24 +174,24 @@ def test_a_missing_ref_and_a_dead_remote_are_one_line_each(shop: Workshop) -> No
     assert all("\n" not in str(one.problem) for one in found.values())
 
 
-def test_the_lock_answers_only_what_is_open_and_still_asked(shop: Workshop) -> None:
+def test_the_lock_answers_only_what_is_open_and_still_asked(shop: BuildContext) -> None:
     pins = shop.env.pins[PINS]
     gaudi = next(one for one in locks.open_inputs(pins) if one.field == "images.gaudi.digest")
-    pinned = Answer(asked=pins.images["cuda"].ref, value=DIGEST)
+    pinned = LockedValue(asked=pins.images["cuda"].ref, value=DIGEST)
     lying = Lock(pins=PINS, resolved={"images.cuda.digest": pinned})
     assert locks.apply(pins, lying, "lock").images["cuda"].digest == pins.images["cuda"].digest
-    stale = Lock(pins=PINS, resolved={gaudi.field: Answer(asked="another:tag", value=DIGEST)})
+    stale = Lock(pins=PINS, resolved={gaudi.field: LockedValue(asked="another:tag", value=DIGEST)})
     assert locks.apply(pins, stale, "lock") == pins
     good = locks.apply(
-        pins, Lock(pins=PINS, resolved={gaudi.field: Answer(asked=gaudi.asked, value=DIGEST)}), ""
+        pins, Lock(pins=PINS, resolved={gaudi.field: LockedValue(asked=gaudi.asked, value=DIGEST)}), ""
     )
     assert good.images["gaudi"].digest == DIGEST
     assert good.images["gaudi"].resolve is None
 
 
-def test_an_answer_that_is_none_is_refused_by_name(shop: Workshop, root: Path) -> None:
+def test_an_answer_that_is_none_is_refused_by_name(shop: BuildContext, root: Path) -> None:
     gaudi = next(one for one in locks.open_inputs(shop.env.pins[PINS]) if one.field == "images.gaudi.digest")
-    bad = Lock(pins=PINS, resolved={gaudi.field: Answer(asked=gaudi.asked, value="latest")})
+    bad = Lock(pins=PINS, resolved={gaudi.field: LockedValue(asked=gaudi.asked, value="latest")})
     locks.path(root, PINS).write_text(locks.render(bad))
     with pytest.raises(
         BadInput, match=r"doc-2025-12\.lock\.yaml: images\.gaudi\.digest: 'latest': is not an"
@@ -203,7 +203,7 @@ def test_an_answer_that_is_none_is_refused_by_name(shop: Workshop, root: Path) -
 
 
 def test_the_text_is_the_same_for_the_same_lock_and_reads_back(root: Path) -> None:
-    each = {"b": Answer(asked="y", value="2"), "a": Answer(asked="x", value="1")}
+    each = {"b": LockedValue(asked="y", value="2"), "a": LockedValue(asked="x", value="1")}
     text = locks.render(Lock(pins=PINS, resolved=each))
     assert text == locks.render(Lock(pins=PINS, resolved=dict(reversed(each.items()))))
     locks.path(root, PINS).write_text(text)
@@ -211,7 +211,7 @@ def test_the_text_is_the_same_for_the_same_lock_and_reads_back(root: Path) -> No
 
 
 def test_a_version_is_the_newest_that_the_range_allows(
-    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: BuildContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked of a folder of wheels, as a site without a network has it."""
     monkeypatch.setattr(upstream.pip_settings, "read", lambda _: {})
@@ -224,7 +224,7 @@ def test_a_version_is_the_newest_that_the_range_allows(
         "UV_NO_CACHE": "1",
         "PATH": os.environ["PATH"],
     }
-    local = Workshop(shop.root, shop.env, shop.console, environ=only)
+    local = BuildContext(shop.root, shop.env, shop.console, environ=only)
     within, none = Question("package", "nixl-cu12", ">=0.7,<2"), Question("package", "nixl-cu12", ">3")
     found: Mapping[Question, Found] = upstream.ask([within, none], local)
     assert found[within].value == "1.2.0"

@@ -18,7 +18,7 @@ from heteropd.config.published import Published, PublishedImage
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.images import destination, publish, published, sbom
 from heteropd.images.registry import Document, Registry, is_loopback
-from heteropd.images.sbom import Subject
+from heteropd.images.sbom import SbomSubject
 
 DIGEST = "sha256:" + "ab" * 32
 COMMIT = "1df7b045d36c1e84f2fe9f251de83fb9103fc80e"
@@ -31,7 +31,7 @@ LABELS = {
     "io.heteropd.base": f"registry.example/base@{DIGEST}",
     "io.heteropd.source.ucx": COMMIT,
 }
-SUBJECT = Subject("registry.example/team/gaudi", DIGEST, LABELS)
+SUBJECT = SbomSubject("registry.example/team/gaudi", DIGEST, LABELS)
 DOCUMENT = Document("sbom.cdx.json", sbom.SBOM, b"{}\n")
 
 
@@ -209,7 +209,7 @@ def test_the_statement_names_base_commits_and_locks_and_claims_no_more() -> None
         {"uri": f"git+{remote['ucx']}@{COMMIT}", "digest": {"gitCommit": COMMIT}},
         {"uri": "env/locks/x.txt", "digest": {"sha256": "ef" * 32}},
     ]
-    by_hand = Subject("x", DIGEST, {**LABELS, "io.heteropd.base": "mine:latest"})
+    by_hand = SbomSubject("x", DIGEST, {**LABELS, "io.heteropd.base": "mine:latest"})
     build = json.loads(sbom.provenance(by_hand, {}, None).content)["predicate"]["buildDefinition"]
     assert build["resolvedDependencies"] == [
         {"uri": "docker-image://mine:latest"},

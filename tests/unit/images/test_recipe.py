@@ -220,7 +220,7 @@ def test_wheels_are_a_folder_that_pip_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "mend"),
+    ("said", "kind", "fix"),
     [
         ("failed to solve: write /x: no space left on device", BadInput, "docker buildx prune"),
         ("denied: requested access to the resource is denied", BadInput, "docker login"),
@@ -231,11 +231,11 @@ def test_wheels_are_a_folder_that_pip_names(tmp_path):
         ("process did not complete: exit code: 3", KitError, "exit code: 3"),
     ],
 )
-def test_what_an_engine_says_becomes_one_line_with_a_mend(said, kind, mend):
+def test_what_an_engine_says_becomes_one_line_with_a_mend(said, kind, fix):
     problem = docker_host.explained("build of cpu", f"first line\n{said}\n")
     assert type(problem) is kind
     assert str(problem).startswith("build of cpu: ")
-    assert mend in str(problem)
+    assert fix in str(problem)
     assert "\n" not in str(problem)
 
 

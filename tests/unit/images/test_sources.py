@@ -17,7 +17,7 @@ from heteropd.config import mirrors
 from heteropd.config.pins import Pick, PinSet, Source, Variant
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.images import sources
-from heteropd.images.context import Workshop
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice
 from heteropd.system import Completed, LocalRunner
 
@@ -75,10 +75,10 @@ def runner() -> Spy:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, runner: Spy) -> Workshop:
+def shop(tmp_path: Path, runner: Spy) -> BuildContext:
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     (tmp_path / "kit").mkdir()
-    return Workshop(tmp_path / "kit", ENV, Console(file=io.StringIO()), runner, environ=environ)
+    return BuildContext(tmp_path / "kit", ENV, Console(file=io.StringIO()), runner, environ=environ)
 
 
 def choice(source: Source, picks: Sequence[Pick] = (), tree: str | None = None) -> Choice:
@@ -104,7 +104,7 @@ def fighting(upstream: Upstream) -> tuple[str, str, str]:
     return base, clean, clash
 
 
-def test_a_commit_becomes_files_without_git(upstream: Upstream, shop: Workshop, runner: Spy) -> None:
+def test_a_commit_becomes_files_without_git(upstream: Upstream, shop: BuildContext, runner: Spy) -> None:
     commit = upstream.commit("a.txt", "one\n")
     upstream.commit("a.txt", "two\n")
     made = sources.prepare(choice(Source(remote=str(upstream.folder), commit=commit)), shop)["lib"]
@@ -114,7 +114,7 @@ def test_a_commit_becomes_files_without_git(upstream: Upstream, shop: Workshop, 
     assert "--depth" in runner.fetches()[0]
 
 
-def test_a_second_call_runs_no_git(upstream: Upstream, shop: Workshop, runner: Spy) -> None:
+def test_a_second_call_runs_no_git(upstream: Upstream, shop: BuildContext, runner: Spy) -> None:
     wanted = choice(Source(remote=str(upstream.folder), commit=upstream.commit("a.txt", "one\n")))
     first = sources.prepare(wanted, shop)
     runner.seen.clear()
@@ -123,7 +123,7 @@ def test_a_second_call_runs_no_git(upstream: Upstream, shop: Workshop, runner: S
 
 
 def test_a_clean_pick_needs_no_history(
-    fighting: tuple[str, str, str], upstream: Upstream, shop: Workshop
+    fighting: tuple[str, str, str], upstream: Upstream, shop: BuildContext
 ) -> None:
     base, clean, _ = fighting
     made = sources.prepare(
@@ -134,7 +134,7 @@ def test_a_clean_pick_needs_no_history(
 
 
 def test_a_conflict_is_one_line_that_names_the_file(
-    fighting: tuple[str, str, str], upstream: Upstream, shop: Workshop
+    fighting: tuple[str, str, str], upstream: Upstream, shop: BuildContext
 ) -> None:
     base, clean, clash = fighting
     wanted = choice(Source(remote=str(upstream.folder), commit=base), [pick(clean), pick(clash)])
@@ -143,7 +143,7 @@ def test_a_conflict_is_one_line_that_names_the_file(
 
 
 def test_theirs_settles_a_conflict_and_the_tree_is_checked(
-    fighting: tuple[str, str, str], upstream: Upstream, shop: Workshop
+    fighting: tuple[str, str, str], upstream: Upstream, shop: BuildContext
 ) -> None:
     base, clean, clash = fighting
     source = Source(remote=str(upstream.folder), commit=base)
@@ -155,7 +155,7 @@ def test_theirs_settles_a_conflict_and_the_tree_is_checked(
         sources.prepare(choice(source, picks, "0" * 40), shop)
 
 
-def test_a_wrong_tree_is_never_kept(upstream: Upstream, shop: Workshop, tmp_path: Path) -> None:
+def test_a_wrong_tree_is_never_kept(upstream: Upstream, shop: BuildContext, tmp_path: Path) -> None:
     source = Source(remote=str(upstream.folder), commit=upstream.commit("a", "b"), tree="1" * 40)
     for _ in range(2):
         with pytest.raises(BadInput, match="expected 1111"):
@@ -164,7 +164,7 @@ def test_a_wrong_tree_is_never_kept(upstream: Upstream, shop: Workshop, tmp_path
 
 
 def test_a_checkout_takes_the_branch_instead(
-    fighting: tuple[str, str, str], upstream: Upstream, shop: Workshop
+    fighting: tuple[str, str, str], upstream: Upstream, shop: BuildContext
 ) -> None:
     base, _, clash = fighting
     source = Source(remote=str(upstream.folder), commit=base)
@@ -172,18 +172,18 @@ def test_a_checkout_takes_the_branch_instead(
     assert (made / "a.txt").read_text() == "theirs\n"
 
 
-def test_a_commit_that_is_missing(upstream: Upstream, shop: Workshop) -> None:
+def test_a_commit_that_is_missing(upstream: Upstream, shop: BuildContext) -> None:
     upstream.commit("a", "b")
     with pytest.raises(BadInput, match=rf"{WHERE}: commit: '{'2' * 40}': is not in .*upstream; correct"):
         sources.prepare(choice(Source(remote=str(upstream.folder), commit="2" * 40)), shop)
 
 
-def test_a_remote_that_is_not_there(shop: Workshop, tmp_path: Path) -> None:
+def test_a_remote_that_is_not_there(shop: BuildContext, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"remote: .*cannot be fetched from .*; check the network, or name a"):
         sources.prepare(choice(Source(remote=str(tmp_path / "none"), commit="2" * 40)), shop)
 
 
-def test_a_remote_that_gives_no_single_commits(upstream: Upstream, shop: Workshop) -> None:
+def test_a_remote_that_gives_no_single_commits(upstream: Upstream, shop: BuildContext) -> None:
     """Old servers refuse a commit that no branch ends with: then everything is fetched."""
     commit = upstream.commit("a.txt", "one\n")
     upstream.commit("a.txt", "two\n")
@@ -201,7 +201,7 @@ def test_a_remote_that_gives_no_single_commits(upstream: Upstream, shop: Worksho
     assert (made["lib"] / "a.txt").read_text() == "one\n"
 
 
-def test_an_unresolved_commit_is_refused_with_its_command(upstream: Upstream, shop: Workshop) -> None:
+def test_an_unresolved_commit_is_refused_with_its_command(upstream: Upstream, shop: BuildContext) -> None:
     source = Source(remote=str(upstream.folder), commit=upstream.commit("a", "b"))
     open_pick = pick("unresolved", resolve="git ls-remote there")
     with pytest.raises(BadInput, match=r"is not pinned; resolve it .*git ls-remote there"):
@@ -209,7 +209,7 @@ def test_an_unresolved_commit_is_refused_with_its_command(upstream: Upstream, sh
     assert (sources.prepare(choice(source, [open_pick], "3" * 40), shop, unlocked=True)["lib"] / "a").exists()
 
 
-def test_a_mirror_is_asked_instead(upstream: Upstream, shop: Workshop, tmp_path: Path) -> None:
+def test_a_mirror_is_asked_instead(upstream: Upstream, shop: BuildContext, tmp_path: Path) -> None:
     commit = upstream.commit("a.txt", "one\n")
     file = tmp_path / "mirrors.yaml"
     file.write_text(f"git: {{'https://nowhere.invalid/': '{tmp_path}/'}}\n")
@@ -219,7 +219,7 @@ def test_a_mirror_is_asked_instead(upstream: Upstream, shop: Workshop, tmp_path:
 
 
 def test_a_users_git_settings_do_not_change_a_tree(
-    fighting: tuple[str, str, str], upstream: Upstream, shop: Workshop, tmp_path: Path
+    fighting: tuple[str, str, str], upstream: Upstream, shop: BuildContext, tmp_path: Path
 ) -> None:
     base, clean, _ = fighting
     hook = tmp_path / "hooks" / "post-checkout"
@@ -234,7 +234,7 @@ def test_a_users_git_settings_do_not_change_a_tree(
     assert (made / "a.txt").read_bytes() == b"ours\n"
 
 
-def test_git_is_missing(upstream: Upstream, shop: Workshop) -> None:
+def test_git_is_missing(upstream: Upstream, shop: BuildContext) -> None:
     source = Source(remote=str(upstream.folder), commit=upstream.commit("a", "b"))
 
     class Bare(Spy):
@@ -245,7 +245,7 @@ def test_git_is_missing(upstream: Upstream, shop: Workshop) -> None:
         sources.prepare(choice(source), replace(shop, runner=Bare()))
 
 
-def test_a_folder_by_hand_is_taken_as_it_is(shop: Workshop, runner: Spy, tmp_path: Path) -> None:
+def test_a_folder_by_hand_is_taken_as_it_is(shop: BuildContext, runner: Spy, tmp_path: Path) -> None:
     wanted = choice(Source(remote="https://nowhere.invalid/x", commit="4" * 40))
     assert sources.prepare(wanted, shop, {"lib": tmp_path}) == {"lib": tmp_path}
     assert not runner.seen

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.machine import Machine
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
@@ -70,7 +70,7 @@ def topology(plan: Plan, dead: Sequence[str] = ()) -> Topology:
 def chosen(wanted: Plan | None, running: Topology | None, *words: str) -> Subjects:
     # As the verb reads them: with dashes, `hosts` is testinfra's word.
     given = [word.replace("--hosts=", "--on=") for word in words]
-    return command.chosen(wanted, running, Words(given, ("strict", "running"), ("on",)))
+    return command.chosen(wanted, running, Arguments(given, ("strict", "running"), ("on",)))
 
 
 def suites(found: Subjects) -> dict[str, list[str]]:

@@ -386,7 +386,7 @@ def test_refusing_rule(rule: str, broken: Given, kept: Given, tmp_path: Path) ->
     assert refused.value.problem.startswith(f"{rule}: ")
     assert refused.value.exit_code == 2
     assert len(str(refused.value).splitlines()) == 1
-    assert refused.value.mend
+    assert refused.value.fix
     kept.plan(tmp_path)
 
 

@@ -6,14 +6,14 @@ from functools import cache
 
 import pytest
 
-from heteropd.config.validation import Limits, Noise
+from heteropd.config.validation import Noise, NoiseLimits
 from heteropd.engine_api.answers import Step
 from heteropd.proof.compare import Comparison, compare, distance, floor_of, judge, run_statistic, worst
 
 VOCABULARY = 48
 NOISE = Noise(times_largest=4, times_median=2.5)
-FLOAT32 = Limits(least_position=1e-3, least_run=2e-4, most_median=2e-3, most_position=2e-2)
-BFLOAT16 = Limits(least_position=0.15, least_run=0.04, most_median=0.2, most_position=1.5)
+FLOAT32 = NoiseLimits(least_position=1e-3, least_run=2e-4, most_median=2e-3, most_position=2e-2)
+BFLOAT16 = NoiseLimits(least_position=0.15, least_run=0.04, most_median=0.2, most_position=1.5)
 
 
 @cache

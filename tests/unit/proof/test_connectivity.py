@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from heteropd.config.validation import Request
+from heteropd.config.validation import DocumentRequest
 from heteropd.proof.connectivity import document_check, read_stream, shape_problems, stream_check, text_of
 
-REQUEST = Request(prompt="Mark Elliot", max_tokens=100, temperature=0)
+REQUEST = DocumentRequest(prompt="Mark Elliot", max_tokens=100, temperature=0)
 EXAMPLE = {  # the source document's, its text cut
     "id": "cmpl-7039b3dc-49b9-4943-84a1-6889d2a5c2cf",
     "object": "text_completion",

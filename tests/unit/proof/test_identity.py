@@ -2,9 +2,9 @@
 
 import pytest
 
-from heteropd.config.validation import Limits
+from heteropd.config.validation import NoiseLimits
 from heteropd.proof.identity import (
-    Card,
+    EngineInfo,
     check_length,
     check_models,
     check_tokenizer,
@@ -14,11 +14,11 @@ from heteropd.proof.identity import (
 )
 from heteropd.proof.verdict import Floor
 
-LIMITS = Limits(least_position=1e-3, least_run=2e-4, most_median=2e-3, most_position=2e-2)
+LIMITS = NoiseLimits(least_position=1e-3, least_run=2e-4, most_median=2e-3, most_position=2e-2)
 
 
 def card(model="m", limit=2048, version="0.32.0", tokens=((1, 2), (3,))):
-    return Card([model], "/m", limit, version, [list(one) for one in tokens])
+    return EngineInfo([model], "/m", limit, version, [list(one) for one in tokens])
 
 
 @pytest.mark.parametrize(("check", "other"), [

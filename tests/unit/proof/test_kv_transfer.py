@@ -3,13 +3,13 @@
 import pytest
 
 from heteropd.engine_api.metrics import COUNTERS, Counts
-from heteropd.proof.accounting import Expected, Observed, Traffic
+from heteropd.proof.accounting import ExpectedTransfer, Observed, Traffic
 from heteropd.proof.kv_transfer import checks
 
 TOKENS = [15, 16, 17, 275]  # 1 + 1 + 2 + 18 blocks of 16
 BLOCKS, TOKEN_BYTES, LAYERS = 22, 46_080, 30
 GOOD = BLOCKS * 16 * TOKEN_BYTES
-EXPECTED = Expected(TOKENS, 16, TOKEN_BYTES, LAYERS)
+EXPECTED = ExpectedTransfer(TOKENS, 16, TOKEN_BYTES, LAYERS)
 SENT = Traffic(prefill_alone=[17], decode_alone=TOKENS, router_requests=5, router_tokens=300)
 
 
@@ -92,7 +92,7 @@ def test_with_no_counter_at_all_nothing_is_proven():
 
 
 def test_without_a_configuration_the_proportion_is_checked():
-    unknown = Expected(TOKENS, 16, None, None)
+    unknown = ExpectedTransfer(TOKENS, 16, None, None)
     assert status(observed(), unknown)["bytes"] == "PASS"
     assert status(observed(window={"bytes": GOOD + 1}), unknown)["bytes"] == "FAIL"
     uneven = [(17, 2 * 16 * TOKEN_BYTES), (275, 17 * 16 * TOKEN_BYTES)]

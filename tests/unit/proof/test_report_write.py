@@ -37,10 +37,10 @@ def test_a_failure_is_told_with_its_mend(written):
     _, text, data, shown = written("stale")
     head = text.split("## Topology")[0]
     assert "**integrity.tokens**" in head
-    assert "Mend: " in head
+    assert "Fix: " in head
     assert data["result"] == "FAIL"
     assert "FAIL integrity.tokens" in shown
-    assert "mend: " in shown
+    assert "fix: " in shown
 
 
 def section(text, title):

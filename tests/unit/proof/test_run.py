@@ -73,7 +73,7 @@ def test_a_planted_fault_is_caught(prove, fault, caught_by):
     verdict = prove(fault)
     assert not verdict.passed
     assert caught_by <= failed(verdict), failed(verdict)
-    assert all(check.mend for check in verdict.failures())
+    assert all(check.fix for check in verdict.failures())
 
 
 @pytest.mark.parametrize("fault", ["last block", "swapped", "stale"])
@@ -84,7 +84,7 @@ def test_a_fault_is_caught_above_bfloat16_noise_too(prove, fault):
 def test_a_prefix_cache_that_spoils_repeated_prompts_fails_nothing_else(prove):
     verdict = prove("reuse")
     assert failed(verdict) == {"integrity.reuse"}
-    assert "--no-enable-prefix-caching" in verdict.failures()[0].mend
+    assert "--no-enable-prefix-caching" in verdict.failures()[0].fix
 
 
 def test_right_answers_from_one_engine_alone_do_not_pass(prove):

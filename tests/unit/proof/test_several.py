@@ -54,7 +54,7 @@ def test_a_fault_of_one_pair_is_found_and_named(prove, fault, caught_by):
     check = found(verdict)[caught_by]
     assert check.evidence["wrong"] == ["prefill-0 with decode-1"]
     assert "prefill-0 with decode-1" in check.says
-    assert check.mend
+    assert check.fix
 
 
 def test_a_prefill_that_keeps_nothing_is_named(prove):

@@ -17,7 +17,7 @@ from heteropd.errors import KitError
 from heteropd.plan.model import HostPlan, Plan, Ports, RolePlan
 from heteropd.processes.process_tree import GUARD_MARK, marked
 from heteropd.system import SystemClock
-from heteropd.topology import Context, Hold, Timeouts, down, up
+from heteropd.topology import Context, InterruptScope, Timeouts, down, up
 from heteropd.topology.ports import free
 
 STUB = Path(__file__).with_name("stub.py")
@@ -174,7 +174,7 @@ class Kit:
     def _command(self, plan, work):
         context = replace(self.context, console=Console(width=200, force_terminal=False))
         try:
-            with Hold(context) as hold:
+            with InterruptScope(context) as hold:
                 up(plan, context, hold=hold)
                 work()
         except KitError as stop:

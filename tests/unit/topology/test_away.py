@@ -9,8 +9,8 @@ from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import Interrupted, MissingPrerequisite, TopologyFailed
 from heteropd.plan.model import ContainerPlan
 from heteropd.processes.identity import boot_id, identify
-from heteropd.topology import Hold, RoleState, Topology, down, load, running, status, up
-from heteropd.topology.probe import Probe
+from heteropd.topology import InterruptScope, RoleState, Topology, down, load, running, status, up
+from heteropd.topology.probe import RoleProbe
 from heteropd.topology.state import save
 from heteropd.topology.waiting import Waiting
 
@@ -97,7 +97,7 @@ def test_down_keeps_the_record(kit, topology):
 
 def test_an_interrupt_does_not_claim_to_have_ended_all(kit, topology):
     def interrupted():
-        with Hold(kit.context) as hold:
+        with InterruptScope(kit.context) as hold:
             hold.adopt(topology.id, topology.leftovers)
             raise KeyboardInterrupt
 
@@ -107,7 +107,7 @@ def test_an_interrupt_does_not_claim_to_have_ended_all(kit, topology):
 
 
 def test_a_host_lost_in_the_bring_up_is_no_dead_role(kit, topology):
-    with Probe(kit.context.timeouts) as probe, Progress(kit.context.console, 60) as progress:
+    with RoleProbe(kit.context.timeouts) as probe, Progress(kit.context.console, 60) as progress:
         waiting = Waiting(kit.context, topology, probe)
         waiting.started(topology, "decode-0")
         with pytest.raises(TopologyFailed, match="here was lost 0 s after the start of decode-0") as stop:

@@ -61,7 +61,7 @@ def stage(kit, tmp_path, stated):
 def test_a_promise_that_is_kept(stage, name):
     (result,) = stage(name)
     assert result.status == "held", result.seen
-    assert result.mended_s is not None
+    assert result.fixed_s is not None
     assert result.answered_s is not None
     assert status(stage.kit.context).state == "up"
     assert len(stage.kit.marked()) == 3
@@ -146,7 +146,7 @@ def test_a_stream_that_is_cut_off_is_seen_as_that(stage, fault):
 
 @pytest.mark.parametrize("word", ["a new request", "restarting"])
 def test_an_interrupt_is_none_of_a_drills_results(stage, word):
-    """It ends the command, in the middle of a fault or of the restart; `restart` mends what is left."""
+    """It ends the command, in the middle of a fault or of the restart; `restart` fixes what is left."""
 
     def interrupt():
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from heteropd.app import plans, wiring
-from heteropd.config.arguments import Words
+from heteropd.config.arguments import Arguments
 from heteropd.config.env import load_hosts
 from heteropd.config.machine import Machine
 from heteropd.containers import lifecycle
@@ -21,7 +21,7 @@ from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, down
 from heteropd.topology import recover as recover_it
-from heteropd.topology.containers import engines_of
+from heteropd.topology.containers import docker_hosts_of
 from heteropd.topology.recover import packed, unpacked
 from heteropd.topology.state import load
 
@@ -52,7 +52,7 @@ def context(tmp_path: Path) -> Context:
 def containers(plan: Plan, topology: str = "a1b2c3") -> dict[str, dict[ContainerRef, dict[str, str]]]:
     """What the engines of the example's hosts answer, by address."""
     found: dict[str, dict[ContainerRef, dict[str, str]]] = {}
-    for role, url in zip(plan.roles, engines_of(plan), strict=True):
+    for role, url in zip(plan.roles, docker_hosts_of(plan), strict=True):
         ref = ContainerRef(id=f"id-{role.name}", name=f"heteropd-{topology}-{role.name}", engine=url)
         labels = lifecycle.labels(Path("/home/me/kit/.heteropd"), topology, role.name, plan.fingerprint())
         found[url] = {ref: {**labels, lifecycle.PLAN: packed(plan)}}
@@ -64,7 +64,7 @@ def test_a_topology_is_found_on_its_hosts(context: Context, monkeypatch: pytest.
     monkeypatch.setattr(lifecycle, "find_any", containers(plan).__getitem__)
     found = recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
     assert found is not None
-    assert (found.id, found.plan, found.engines) == ("a1b2c3", plan, engines_of(plan))
+    assert (found.id, found.plan, found.engines) == ("a1b2c3", plan, docker_hosts_of(plan))
     assert {one.name: one.container.id for one in found.roles if one.container} == {
         role.name: f"id-{role.name}" for role in plan.roles
     }
@@ -78,7 +78,7 @@ def test_what_is_found_is_said_where_no_program_reads(
     monkeypatch.setenv(wiring.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.setattr(lifecycle, "find_any", containers(planned()).__getitem__)
     words = [f"hosts={EXAMPLE}", *(["--json"] if json else [])]
-    plans.located(Words(words, flags=("json",), options=("hosts",)))
+    plans.located(Arguments(words, flags=("json",), options=("hosts",)))
     said = capsys.readouterr()
     assert ("found case1" in said.out, "found case1" in said.err) == (not json, json)
 

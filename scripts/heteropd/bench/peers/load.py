@@ -26,7 +26,7 @@ from heteropd.bench.figures import percentile
 ANSWER_LIMIT_S = 30.0
 
 
-class Window:
+class LoadWindow:
     """What is measured: answers that are complete between ``opens`` and ``closes`` (monotonic seconds)."""
 
     def __init__(self, opens: float, closes: float) -> None:
@@ -45,7 +45,7 @@ class Window:
 class Client(asyncio.Protocol):
     """One client with one kept-alive connection."""
 
-    def __init__(self, request: bytes, window: Window, done: asyncio.Future[None]) -> None:
+    def __init__(self, request: bytes, window: LoadWindow, done: asyncio.Future[None]) -> None:
         self._request, self._window, self.done = request, window, done
         self._parser = httptools.HttpResponseParser(self)
         self._sent, self._bytes = 0.0, 0
@@ -81,7 +81,7 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def generate(url: str, body: bytes, clients: int, warmup_s: float, measure_s: float) -> Window:
+async def generate(url: str, body: bytes, clients: int, warmup_s: float, measure_s: float) -> LoadWindow:
     """Load ``url`` with POSTs of ``body``. Raises OSError when it cannot connect, TimeoutError on silence."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 80
@@ -89,7 +89,7 @@ async def generate(url: str, body: bytes, clients: int, warmup_s: float, measure
     request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
     loop = asyncio.get_running_loop()
     opens = time.monotonic() + warmup_s
-    window = Window(opens, opens + measure_s)
+    window = LoadWindow(opens, opens + measure_s)
 
     async def run_client() -> None:
         client = Client(request, window, loop.create_future())

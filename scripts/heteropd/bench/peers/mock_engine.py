@@ -23,7 +23,7 @@ from heteropd.bench.peers.protocol import MODEL, Kind, completion, kept_blocks, 
 Counts = Counter[Kind]
 
 
-class Engine(asyncio.Protocol):
+class MockEngine(asyncio.Protocol):
     """One connection. Requests on it are answered in order, as HTTP/1.1 without pipelining needs."""
 
     def __init__(self, port: int, counts: Counts) -> None:
@@ -74,7 +74,7 @@ async def serve(port: int) -> None:
     """Serve on loopback until cancelled. Raises OSError when the port is taken."""
     counts: Counts = Counter()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Engine(port, counts), "127.0.0.1", port, backlog=1024
+        lambda: MockEngine(port, counts), "127.0.0.1", port, backlog=1024
     )
     await server.serve_forever()
 

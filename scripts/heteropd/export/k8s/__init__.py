@@ -33,7 +33,7 @@ def k8s(plan: Plan, env: Env) -> str:
     drafts = [draft(role, plan, env, names) for role in plan.roles]
     documents = [one for each in drafts for one in _documents(each, plan)]
     return head(plan, env, drafts) + yaml.dump_all(
-        documents, Dumper=_Dumper, sort_keys=False, explicit_start=True, width=2**16
+        documents, Dumper=_ManifestDumper, sort_keys=False, explicit_start=True, width=2**16
     )
 
 
@@ -55,13 +55,13 @@ def _refuse(plan: Plan, env: Env) -> None:
         name = addresses.name(plan, role)
         if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
             problem = f"{name!r} is no name of a Service and a StatefulSet"
-            mend = (
+            fix = (
                 f"rename the file: a-z, 0-9 and '-', {_LONGEST_NAME} characters at most with the role's name"
             )
-            raise BadInput(f"env/cases/{plan.case}.yaml", None, None, problem, mend)
+            raise BadInput(f"env/cases/{plan.case}.yaml", None, None, problem, fix)
 
 
-class _Dumper(Emitter):  # type: ignore[misc]
+class _ManifestDumper(Emitter):  # type: ignore[misc]
     """Quotes texts that some reader of YAML takes for something else (``y``, ``0o17``); makes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
@@ -74,4 +74,4 @@ class _Dumper(Emitter):  # type: ignore[misc]
 
 
 _PLAIN = re.compile(r"(--?)?[A-Za-z/_][A-Za-z0-9/_.]")
-_Dumper.add_representer(str, _Dumper.represent_str)
+_ManifestDumper.add_representer(str, _ManifestDumper.represent_str)

@@ -86,5 +86,5 @@ def _refuse_addresses(texts: Iterable[str], role: RolePlan, names: Names) -> Non
             found = names.hosts.intersection(":".join(parts[:end]) for end in range(1, len(parts) + 1))
             if found:
                 problem = f"holds the address {min(found)}, which no pod has"
-                mend = "leave it out of the hosts file's additions, or use format=compose"
-                raise BadInput("hosts", f"roles.{role.role}", text, problem, mend)
+                fix = "leave it out of the hosts file's additions, or use format=compose"
+                raise BadInput("hosts", f"roles.{role.role}", text, problem, fix)

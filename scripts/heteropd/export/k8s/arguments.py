@@ -14,7 +14,7 @@ from heteropd.plan.model import RolePlan
 
 
 @dataclass
-class Asked:
+class ContainerNeeds:
     """What a pod gets. ``said`` tells for each argument, as given, what became of it."""
 
     role: RolePlan
@@ -30,19 +30,19 @@ class Asked:
     said: dict[str, str] = field(default_factory=dict)
 
     def field(self, name: str) -> str:
-        """Where env/ says what the pod needs, for a mend."""
+        """Where env/ says what the pod needs, for a fix."""
         if self.role.role == "router":
             return f"kubernetes.router.{name} in env/defaults.yaml"
         return f"kubernetes.{name} in env/platforms/{self.role.runs_on}.yaml"
 
 
 class _CannotSay(Exception):
-    """Carries the mend."""
+    """Carries the fix."""
 
 
-def read(role: RolePlan, needs: Pod, facts: Kubernetes) -> Asked:
+def read(role: RolePlan, needs: Pod, facts: Kubernetes) -> ContainerNeeds:
     """Read the role's container arguments. Raises BadInput for one that has no form in a pod."""
-    asked = Asked(role, needs, facts, needs.shm)
+    asked = ContainerNeeds(role, needs, facts, needs.shm)
     assert role.container is not None, "refused before"
     for word in [*role.container.args, *role.container.device_args]:
         option, _, value = word.partition("=")
@@ -56,12 +56,12 @@ def read(role: RolePlan, needs: Pod, facts: Kubernetes) -> Asked:
     return asked
 
 
-def _privileged(asked: Asked, _value: str) -> str:
+def _privileged(asked: ContainerNeeds, _value: str) -> str:
     asked.security["privileged"] = True
     return "securityContext.privileged"
 
 
-def _network(asked: Asked, value: str) -> str:
+def _network(asked: ContainerNeeds, value: str) -> str:
     if value != "host":
         raise _CannotSay("leave it out: a pod has a network of its own")
     if not asked.needs.host_network:
@@ -70,7 +70,7 @@ def _network(asked: Asked, value: str) -> str:
     return "hostNetwork"
 
 
-def _ipc(asked: Asked, value: str) -> str:
+def _ipc(asked: ContainerNeeds, value: str) -> str:
     if value != "host":
         raise _CannotSay("leave it out: a pod has shared memory of its own")
     if asked.shm is None:
@@ -78,7 +78,7 @@ def _ipc(asked: Asked, value: str) -> str:
     return "not the node's: the volume 'shm' at /dev/shm"
 
 
-def _shm(asked: Asked, value: str) -> str:
+def _shm(asked: ContainerNeeds, value: str) -> str:
     found = re.fullmatch(r"(\d+)([bkmg]?)b?", value.lower())
     if not found:
         raise _CannotSay("write it as 8g or 512m")
@@ -86,13 +86,13 @@ def _shm(asked: Asked, value: str) -> str:
     return f"the volume 'shm' at /dev/shm, {asked.shm}"
 
 
-def _gpus(asked: Asked, value: str) -> str:
+def _gpus(asked: ContainerNeeds, value: str) -> str:
     if value != "all" and not value.isdigit():
         raise _CannotSay("the cluster chooses the device: --gpus=all, or a number")
     return _accelerators(asked, int(value) if value.isdigit() else _opened(asked))
 
 
-def _runtime(asked: Asked, value: str) -> str:
+def _runtime(asked: ContainerNeeds, value: str) -> str:
     said = _accelerators(asked, _opened(asked))
     if asked.needs.runtime_class is None:
         return f"{said}; the nodes' own container runtime must be {value}'s"
@@ -100,7 +100,7 @@ def _runtime(asked: Asked, value: str) -> str:
     return f"{said}, runtimeClassName {asked.needs.runtime_class}"
 
 
-def _accelerators(asked: Asked, count: int) -> str:
+def _accelerators(asked: ContainerNeeds, count: int) -> str:
     resource = asked.needs.accelerator
     if resource is None:
         raise _CannotSay(f"name its resource: {asked.field('accelerator')}")
@@ -110,7 +110,7 @@ def _accelerators(asked: Asked, count: int) -> str:
     )
 
 
-def _opened(asked: Asked) -> int:
+def _opened(asked: ContainerNeeds) -> int:
     """Accelerators that the engine's command opens: the product of its parallel sizes."""
     words = [part for word in asked.role.argv for part in _split(word)]
     given = {word: after for word, after in zip(words, [*words[1:], ""], strict=True) if after.isdigit()}
@@ -121,12 +121,12 @@ def _split(word: str) -> list[str]:
     return word.split("=", 1) if word.startswith("-") else [word]
 
 
-def _capability(asked: Asked, value: str) -> str:
+def _capability(asked: ContainerNeeds, value: str) -> str:
     asked.capabilities.append(value)
     return "securityContext.capabilities"
 
 
-def _device(asked: Asked, value: str) -> str:
+def _device(asked: ContainerNeeds, value: str) -> str:
     resource = asked.facts.devices.get(value)
     if resource is None:
         raise _CannotSay("name the resource that stands for it: kubernetes.devices in env/defaults.yaml")
@@ -134,7 +134,7 @@ def _device(asked: Asked, value: str) -> str:
     return f"{resource}: 1, from a device plugin"
 
 
-def _environment(asked: Asked, value: str) -> str:
+def _environment(asked: ContainerNeeds, value: str) -> str:
     name, _, content = value.partition("=")
     if name in asked.needs.plugin_env:
         return "left out: the device plugin sets it to what the pod was given"
@@ -142,13 +142,13 @@ def _environment(asked: Asked, value: str) -> str:
     return "env"
 
 
-def _ulimit(_asked: Asked, value: str) -> str:
+def _ulimit(_asked: ContainerNeeds, value: str) -> str:
     name = value.partition("=")[0]
     said = f"LEFT TO THE NODES: their container runtime's limit of {name}"
     return f"{said}; root with IPC_LOCK needs none" if name == "memlock" else said
 
 
-def _volume(asked: Asked, value: str) -> str:
+def _volume(asked: ContainerNeeds, value: str) -> str:
     parts = value.split(":")
     if not value.startswith("/") or len(parts) not in (2, 3) or parts[2:] not in ([], ["ro"], ["rw"]):
         raise _CannotSay("give a folder of the node: /there:/here or /there:/here:ro")
@@ -156,7 +156,7 @@ def _volume(asked: Asked, value: str) -> str:
     return "hostPath"
 
 
-_KNOWN: dict[str, Callable[[Asked, str], str]] = {
+_KNOWN: dict[str, Callable[[ContainerNeeds, str], str]] = {
     "--privileged": _privileged,
     "--net": _network,
     "--network": _network,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from heteropd.config.defaults import Timeouts
+from heteropd.config.defaults import TimeoutDefaults
 from heteropd.config.env import Env
 from heteropd.config.images import Image
 from heteropd.config.platforms import Pod
 from heteropd.export.k8s import addresses
 from heteropd.export.k8s.addresses import Names
-from heteropd.export.k8s.arguments import Asked, read
+from heteropd.export.k8s.arguments import ContainerNeeds, read
 from heteropd.export.k8s.models import Model, model
 from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, KEEPS_ENVIRONMENT, MODEL_DIR
 from heteropd.plan.model import Plan, RolePlan
@@ -26,7 +26,7 @@ class PodDraft:
 
     role: RolePlan
     spec: Object
-    asked: Asked
+    asked: ContainerNeeds
     model: Model | None
 
     @property
@@ -89,7 +89,7 @@ def _resources(needs: Pod, limits: dict[str, str]) -> Object:
     return {"requests": dict(needs.requests), **_given("limits", dict(limits))}
 
 
-def _probes(role: RolePlan, timeouts: Timeouts) -> Object:
+def _probes(role: RolePlan, timeouts: TimeoutDefaults) -> Object:
     """As long to start as a plan waits; ended when silent for as long as a completion may take."""
     ask = {"httpGet": {"path": role.health_path, "port": "api"}, "timeoutSeconds": ceil(timeouts.health)}
     often, rarely = ceil(timeouts.poll), ceil(timeouts.heartbeat)
@@ -104,7 +104,7 @@ def _probes(role: RolePlan, timeouts: Timeouts) -> Object:
     }
 
 
-def _rights(asked: Asked, image: Image) -> Object:
+def _rights(asked: ContainerNeeds, image: Image) -> Object:
     rights: Object = dict(asked.security) or {"allowPrivilegeEscalation": False}
     capabilities: dict[str, list[str]] = {}
     if image.uid and not asked.security:  # only root has use for what a container engine grants unasked
@@ -123,7 +123,7 @@ def _identity(image: Image) -> Object:
     return {"runAsNonRoot": True, **numbers, **identity}
 
 
-def _mounts(asked: Asked, loads: Model | None) -> list[Object]:
+def _mounts(asked: ContainerNeeds, loads: Model | None) -> list[Object]:
     return [
         *([{"name": "shm", "mountPath": "/dev/shm"}] if asked.shm else []),  # noqa: S108
         *(loads.mounts if loads else []),
@@ -134,7 +134,7 @@ def _mounts(asked: Asked, loads: Model | None) -> list[Object]:
     ]
 
 
-def _volumes(asked: Asked, loads: Model | None) -> list[Object]:
+def _volumes(asked: ContainerNeeds, loads: Model | None) -> list[Object]:
     shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": asked.shm}}
     return [
         *([shm] if asked.shm else []),

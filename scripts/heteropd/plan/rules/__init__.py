@@ -6,11 +6,11 @@ Numbers up to 39 follow the kit's catalogue of known failures; docs/rules.md exp
 from __future__ import annotations
 
 from heteropd.config.env import Env
-from heteropd.config.parameters import Request
+from heteropd.config.parameters import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.model import Note, Plan
 from heteropd.plan.rules import addresses, blocks, connector, devices, hostsfile, pinned, transports
-from heteropd.plan.rules.base import Context, Finding, Rule
+from heteropd.plan.rules.base import Finding, Rule, RuleContext
 
 __all__ = ["RULES", "Context", "Finding", "Rule", "apply"]
 
@@ -30,16 +30,16 @@ RULES: tuple[Rule, ...] = tuple(
 )
 
 
-def apply(plan: Plan, request: Request, env: Env) -> Plan:
+def apply(plan: Plan, request: PlanRequest, env: Env) -> Plan:
     """The plan with a note for every warning. Raises BadInput, naming the rule, for the first refusal."""
-    context = Context(plan, request, env)
+    context = RuleContext(plan, request, env)
     notes = list(plan.notes)
     for rule in RULES:
         found = rule.check(context)
         if found is None:
             continue
         if rule.severity == "refuse":
-            raise BadInput(found.where, found.field, found.value, f"{rule.id}: {found.problem}", found.mend)
-        text = f"{found.where}: {found.field}: {found.value}: {found.problem}; {found.mend}"
+            raise BadInput(found.where, found.field, found.value, f"{rule.id}: {found.problem}", found.fix)
+        text = f"{found.where}: {found.field}: {found.value}: {found.problem}; {found.fix}"
         notes.append(Note(rule=rule.id, text=" ".join(text.split())))
     return plan.model_copy(update={"notes": notes})

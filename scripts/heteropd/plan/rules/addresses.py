@@ -6,28 +6,28 @@ import ipaddress
 from dataclasses import dataclass
 
 from heteropd.plan.model import RolePlan
-from heteropd.plan.rules.base import Context, Engine, Finding, Rule, first
+from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, first
 
 SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
 LAST_PORT = 65535
 
 
-def _side_channel_host(context: Context) -> Finding | None:
+def _side_channel_host(context: RuleContext) -> Finding | None:
     return first([_engine_side_channel(engine, context) for engine in context.engines])
 
 
-def _engine_side_channel(engine: Engine, context: Context) -> Finding | None:
+def _engine_side_channel(engine: PlannedEngine, context: RuleContext) -> Finding | None:
     announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
     address = engine.plan.host.address
     if nowhere_else(announced):
         elsewhere = [role.name for role in context.plan.roles if role.host.name != engine.plan.host.name]
         if elsewhere:
             problem = f"means another machine to {_shown(elsewhere)}, which must fetch KV metadata from it"
-            mend = "give the host the address that its peers use"
+            fix = "give the host the address that its peers use"
             if announced == address and context.request.hosts_file:
                 field = f"hosts.{engine.plan.host.name}.address"
-                return Finding(context.request.hosts_file, field, address, problem, mend)
-            return engine.env_finding(SIDE_CHANNEL_HOST, problem, mend)
+                return Finding(context.request.hosts_file, field, address, problem, fix)
+            return engine.env_finding(SIDE_CHANNEL_HOST, problem, fix)
     if announced != address:
         problem = f"is not this host's address, {address}"
         return engine.env_finding(
@@ -62,7 +62,7 @@ class _Use:
     addition: tuple[str, int] | None = None
 
 
-def _port_clash(context: Context) -> Finding | None:
+def _port_clash(context: RuleContext) -> Finding | None:
     taken: dict[tuple[str, int], _Use] = {}
     for role in context.plan.roles:
         for use, port in role.ports.all().items():
@@ -76,7 +76,7 @@ def _port_clash(context: Context) -> Finding | None:
     return None
 
 
-def _use(context: Context, role: RolePlan, use: str) -> _Use:
+def _use(context: RuleContext, role: RolePlan, use: str) -> _Use:
     text = f"the {use.replace('_', '-')} port of {role.name}"
     if use == "api":
         return _Use(role, text, parameter="port" if role.role == "router" else f"{role.role}_port")
@@ -86,28 +86,28 @@ def _use(context: Context, role: RolePlan, use: str) -> _Use:
     return _Use(role, text, addition=(f"roles.{role.role}.side_channel_port", given) if given else None)
 
 
-def _clash(context: Context, one: _Use, other: _Use, port: int) -> Finding:
+def _clash(context: RuleContext, one: _Use, other: _Use, port: int) -> Finding:
     problem = f"is {other.text} and {one.text}, on one host"
     names = [use.role.host.name for use in (other, one)]
     if len(set(names)) > 1 and context.request.hosts_file:
         address = one.role.host.address
         problem = f"is {names[0]}'s too, and {port} {problem}"
-        mend = "give every host its own address, and one machine one name"
-        return Finding(context.request.hosts_file, f"hosts.{names[1]}.address", address, problem, mend)
+        fix = "give every host its own address, and one machine one name"
+        return Finding(context.request.hosts_file, f"hosts.{names[1]}.address", address, problem, fix)
     return _blamed(context, [one, other], problem, "choose another port")
 
 
-def _blamed(context: Context, uses: list[_Use], problem: str, mend: str) -> Finding:
+def _blamed(context: RuleContext, uses: list[_Use], problem: str, fix: str) -> Finding:
     """A finding about what gives the ports: of several, what stands closest to the user."""
     names = [use.parameter for use in uses if use.parameter]
     additions = [use.addition for use in uses if use.addition]
     blamed = context.blame(*names) if names else "side_channel_port"
     if additions and context.request.layers[blamed] in ("defaults", "case"):
-        return Finding(context.request.hosts_file or "hosts", *additions[0], problem, mend)
-    return context.parameter(blamed, problem, mend)
+        return Finding(context.request.hosts_file or "hosts", *additions[0], problem, fix)
+    return context.parameter(blamed, problem, fix)
 
 
-def _remote_process(context: Context) -> Finding | None:
+def _remote_process(context: RuleContext) -> Finding | None:
     hosts = [role.host for role in context.plan.roles]
     remote = sorted({host.name for host in hosts if host.ssh and not host.python})
     if context.plan.runtime != "process" or not remote:

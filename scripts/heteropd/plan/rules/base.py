@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from heteropd.config.env import Env
 from heteropd.config.hosts import Host
-from heteropd.config.parameters import PRECEDENCE, Request
+from heteropd.config.parameters import PRECEDENCE, PlanRequest
 from heteropd.config.pins import Pins, Variant
 from heteropd.config.platforms import Platform
 from heteropd.config.types import PlatformName
@@ -23,17 +23,17 @@ KV_TRANSFER = "--kv-transfer-config"
 
 @dataclass(frozen=True)
 class Finding:
-    """Why a plan breaks a rule: the place, the field and value there, what is wrong, and the mend."""
+    """Why a plan breaks a rule: the place, the field and value there, what is wrong, and the fix."""
 
     where: str
     field: str
     value: object
     problem: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
-class Engine:
+class PlannedEngine:
     """One engine of the plan as its program will see it: the last of a repeated option counts."""
 
     plan: RolePlan
@@ -102,21 +102,21 @@ class Engine:
         plan = self.plan
         return plan.platform, plan.runs_on, plan.kv, self.option(KV_TRANSFER), self.prefix_caching, self.ranks
 
-    def env_finding(self, name: str, problem: str, mend: str) -> Finding:
+    def env_finding(self, name: str, problem: str, fix: str) -> Finding:
         """A finding about one of the engine's variables."""
-        return Finding(self.where, f"{self.plan.name} {name}", self.plan.env.get(name), problem, mend)
+        return Finding(self.where, f"{self.plan.name} {name}", self.plan.env.get(name), problem, fix)
 
-    def option_finding(self, name: str, value: object, problem: str, mend: str) -> Finding:
+    def option_finding(self, name: str, value: object, problem: str, fix: str) -> Finding:
         """A finding about one of the engine's options."""
-        return Finding(self.where, f"{self.plan.name} {name}", value, problem, mend)
+        return Finding(self.where, f"{self.plan.name} {name}", value, problem, fix)
 
 
 @dataclass(frozen=True)
-class Context:
+class RuleContext:
     """A rendered plan beside what it was rendered from."""
 
     plan: Plan
-    request: Request
+    request: PlanRequest
     env: Env
 
     @property
@@ -132,44 +132,44 @@ class Context:
         return f"env/pins/{self.plan.pins}.yaml"
 
     @cached_property
-    def engines(self) -> list[Engine]:
+    def engines(self) -> list[PlannedEngine]:
         return [self._engine(role) for role in self.plan.engines]
 
     @cached_property
-    def pairs(self) -> list[tuple[Engine, Engine]]:
+    def pairs(self) -> list[tuple[PlannedEngine, PlannedEngine]]:
         """Every prefill with every decode, engines of one kind counting once: 500 of each are one pair."""
-        kinds: dict[str, dict[Hashable, Engine]] = {"prefill": {}, "decode": {}}
+        kinds: dict[str, dict[Hashable, PlannedEngine]] = {"prefill": {}, "decode": {}}
         for engine in self.engines:
             kinds[engine.role].setdefault(engine.kind, engine)
         return list(product(kinds["prefill"].values(), kinds["decode"].values()))
 
-    def host(self, engine: Engine) -> Host | None:
+    def host(self, engine: PlannedEngine) -> Host | None:
         """What the hosts file says of the engine's host."""
         return self.request.hosts.hosts[engine.plan.host.name] if self.request.hosts else None
 
-    def on(self, platform: str) -> list[Engine]:
+    def on(self, platform: str) -> list[PlannedEngine]:
         """The engines that really run on a platform (a stand-in runs on cpu)."""
         return [engine for engine in self.engines if engine.plan.runs_on == platform]
 
-    def parameter(self, name: str, problem: str, mend: str) -> Finding:
+    def parameter(self, name: str, problem: str, fix: str) -> Finding:
         """A finding about one of the user's parameters."""
         value = getattr(self.request.parameters, name)
-        return Finding(self.request.origins[name], name, value, problem, mend)
+        return Finding(self.request.origins[name], name, value, problem, fix)
 
     def blame(self, *names: str) -> str:
         """Of parameters that do not go together, the one that was given closest to the user."""
         return max(reversed(names), key=lambda name: PRECEDENCE.index(self.request.layers[name]))
 
-    def _engine(self, role: RolePlan) -> Engine:
+    def _engine(self, role: RolePlan) -> PlannedEngine:
         additions = self.request.hosts.roles if self.request.hosts else {}
         where = f"env/platforms/{role.runs_on}.yaml"
         if role.role in additions and self.request.hosts_file:
             where = self.request.hosts_file
-        return Engine(role, self.env.platforms[role.runs_on], where)
+        return PlannedEngine(role, self.env.platforms[role.runs_on], where)
 
 
-Check = Callable[[Context], Finding | None]
-PairCheck = Callable[[Context, Engine, Engine], Finding | None]
+Check = Callable[[RuleContext], Finding | None]
+PairCheck = Callable[[RuleContext, PlannedEngine, PlannedEngine], Finding | None]
 
 
 def each_pair(check: PairCheck) -> Check:

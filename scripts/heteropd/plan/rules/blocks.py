@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from heteropd.config.pins import Capability
 from heteropd.plan.geometry import able, missing, needs, reuse_is_wrong
-from heteropd.plan.rules.base import Context, Engine, Finding, Rule, each_pair
+from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, each_pair
 
 
-def _block_order(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _block_order(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     wire, own = prefill.kv.wire_block_size, decode.kv.block_size
     if wire <= own and own % wire == 0:
         return None
     problem = f"the decode's {own}-token block must be a whole number of the prefill's {wire}-token blocks"
     converting = [name for name, case in context.env.cases.items() if case.prefill.convert_on_save]
-    mend = f"make decode_block_size a multiple of {wire}, or prefill_block_size smaller"
+    fix = f"make decode_block_size a multiple of {wire}, or prefill_block_size smaller"
     if converting:
-        mend += f" (in {', '.join(converting)} the prefill converts to the common block size)"
-    return context.parameter(context.blame("decode_block_size", "prefill_block_size"), problem, mend)
+        fix += f" (in {', '.join(converting)} the prefill converts to the common block size)"
+    return context.parameter(context.blame("decode_block_size", "prefill_block_size"), problem, fix)
 
 
-def _block_multiple(context: Context) -> Finding | None:
+def _block_multiple(context: RuleContext) -> Finding | None:
     for engine in context.engines:
         multiple = engine.platform.block_multiple
         if engine.kv.block_size % multiple:
@@ -28,7 +28,7 @@ def _block_multiple(context: Context) -> Finding | None:
     return None
 
 
-def _layout(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _layout(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     wire, own = prefill.kv.wire_layout, decode.kv.layout
     if wire == own:
         return None
@@ -45,29 +45,31 @@ def _layout(context: Context, prefill: Engine, decode: Engine) -> Finding | None
     return None
 
 
-def _decode_prefix_cache(_context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _decode_prefix_cache(
+    _context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine
+) -> Finding | None:
     if not decode.prefix_caching or not reuse_is_wrong(prefill.kv, decode.kv):
         return None
     problem = (
         "a prompt whose beginning the decode has cached gets wrong KV with HTTP 200:"
         f" {prefill.kv.wire_block_size}-token blocks arrive, its own hold {decode.kv.block_size}"
     )
-    mend = "add --no-enable-prefix-caching under roles.decode.args of the hosts file"
-    return decode.option_finding("--no-enable-prefix-caching", "absent", problem, mend)
+    fix = "add --no-enable-prefix-caching under roles.decode.args of the hosts file"
+    return decode.option_finding("--no-enable-prefix-caching", "absent", problem, fix)
 
 
-def _receives(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _receives(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     return _converts_too_much(context, prefill, decode, decode.plan.runs_on)
 
 
-def _original_receives(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _original_receives(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     if not decode.plan.standin:
         return None
     return _converts_too_much(context, prefill, decode, decode.plan.platform, "; only its stand-in does")
 
 
 def _converts_too_much(
-    context: Context, prefill: Engine, decode: Engine, platform: str, remark: str = ""
+    context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine, platform: str, remark: str = ""
 ) -> Finding | None:
     receives = context.env.platforms[platform].receives
     wire, own = prefill.kv, decode.kv
@@ -76,23 +78,23 @@ def _converts_too_much(
         return context.parameter("decode_kv_layout", problem, f"use {wire.wire_layout}")
     if wire.wire_block_size != own.block_size and not receives.block:
         problem = f"a {platform} decode does not convert the block size of what it receives{remark}"
-        mend = f"use {wire.wire_block_size}, which is what the prefill presents"
-        return context.parameter("decode_block_size", problem, mend)
+        fix = f"use {wire.wire_block_size}, which is what the prefill presents"
+        return context.parameter("decode_block_size", problem, fix)
     return None
 
 
-def _variant_receives(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _variant_receives(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     return _variant_lacks(
         context, prefill, decode, tuple(name for name in _SAID if name != "prefill_conversion")
     )
 
 
-def _variant_converts(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _variant_converts(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     return _variant_lacks(context, prefill, decode, ("prefill_conversion",))
 
 
 def _variant_lacks(
-    context: Context, prefill: Engine, decode: Engine, capabilities: tuple[Capability, ...]
+    context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine, capabilities: tuple[Capability, ...]
 ) -> Finding | None:
     needed = [one for one in needs(prefill.kv, decode.kv) if one in capabilities]
     lacking = missing(context.variant, needed)
@@ -105,16 +107,14 @@ def _variant_lacks(
         for name, pins in context.env.pins.items()
         if platforms <= set(pins.platforms) and able(pins.variants, lacking[0])
     ]
-    mend = (
-        f"use variant={others[0]}" if others else f"use pins={sets[0]}" if sets else "make both sides equal"
-    )
+    fix = f"use variant={others[0]}" if others else f"use pins={sets[0]}" if sets else "make both sides equal"
     problem = f"the variant of {context.plan.pins} does not do {_SAID[lacking[0]]}"
     if context.request.parameters.variant == "auto":
         geometry = [
             f"{role}_{what}" for role in ("prefill", "decode") for what in ("kv_layout", "block_size")
         ]
-        return context.parameter(context.blame(*geometry), problem, mend)
-    return context.parameter("variant", problem, mend)
+        return context.parameter(context.blame(*geometry), problem, fix)
+    return context.parameter("variant", problem, fix)
 
 
 _SAID: dict[Capability, str] = {

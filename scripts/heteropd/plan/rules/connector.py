@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from heteropd.plan.engines import NET_DEVICES, TENSOR_PARALLEL
-from heteropd.plan.rules.base import KV_TRANSFER, Context, Engine, Finding, Rule, each_pair, first
+from heteropd.plan.rules.base import KV_TRANSFER, Finding, PlannedEngine, Rule, RuleContext, each_pair, first
 
 _KEEP_OFF = "keep --no-enable-prefix-caching (prefix_caching: false)"
 HETERO_LAYOUT = "VLLM_HPU_HETERO_KV_LAYOUT"
@@ -25,37 +25,37 @@ SHADOWED = {
 }
 
 
-def _handshake(_context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _handshake(_context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     if prefill.plan.platform == decode.plan.platform:
         return None
     return first([_engine_handshake(engine) for engine in (prefill, decode)])
 
 
-def _engine_handshake(engine: Engine) -> Finding | None:
+def _engine_handshake(engine: PlannedEngine) -> Finding | None:
     if engine.kv_transfer is None or engine.kv_extra.get("enforce_handshake_compat", True) is False:
         return None
     problem = "the handshake compares versions and attention backends, which differ between platforms"
-    mend = 'set "enforce_handshake_compat": false; the kit compares what matters itself'
+    fix = 'set "enforce_handshake_compat": false; the kit compares what matters itself'
     value = engine.kv_extra.get("enforce_handshake_compat")
-    return engine.option_finding("enforce_handshake_compat", value, problem, mend)
+    return engine.option_finding("enforce_handshake_compat", value, problem, fix)
 
 
-def _prefix_caching(context: Context) -> Finding | None:
+def _prefix_caching(context: RuleContext) -> Finding | None:
     return first([_engine_prefix_caching(engine) for engine in context.engines if engine.role == "prefill"])
 
 
-def _engine_prefix_caching(prefill: Engine) -> Finding | None:
+def _engine_prefix_caching(prefill: PlannedEngine) -> Finding | None:
     if not prefill.kv.convert_on_save or not prefill.prefix_caching:
         return None
     problem = "with prefix caching on, the conversion is skipped without a word and the decode reads wrong KV"
     return prefill.option_finding("prefix caching", "on", problem, _KEEP_OFF)
 
 
-def _hetero_switch(context: Context) -> Finding | None:
+def _hetero_switch(context: RuleContext) -> Finding | None:
     return first([_engine_hetero_switch(engine, context) for engine in context.on("gaudi")])
 
 
-def _engine_hetero_switch(engine: Engine, context: Context) -> Finding | None:
+def _engine_hetero_switch(engine: PlannedEngine, context: RuleContext) -> Finding | None:
     value = engine.plan.env.get(HETERO_LAYOUT)
     if value == "true" or (value is None and not context.pins.switches.hetero_layout):
         return None
@@ -63,31 +63,31 @@ def _engine_hetero_switch(engine: Engine, context: Context) -> Finding | None:
     return engine.env_finding(HETERO_LAYOUT, problem, "set it to 'true'")
 
 
-def _joint_kv(context: Context) -> Finding | None:
+def _joint_kv(context: RuleContext) -> Finding | None:
     if not context.pins.switches.joint_kv or not any(one.role == "decode" for one in context.on("cuda")):
         return None
     return first([_engine_joint_kv(engine) for engine in context.engines if engine.role == "prefill"])
 
 
-def _engine_joint_kv(prefill: Engine) -> Finding | None:
+def _engine_joint_kv(prefill: PlannedEngine) -> Finding | None:
     if prefill.plan.runs_on != "gaudi" or prefill.plan.env.get(JOINT_KV) == "true":
         return None
     problem = "a GPU decode counts K and V as one layer and refuses this prefill's handshake"
     return prefill.env_finding(JOINT_KV, problem, "set it to 'true'")
 
 
-def _device_to_device(context: Context) -> Finding | None:
+def _device_to_device(context: RuleContext) -> Finding | None:
     return first([_engine_device_to_device(engine) for engine in context.on("gaudi")])
 
 
-def _engine_device_to_device(engine: Engine) -> Finding | None:
+def _engine_device_to_device(engine: PlannedEngine) -> Finding | None:
     if engine.plan.env.get(DEVICE_TO_DEVICE, "").lower() in ("1", "true"):
         return None
     problem = "device memory would be registered as host memory"
     return engine.env_finding(DEVICE_TO_DEVICE, problem, "set it to '1'")
 
 
-def _shadowed(context: Context) -> Finding | None:
+def _shadowed(context: RuleContext) -> Finding | None:
     hosts = context.request.hosts
     for role, additions in hosts.roles.items() if hosts else ():
         decided = SHADOWED | _decided_by_hosts(role, context)
@@ -96,12 +96,12 @@ def _shadowed(context: Context) -> Finding | None:
             if word in decided:
                 where = context.request.hosts_file or "hosts"
                 problem = "is decided elsewhere, and a second place could only disagree"
-                mend = f"say {decided[word].format(role=role)} instead"
-                return Finding(where, f"roles.{role}", word, problem, mend)
+                fix = f"say {decided[word].format(role=role)} instead"
+                return Finding(where, f"roles.{role}", word, problem, fix)
     return None
 
 
-def _decided_by_hosts(role: str, context: Context) -> dict[str, str]:
+def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
     """Variables of a role that fields of its hosts set, and those fields."""
     found: dict[str, str] = {}
     for engine in context.engines:
@@ -115,11 +115,11 @@ def _decided_by_hosts(role: str, context: Context) -> dict[str, str]:
     return found
 
 
-def _kv_transfer(context: Context) -> Finding | None:
+def _kv_transfer(context: RuleContext) -> Finding | None:
     return first([_engine_kv_transfer(engine, context) for engine in context.engines])
 
 
-def _engine_kv_transfer(engine: Engine, context: Context) -> Finding | None:
+def _engine_kv_transfer(engine: PlannedEngine, context: RuleContext) -> Finding | None:
     config = engine.kv_transfer
     if config is None:
         problem = "is not a JSON object"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from heteropd.plan.engines import TENSOR_PARALLEL
-from heteropd.plan.rules.base import Context, Engine, Finding, Rule, each_pair
+from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, each_pair
 
 
-def _devices(context: Context) -> Finding | None:
-    engines: dict[tuple[str, str], list[Engine]] = {}
+def _devices(context: RuleContext) -> Finding | None:
+    engines: dict[tuple[str, str], list[PlannedEngine]] = {}
     for engine in context.engines:
         engines.setdefault((engine.plan.host.name, engine.role), []).append(engine)
     for sharing in engines.values():
@@ -17,7 +17,7 @@ def _devices(context: Context) -> Finding | None:
     return None
 
 
-def _on_host(context: Context, sharing: list[Engine]) -> Finding | None:
+def _on_host(context: RuleContext, sharing: list[PlannedEngine]) -> Finding | None:
     """The engines of one role on one host, which share its devices evenly."""
     engine, many = sharing[0], len(sharing)
     host = context.host(engine)
@@ -35,12 +35,12 @@ def _on_host(context: Context, sharing: list[Engine]) -> Finding | None:
     if len(host.devices) // many < engine.ranks:
         each = f"{len(host.devices) // many} for each of {many}" if many > 1 else f"{len(host.devices)}"
         problem = f"is {each}, and {TENSOR_PARALLEL} {engine.ranks} takes {engine.ranks}"
-        mend = f"name {engine.ranks * many}, or make roles.{engine.role}.tensor_parallel_size smaller"
-        return Finding(where, field, host.devices, problem, mend)
+        fix = f"name {engine.ranks * many}, or make roles.{engine.role}.tensor_parallel_size smaller"
+        return Finding(where, field, host.devices, problem, fix)
     return None
 
 
-def _ranks(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _ranks(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     where = context.request.hosts_file or "hosts"
     for engine in (prefill, decode):
         if engine.plan.standin and engine.ranks > 1:
@@ -50,19 +50,19 @@ def _ranks(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
         return None
     if prefill.ranks > decode.ranks or decode.ranks % prefill.ranks:
         problem = f"the decode's {decode.ranks} must be a whole number times the prefill's {prefill.ranks}"
-        mend = "make both equal, or the decode's a multiple of the prefill's"
-        return Finding(where, _field(decode), decode.ranks, problem, mend)
+        fix = "make both equal, or the decode's a multiple of the prefill's"
+        return Finding(where, _field(decode), decode.ranks, problem, fix)
     if prefill.kv.wire_layout != "HND":
         problem = (
             f"with {prefill.ranks} on the prefill, a rank takes its heads out of the blocks that arrive,"
             " which only HND lets it"
         )
-        mend = "make both equal, or use prefill_kv_layout=HND"
-        return Finding(where, _field(decode), decode.ranks, problem, mend)
+        fix = "make both equal, or use prefill_kv_layout=HND"
+        return Finding(where, _field(decode), decode.ranks, problem, fix)
     return None
 
 
-def _field(engine: Engine) -> str:
+def _field(engine: PlannedEngine) -> str:
     return f"roles.{engine.role}.tensor_parallel_size"
 
 

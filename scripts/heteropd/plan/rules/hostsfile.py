@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from heteropd.plan.rules.addresses import nowhere_else
-from heteropd.plan.rules.base import Context, Finding, Rule
+from heteropd.plan.rules.base import Finding, Rule, RuleContext
 
 _SECRET = re.compile(
     r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$"
@@ -13,7 +13,7 @@ _SECRET = re.compile(
 _SECRET_OPTIONS = ("--api-key", "--hf-token")
 
 
-def _remote_address(context: Context) -> Finding | None:
+def _remote_address(context: RuleContext) -> Finding | None:
     hosts = context.request.hosts
     for name, host in hosts.hosts.items() if hosts else ():
         for field, address in (("address", host.address), ("management", host.management)):
@@ -30,7 +30,7 @@ def _remote_address(context: Context) -> Finding | None:
     return None
 
 
-def _secrets(context: Context) -> Finding | None:
+def _secrets(context: RuleContext) -> Finding | None:
     hosts = context.request.hosts
     for role, additions in hosts.roles.items() if hosts else ():
         options = [word.partition("=")[0] for word in additions.args]
@@ -41,9 +41,9 @@ def _secrets(context: Context) -> Finding | None:
         for field, names in found.items():
             if names:
                 problem = "would show in the plan, in labels and in `docker inspect`"
-                mend = "leave it out; HF_TOKEN is taken from this command's own environment, as a file"
+                fix = "leave it out; HF_TOKEN is taken from this command's own environment, as a file"
                 where = context.request.hosts_file or "hosts"
-                return Finding(where, f"roles.{role}.{field}", names[0], problem, mend)
+                return Finding(where, f"roles.{role}.{field}", names[0], problem, fix)
     return None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from heteropd.config.pins import PinSet
 from heteropd.config.types import UNRESOLVED
-from heteropd.plan.rules.base import Context, Engine, Finding, Rule, each_pair
+from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, each_pair
 
 
-def _nixl_unresolved(context: Context) -> Finding | None:
+def _nixl_unresolved(context: RuleContext) -> Finding | None:
     for engine in context.engines:
         nixl = context.pins.nixl[engine.platform_name]
         if nixl.version == UNRESOLVED:
@@ -17,16 +17,16 @@ def _nixl_unresolved(context: Context) -> Finding | None:
     return None
 
 
-def _nixl_versions(context: Context, prefill: Engine, decode: Engine) -> Finding | None:
+def _nixl_versions(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     one, other = (context.pins.nixl[engine.platform_name].version for engine in (prefill, decode))
     if UNRESOLVED in (one, other) or one.split(".")[:2] == other.split(".")[:2]:
         return None
     problem = "the two sides' NIXL differ in more than the patch level"
-    mend = "pin one major.minor version for both"
-    return Finding(context.pins_file, "nixl", f"prefill {one}, decode {other}", problem, mend)
+    fix = "pin one major.minor version for both"
+    return Finding(context.pins_file, "nixl", f"prefill {one}, decode {other}", problem, fix)
 
 
-def _plugin_pair(context: Context) -> Finding | None:
+def _plugin_pair(context: RuleContext) -> Finding | None:
     if not context.on("gaudi") or not isinstance(context.pins, PinSet):
         return None
     for name in ("vllm", "vllm-gaudi"):
@@ -40,19 +40,19 @@ def _plugin_pair(context: Context) -> Finding | None:
     return None
 
 
-def _base_digest(context: Context) -> Finding | None:
+def _base_digest(context: RuleContext) -> Finding | None:
     if context.plan.runtime != "docker" or not isinstance(context.pins, PinSet):
         return None
     for name, image in context.pins.images.items():
         if image.digest == UNRESOLVED:
-            mend = f"before building, resolve it with `{image.resolve}`"
+            fix = f"before building, resolve it with `{image.resolve}`"
             return Finding(
-                context.pins_file, f"images.{name}.digest", UNRESOLVED, "a tag can move or vanish", mend
+                context.pins_file, f"images.{name}.digest", UNRESOLVED, "a tag can move or vanish", fix
             )
     return None
 
 
-def _digest_unconfirmed(context: Context) -> Finding | None:
+def _digest_unconfirmed(context: RuleContext) -> Finding | None:
     if context.plan.runtime != "docker" or not isinstance(context.pins, PinSet):
         return None
     for name, image in context.pins.images.items():
@@ -68,12 +68,12 @@ def _digest_unconfirmed(context: Context) -> Finding | None:
     return None
 
 
-def _unresolved_pick(context: Context) -> Finding | None:
+def _unresolved_pick(context: RuleContext) -> Finding | None:
     for pick in context.variant.unresolved:
         field = f"variants.{context.plan.variant}"
         problem = f"cannot be built before the commit of {pick.change} is known"
-        mend = f"resolve it with `{pick.resolve}`, or use a pin set that needs none"
-        return Finding(context.pins_file, field, UNRESOLVED, problem, mend)
+        fix = f"resolve it with `{pick.resolve}`, or use a pin set that needs none"
+        return Finding(context.pins_file, field, UNRESOLVED, problem, fix)
     return None
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from heteropd.plan.rules.base import Context, Engine, Finding, Rule, first
+from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, first
 
 UCX_TLS = "UCX_TLS"
 
 
-def _named(engine: Engine) -> list[str]:
+def _named(engine: PlannedEngine) -> list[str]:
     return [word for word in engine.plan.env.get(UCX_TLS, "").split(",") if word]
 
 
-def _without_device(context: Context) -> Finding | None:
+def _without_device(context: RuleContext) -> Finding | None:
     return first([_engine_without_device(engine) for engine in context.engines])
 
 
-def _engine_without_device(engine: Engine) -> Finding | None:
+def _engine_without_device(engine: PlannedEngine) -> Finding | None:
     device = engine.platform.transports.device
     if device is None or device in _named(engine):
         return None
@@ -23,11 +23,11 @@ def _engine_without_device(engine: Engine) -> Finding | None:
     return engine.env_finding(UCX_TLS, problem, f"add {device}")
 
 
-def _slow_path(context: Context) -> Finding | None:
+def _slow_path(context: RuleContext) -> Finding | None:
     return first([_engine_with_slow_path(engine) for engine in context.engines])
 
 
-def _engine_with_slow_path(engine: Engine) -> Finding | None:
+def _engine_with_slow_path(engine: PlannedEngine) -> Finding | None:
     forbidden = engine.platform.transports.forbidden
     if not forbidden:
         return None
@@ -43,11 +43,11 @@ def _engine_with_slow_path(engine: Engine) -> Finding | None:
     return engine.env_finding(UCX_TLS, problem, f"use {','.join(fast)}")
 
 
-def _nothing_in_common(context: Context) -> Finding | None:
+def _nothing_in_common(context: RuleContext) -> Finding | None:
     return first([_engine_without_fabric(engine) for engine in context.engines])
 
 
-def _engine_without_fabric(engine: Engine) -> Finding | None:
+def _engine_without_fabric(engine: PlannedEngine) -> Finding | None:
     wanted = engine.platform.transports.any_of
     named = _named(engine)
     if not wanted or not named or named[0].startswith("^") or set(wanted) & set(named):

@@ -37,9 +37,7 @@ def _conclusion(verdict: Verdict) -> str:
         lines.append(f"> **{verdict.note}**")
     for check in verdict.checks:
         if check.status == "FAIL":
-            lines.append(
-                f"- **{check.id}**: {check.says}" + (f". Mend: {check.mend}." if check.mend else ".")
-            )
+            lines.append(f"- **{check.id}**: {check.says}" + (f". Fix: {check.fix}." if check.fix else "."))
     return "\n\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The verdict on the terminal: what failed and how to mend it, where the report is, what to try next."""
+"""The verdict on the terminal: what failed and how to fix it, where the report is, what to try next."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def show(verdict: Verdict, plan: Plan, paths: Paths, console: Console) -> None:
     for check in verdict.checks:
         if check.status != "PASS":
             console.print(f"[{_STYLE[check.status]}]{check.status}[/] {check.id}: {escape(check.says)}")
-            if check.mend:
-                console.print(f"     mend: {escape(check.mend)}", highlight=False)
+            if check.fix:
+                console.print(f"     fix: {escape(check.fix)}", highlight=False)
     if verdict.note:
         console.print(f"[bold yellow]{escape(verdict.note)}[/]", highlight=False)
     if verdict.probes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from heteropd.errors import Interrupted
 from heteropd.processes import watchdog
-from heteropd.processes.orphan import follow_parent
+from heteropd.processes.parent import follow_parent
 from heteropd.processes.sweep import ENDING_FILE, Leftovers, forget, runs_on, sweep
 from heteropd.topology.context import Context
 
@@ -18,10 +18,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop(KeyboardInterrupt):
-    """Raised by a signal handler to unwind to the `Hold`, past everything that catches Exception."""
+    """Raised by a signal handler to unwind to `InterruptScope`, past everything that catches Exception."""
 
 
-class Hold:
+class InterruptScope:
     """Ends the topology that was started under it when a signal arrives or whoever runs us dies; raises
     Interrupted then.
 
@@ -44,7 +44,7 @@ class Hold:
         self._followed = 0
         self._previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Hold:
+    def __enter__(self) -> InterruptScope:
         if threading.current_thread() is threading.main_thread():
             for signum in _SIGNALS:
                 if signal.getsignal(signum) is not signal.SIG_IGN:
