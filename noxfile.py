@@ -139,9 +139,10 @@ def lock(session: nox.Session) -> None:
 
 @check
 def lint(session: nox.Session) -> None:
-    """Check style and formatting of the whole tree with ruff; `-- --fix` fixes what it can."""
+    """Check style, formatting and the floors of the house (import-linter); `-- --fix` fixes what it can."""
     _dev("ruff", "check", *session.posargs, ".")
     _dev("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
+    _run(environments.DEV, "lint-imports", "--no-cache", "--no-logo")
 
 
 @check
@@ -153,7 +154,7 @@ def types(session: nox.Session) -> None:
 @check
 def unit(session: nox.Session) -> None:
     """Run the unit tests: no network, no vLLM, seconds; `-- FILE …` for some of them."""
-    _dev("pytest", *(session.posargs or ["tests/unit"]))
+    _dev("pytest", "--numprocesses=auto", *(session.posargs or ["tests/unit"]))
 
 
 @verb
@@ -201,19 +202,11 @@ def relock(session: nox.Session) -> None:
         overrides = ROOT / f"env/locks/{name}.overrides"
         extra = ["--override", str(overrides)] if overrides.exists() else []
         extra += ["-c", "env/locks/kit.txt"] if name == "dev" else []
-        options = "--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url"
-        session.run(
-            *[
-                environments.find_uv(),
-                "pip",
-                "compile",
-                *options.split(),
-                "--no-emit-find-links",
-                "--no-header",
-            ],
-            *["--no-header", *extra, f"env/locks/{name}.in", "-o", f"env/locks/{name}.txt", *session.posargs],
-            external=True,
-        )
+        options = "--quiet --universal --python-version 3.11 --generate-hashes --no-header"
+        quiet = "--no-emit-index-url --no-emit-find-links"
+        files = [f"env/locks/{name}.in", "-o", f"env/locks/{name}.txt"]
+        argv = [environments.find_uv(), "pip", "compile", *options.split(), *quiet.split(), *extra, *files]
+        session.run(*argv, *session.posargs, external=True)
 
 
 @verb

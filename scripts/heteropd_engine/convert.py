@@ -27,8 +27,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heteropd.errors import EXIT_OK, BadInput, KitError, MissingPrerequisite, TopologyFailed
-
 STAMP_NAME = "heteropd-model.json"
 LIBRARIES = ("torch", "transformers", "gguf", "safetensors")
 DTYPES = ("float32", "bfloat16")
@@ -37,17 +35,25 @@ PROBE_TOKENS = 24
 Stamp = dict[str, str]
 
 
+class CannotConvert(Exception):
+    """Why there is no model, in one line. ``exit_code``: 2 for bad input, 1 for a wrong result."""
+
+    def __init__(self, text: str, exit_code: int = 2) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the command line says; returns the exit code."""
     args = _parser().parse_args(argv)
     try:
         source = args.gguf if args.gguf is not None else gguf_in_package(args.package)
         made = convert(source, args.out, args.dtype)
-    except KitError as problem:
+    except CannotConvert as problem:
         sys.stderr.write(f"error: {problem}\n")
         return problem.exit_code
     sys.stdout.write(f"{args.out}: {'converted' if made else 'already there'}\n")
-    return EXIT_OK
+    return 0
 
 
 def command(python: str, file: str, out: str, dtype: str) -> list[str]:
@@ -59,16 +65,14 @@ def command(python: str, file: str, out: str, dtype: str) -> list[str]:
 def convert(source: Path, out: Path, dtype: str = "float32") -> bool:
     """Make ``out`` from ``source``; False when ``out`` already holds exactly that.
 
-    Raises BadInput for a source that is not a GGUF file or an ``out`` that something else occupies,
-    MissingPrerequisite without the libraries, TopologyFailed when the result does not load back equal.
+    Raises CannotConvert for a source that is not a GGUF file, an ``out`` that something else occupies,
+    missing libraries, and a result that does not load back equal.
     """
     wanted = stamp_for(source, dtype)
     if read_stamp(out) == wanted:
         return False
     if out.exists() and not (out.is_dir() and ((out / STAMP_NAME).exists() or not any(out.iterdir()))):
-        raise BadInput(
-            "command line", "--out", str(out), "exists and was not made by this program", "name a new folder"
-        )
+        raise CannotConvert(f"--out {out}: exists and was not made by this program; name a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -91,7 +95,7 @@ def gguf_in_package(package: str) -> Path:
     found = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
     if len(found) != 1:
         problem = f"{len(found)} GGUF files found in that package in this environment, one needed"
-        raise BadInput("command line", "--package", package, problem, "install it here, or give --gguf FILE")
+        raise CannotConvert(f"--package {package}: {problem}; install it here, or give --gguf FILE")
     return found[0]
 
 
@@ -103,16 +107,16 @@ def stamp_for(source: Path, dtype: str) -> Stamp:
             stream.seek(0)
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as problem:
-        raise BadInput(
-            "command line", "--gguf", str(source), problem.strerror or "unreadable", "name a GGUF file"
+        raise CannotConvert(
+            f"--gguf {source}: {problem.strerror or 'unreadable'}; name a GGUF file"
         ) from None
     if magic != b"GGUF":
-        raise BadInput("command line", "--gguf", str(source), "not a GGUF file", "name a GGUF file")
+        raise CannotConvert(f"--gguf {source}: not a GGUF file; name a GGUF file")
     try:
         versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     except importlib.metadata.PackageNotFoundError as missing:
-        raise MissingPrerequisite(
-            f"no package {missing.name} beside {sys.executable}", "run with the engine's python"
+        raise CannotConvert(
+            f"no package {missing.name} beside {sys.executable}; run with the engine's python"
         ) from None
     return {"source": source.name, "source_sha256": digest, "dtype": dtype, **versions}
 
@@ -162,9 +166,9 @@ def _check_loads_equal(folder: Path, model: Any, dtype: str) -> None:
     with torch.inference_mode():
         same = torch.equal(model(probe).logits, loaded(probe).logits)
     if not same:
-        raise TopologyFailed(f"{folder}: the saved model answers differently from the one converted")
+        raise CannotConvert(f"{folder}: the saved model answers differently from the one converted", 1)
     if not tokenizer.chat_template or tokenizer.decode(tokenizer.encode("One, two.")).strip() != "One, two.":
-        raise TopologyFailed(f"{folder}: the saved tokenizer lacks a chat template or does not round-trip")
+        raise CannotConvert(f"{folder}: the saved tokenizer lacks a chat template or does not round-trip", 1)
 
 
 def _parser() -> argparse.ArgumentParser:
