@@ -15,8 +15,8 @@ class Finding(BaseModel):
     """One question and its answer.
 
     ``place`` is what was looked at: a host, two hosts, a role, an image; empty where there is only one.
-    ``fix`` is what to do about it, ``threads`` where others met it. SKIP is "could not be looked at" and never
-    counts as PASS.
+    ``fix`` is what to do about it, ``threads`` where others met it. SKIP means "could not be looked at"
+    and never counts as PASS.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
