@@ -13,7 +13,7 @@ from heteropd.config import problems, yamlfile
 from heteropd.config.types import Data
 from heteropd.errors import BadInput
 
-FILE = Path("env/bench.yaml")
+FILE = "env/bench.yaml"
 COMMAND_LINE = "command line"
 
 
@@ -91,7 +91,7 @@ def changed(section: Section, words: Sequence[str]) -> Section:
 
 def _value(text: str, like: object) -> object:
     if isinstance(like, list):
-        return [_scalar(one) for one in text.split(",")]
+        return [_scalar(part) for part in text.split(",")]
     if isinstance(like, bool) and text in ("0", "1"):
         return text == "1"
     return text if isinstance(like, str) else _scalar(text)

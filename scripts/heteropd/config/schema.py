@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from heteropd.config.bench import BenchSettings
 from heteropd.config.cases import Case
 from heteropd.config.checks import Checks
 from heteropd.config.defaults import Defaults, StandIns
@@ -18,8 +19,10 @@ from heteropd.config.parameters import Parameters
 from heteropd.config.pins import PinSet, StandinPins
 from heteropd.config.platforms import Platform
 from heteropd.config.types import Data
+from heteropd.config.validation import Settings
 
 KINDS: dict[str, type[Data]] = {
+    "bench": BenchSettings,
     "case": Case,
     "checks": Checks,
     "defaults": Defaults,
@@ -34,6 +37,7 @@ KINDS: dict[str, type[Data]] = {
     "platform": Platform,
     "standin-pins": StandinPins,
     "standins": StandIns,
+    "validation": Settings,
 }
 
 

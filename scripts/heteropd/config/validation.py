@@ -5,21 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from heteropd.errors import BadInput
+from heteropd.config import yamlfile
+from heteropd.config.types import Data
 
-_FILE = Path("env/validation.yaml")
+FILE = "env/validation.yaml"
 Positive = Annotated[int, Field(ge=1)]
 Nats = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DocumentRequest(_Settings):
+class DocumentRequest(Data):
     """The source document's request, word for word."""
 
     prompt: Annotated[str, Field(min_length=1)]
@@ -27,7 +23,7 @@ class DocumentRequest(_Settings):
     temperature: int | float = Field(ge=0)
 
 
-class Short(_Settings):
+class Short(Data):
     """The short requests that are sent plain and streamed, and must answer alike."""
 
     prompt: Annotated[str, Field(min_length=1)]
@@ -35,7 +31,7 @@ class Short(_Settings):
     max_tokens: Positive
 
 
-class Probes(_Settings):
+class Probes(Data):
     """How many prompts, how long, and how they are sent. Lengths and budgets count prompt tokens.
 
     ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always
@@ -57,14 +53,14 @@ class Probes(_Settings):
     prefill_references: Annotated[int, Field(ge=8)]
 
 
-class Noise(_Settings):
+class Noise(Data):
     """How far beyond the measured noise floor a disaggregated answer may be."""
 
     times_largest: Annotated[float, Field(ge=1)]
     times_median: Annotated[float, Field(ge=1)]
 
 
-class NoiseLimits(_Settings):
+class NoiseLimits(Data):
     """Per dtype, in nats: differences never called a fault, and floors never called noise."""
 
     least_position: Nats
@@ -73,7 +69,7 @@ class NoiseLimits(_Settings):
     most_position: Nats
 
 
-class Waits(_Settings):
+class Waits(Data):
     """Seconds."""
 
     connect_s: Annotated[float, Field(gt=0)]
@@ -81,7 +77,7 @@ class Waits(_Settings):
     metrics_s: Annotated[float, Field(gt=0)]
 
 
-class Settings(_Settings):
+class Settings(Data):
     """Everything `validate.run` needs beside the plan."""
 
     request: DocumentRequest
@@ -97,7 +93,7 @@ class Settings(_Settings):
     @classmethod
     def _has_fallback(cls, limits: dict[str, NoiseLimits]) -> dict[str, NoiseLimits]:
         if "bfloat16" not in limits:
-            raise ValueError("bfloat16 is missing, which unlisted dtypes are judged as")
+            raise ValueError("bfloat16 is missing, which unlisted dtypes are judged as; add it")
         return limits
 
     def limits_for(self, dtype: str) -> NoiseLimits:
@@ -106,18 +102,5 @@ class Settings(_Settings):
 
 
 def load(root: Path) -> Settings:
-    """Read and check ``root/env/validation.yaml``; raises `BadInput` naming the first field that is wrong."""
-    where = _FILE.as_posix()
-    try:
-        data = yaml.safe_load((root / _FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadInput(where, None, None, f"cannot be read: {problem}", "restore it from git") from None
-    except yaml.YAMLError as problem:
-        raise BadInput(where, None, None, f"is not YAML: {problem}", "correct the syntax") from None
-    try:
-        return Settings.model_validate(data)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        fix = "docs/proof.md says what it means"
-        raise BadInput(where, field, first.get("input"), first["msg"], fix) from None
+    """Read and check ``root/env/validation.yaml``. Raises BadInput for the first field that is wrong."""
+    return yamlfile.load(Settings, root / FILE, root)

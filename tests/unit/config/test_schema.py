@@ -10,20 +10,11 @@ import jsonschema
 import pytest
 import yaml
 
-from heteropd.config import schema
+from heteropd.config import schema, yamlfile
+from heteropd.errors import BadInput
 
 ROOT = Path(__file__).parents[3]
-FILES = [
-    *(
-        ROOT / "env" / name
-        for name in ("checks.yaml", "defaults.yaml", "drills.yaml", "infra.yaml", "standins.yaml")
-    ),
-    *(
-        file
-        for folder in ("cases", "hosts", "pins", "platforms")
-        for file in sorted((ROOT / "env" / folder).iterdir())
-    ),
-]
+FILES = sorted((ROOT / "env").rglob("*.yaml"))
 HEADER = re.compile(r"# yaml-language-server: \$schema=(\S+)")
 
 
@@ -39,13 +30,28 @@ def test_export_writes_what_render_says(tmp_path: Path) -> None:
     assert {file.name: file.read_text() for file in written} == schema.render()
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_data_names_its_schema_and_keeps_it(file: Path) -> None:
+def schema_of(file: Path) -> Path:
     header = HEADER.match(file.read_text())
     assert header, "the first line names the schema"
-    target = (file.parent / header[1]).resolve()
+    return (file.parent / header[1]).resolve()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT / "env")))
+def test_data_names_its_schema_and_keeps_it(file: Path) -> None:
+    target = schema_of(file)
     assert target.parent == ROOT / "env" / "schema"
     jsonschema.Draft202012Validator(json.loads(target.read_text())).validate(yaml.safe_load(file.read_text()))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT / "env")))
+def test_the_one_loader_takes_every_file_and_no_key_twice(file: Path, tmp_path: Path) -> None:
+    model = schema.KINDS[schema_of(file).stem]
+    yamlfile.load(model, file, ROOT)
+    twice = tmp_path / file.name
+    first = next(line for line in file.read_text().splitlines() if re.match(r"[a-z_]+:", line))
+    twice.write_text(f"{file.read_text()}\n{first.partition(':')[0]}: 1\n")
+    with pytest.raises(BadInput, match="is given twice"):
+        yamlfile.load(model, twice, tmp_path)
 
 
 def test_a_schema_refuses_what_the_kit_refuses() -> None:

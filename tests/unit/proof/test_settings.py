@@ -59,7 +59,7 @@ def test_what_is_not_a_settings_file_is_refused(tmp_path, text):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="no such file"):
         load(tmp_path)
 
 
