@@ -90,7 +90,7 @@ def test_infra_is_green_and_each_planted_fault_red(case: tuple[str, Kit, list[st
 
 
 def test_the_promises_for_the_cheapest_faults_are_kept(case: tuple[str, Kit, list[str]]) -> None:
-    """The others restart engines, a minute each: `nox -s drill -- all`."""
+    """The others restart engines, a minute each: `make drill name=all`."""
     name, one, _ = case
     if name != "case1":
         pytest.skip("tried in case 1: what fails is the same in both")

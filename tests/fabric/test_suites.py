@@ -1,4 +1,4 @@
-"""The testinfra suites of `nox -s infra` over the guests, by ssh: green in health, red where a fault is."""
+"""The testinfra suites of `make infra` over the guests, by ssh: green in health, red where a fault is."""
 
 from __future__ import annotations
 

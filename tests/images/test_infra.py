@@ -155,4 +155,4 @@ def test_an_image_that_is_not_there(sound, tmp_path):
         .splitlines()[-1]
         .startswith("heteropd: command line: image: 'heteropd/cpu:never-built': is not")
     )
-    assert "nox -s build -- cpu" in said
+    assert "make build images=cpu" in said

@@ -60,7 +60,7 @@ def kit(base: str, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def locked(kit: Checkout) -> Checkout:
     refused = kit.heteropd("build", "router", code=2)
-    assert "env/pins/standin.yaml: images.router.digest: is not pinned; resolve it (nox -s lock" in refused
+    assert "env/pins/standin.yaml: images.router.digest: is not pinned; resolve it (make lock" in refused
     assert "wrote env/locks/standin.lock.yaml" in kit.heteropd("lock", "pins=standin")
     return kit
 
@@ -84,7 +84,7 @@ def ref(built: Checkout, registry: str) -> str:
 
 def test_an_image_that_is_not_built_or_not_named_is_one_line(locked: Checkout, registry: str) -> None:
     said = locked.heteropd("publish", "cpu", f"registry={registry}/test-publish", code=2)
-    assert f"{PREFIX}/cpu:standin-base: is not built; nox -s build -- cpu" in said
+    assert f"{PREFIX}/cpu:standin-base: is not built; make build images=cpu" in said
     assert "registry=HOST/NAMESPACE" in locked.heteropd("publish", "router", code=2)
 
 

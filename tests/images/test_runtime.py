@@ -228,7 +228,7 @@ def test_an_image_that_is_not_there_is_refused_with_the_command_that_builds_it(l
     plan = lab.plan()
     gone = ContainerPlan(image="heteropd/cpu:nowhere-base", args=["--net=host"])
     roles = [plan.roles[0].model_copy(update={"container": gone}), *plan.roles[1:]]
-    with pytest.raises(BadInput, match="nox -s build -- cpu pins=stub"):
+    with pytest.raises(BadInput, match="make build images=cpu pins=stub"):
         up(plan.model_copy(update={"roles": roles}), lab.context)
     assert lab.containers() == []
     assert load(lab.context) is None

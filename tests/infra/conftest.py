@@ -38,7 +38,7 @@ def expected(request, env, settings):
     """What the image must be, but for what its labels say was given by hand."""
     option = request.config.getoption
     if not option("--image"):
-        pytest.fail("--image is missing: run `nox -s infra -- --image NAME`")
+        pytest.fail("--image is missing: run `make infra image=NAME`")
     pick("image", option("--image"), env.images.images)
     choice = recipe.choose(option("--image"), option("--pins"), option("--variant"), env)
     return make_expected(choice, env, request.config.rootpath, by_hand((settings or {}).get("labels", {})))

@@ -117,5 +117,5 @@ def _refuse_processes_elsewhere(plan: Plan) -> None:
         raise BadInput(
             "command line", "runtime", "process",
             f"starts nothing on {', '.join(elsewhere) or 'accelerators'}",
-            f"use runtime=docker, or print scripts to run there: nox -s plan -- {plan.case} --format bash …",
+            f"use runtime=docker, or print scripts to run there: make plan case={plan.case} format=bash …",
         )  # fmt: skip

@@ -35,7 +35,7 @@ class BenchWorkspace:
         pins = env.load(self.root).standin
         python = engine.environment(pins).python(self.root)
         if not python.exists():
-            raise MissingPrerequisite(f"{python} is not there", "`nox -s bench` or `make case1` makes it")
+            raise MissingPrerequisite(f"{python} is not there", "`make bench` or `make case1` makes it")
         return {
             ENGINE_PYTHON: str(python),
             ENGINE_BIN: str(python.parent),

@@ -45,7 +45,7 @@ def bundle(words: list[str]) -> int:
 
     shop = _workshop()
     folder = room.run(words, shop)
-    shop.say(f"collected {folder}; build from it: nox -s build -- IMAGE bundle={folder}")
+    shop.say(f"collected {folder}; build from it: make build images=IMAGE bundle={folder}")
     return EXIT_OK
 
 

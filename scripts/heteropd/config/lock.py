@@ -24,7 +24,7 @@ AnyPins = TypeVar("AnyPins", bound=Pins)
 
 _HEADER = """\
 # yaml-language-server: $schema=../schema/lock.json
-# Written by `nox -s lock`: what the open inputs of env/pins/{pins}.yaml are. Review it and commit it.
+# Written by `make lock`: what the open inputs of env/pins/{pins}.yaml are. Review it and commit it.
 """
 
 

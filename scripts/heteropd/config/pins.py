@@ -77,9 +77,9 @@ class Source(_Resolvable):
 
     remote: str = Field(min_length=1)
     commit: Commit
-    ref: GitRef | None = Field(default=None, description="What `nox -s lock` asks for an unresolved commit")
+    ref: GitRef | None = Field(default=None, description="What `make lock` asks for an unresolved commit")
     follows: GitRef | None = Field(
-        default=None, description="Branch or tag whose moves `nox -s lock -- check=1` reports"
+        default=None, description="Branch or tag whose moves `make lock check=1` reports"
     )
     version: str | None = Field(default=None, description="What the tree calls itself, where it says so")
     tree: Commit | None = Field(default=None, description="Git tree of the commit, checked where it is given")
@@ -97,7 +97,7 @@ class Package(_Resolvable):
     package: str = Field(min_length=1)
     version: str = Field(min_length=1)
     range: str | None = Field(
-        default=None, description="What `nox -s lock` may take for an unresolved version: '>=0.7,<2'"
+        default=None, description="What `make lock` may take for an unresolved version: '>=0.7,<2'"
     )
 
 
@@ -108,7 +108,7 @@ class Nixl(_Resolvable):
     source: str | None = Field(default=None, description="Key of 'sources', where it is built")
     package: str | None = Field(default=None, description="Registry package, where it is installed")
     range: str | None = Field(
-        default=None, description="What `nox -s lock` may take for an unresolved version: '>=0.7,<2'"
+        default=None, description="What `make lock` may take for an unresolved version: '>=0.7,<2'"
     )
     ucx: str = Field(description=f"Key of 'sources', or {BUNDLED!r} in the package")
     build_flags: list[str] = Field(default_factory=list, description="UCX configure flags, where it is built")
@@ -124,7 +124,7 @@ class Pick(_Resolvable):
 
     source: str = Field(description="Key of 'sources'")
     commit: Commit
-    ref: GitRef | None = Field(default=None, description="What `nox -s lock` asks for an unresolved commit")
+    ref: GitRef | None = Field(default=None, description="What `make lock` asks for an unresolved commit")
     action: Literal["cherry-pick", "checkout"] = "cherry-pick"
     prefer: Literal["theirs"] | None = Field(default=None, description="git's -X option")
     change: str = Field(description="The pull request it comes from")

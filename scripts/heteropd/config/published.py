@@ -1,4 +1,4 @@
-"""A file of images by digest: what `nox -s publish` writes and ``images=FILE`` runs."""
+"""A file of images by digest: what `make publish` writes and ``images=FILE`` runs."""
 
 from __future__ import annotations
 

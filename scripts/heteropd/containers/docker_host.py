@@ -117,7 +117,7 @@ _TROUBLES = (
     (
         r"manifest unknown|not found: manifest|: not found$|pull access denied|no such manifest",
         "there is no such image",
-        "check the name and the digest; a tag may have been removed upstream (nox -s lock -- check)",
+        "check the name and the digest; a tag may have been removed upstream (make lock check=1)",
     ),
     (
         r"connection refused|no such host|i/o timeout|TLS handshake timeout|dial tcp|failure in name",
@@ -127,7 +127,7 @@ _TROUBLES = (
     (
         r"HASHES|hash mismatch|hashes? (do|does) not match|Hash mismatch",
         "a package is not the one that was locked",
-        "do not go on: find out who changed it; `nox -s relock` only if the new one is meant",
+        "do not go on: find out who changed it; `.venv/bin/nox -s relock` only if the new one is meant",
     ),
 )
 

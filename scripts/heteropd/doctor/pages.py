@@ -9,12 +9,12 @@ from heteropd.console.sections import between
 from heteropd.doctor import catalogue
 
 PAGE = "docs/troubleshooting.md"
-_MADE = "env/checks.yaml by `nox -s schema`"
+_MADE = "env/checks.yaml by `.venv/bin/nox -s schema`"
 _FAILURES = """\
 ## Known failures, and what catches them
 
 {caught} of {all} are caught: by rules of a plan (P…, [rules](rules.md)), tests of images and hosts
-(`nox -s infra`), checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).
+(`make infra`), checks of the doctor (T…, above) and of `make validate` ([proof](proof.md)).
 
 | # | failure | caught by |
 |---|---|---|

@@ -18,8 +18,8 @@ from heteropd.drills.model import DrillResult
 PAGE = "docs/operations.md"
 FILE = "drill.json"
 _STYLES = {"held": "green", "broken": "bold red", "skipped": "dim"}
-_STATED = "env/drills.yaml by `nox -s schema`"
-_SEEN = "a run by `nox -s drill -- … write=1`"
+_STATED = "env/drills.yaml by `.venv/bin/nox -s schema`"
+_SEEN = "a run by `make drill … write=1`"
 _RESULTS = TypeAdapter(list[DrillResult])
 _SHOWN = 100  # characters of a sentence in the page's table
 _HEAD = [

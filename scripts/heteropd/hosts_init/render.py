@@ -19,7 +19,7 @@ def text(entries: Sequence[Entry], roles: Roles, shown: str, schema: str | None)
     lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
     lines += _comment(
         [
-            "Written by `nox -s hosts -- init`, from what every node said of itself. Read it through: lines"
+            "Written by `make hosts`, from what every node said of itself. Read it through: lines"
             " with 'check:' say what was not found or is doubtful. Addresses are those that other hosts use.",
             f"Next: make doctor case=case1 hosts={shown}",
         ]

@@ -49,7 +49,7 @@ def require_locked(recipes: Sequence[Recipe], options: Options) -> None:
     for recipe in recipes:
         for one in recipe.unresolved:
             if not options.unlocked:
-                fix = f"resolve it (nox -s lock; by hand: {one.resolve}), or build with unlocked=1"
+                fix = f"resolve it (make lock; by hand: {one.resolve}), or build with unlocked=1"
                 raise BadInput(one.where, None, None, "is not pinned", fix)
 
 

@@ -1,4 +1,4 @@
-"""`nox -s bundle`: every input of images in one folder, from which they build without a network."""
+"""`make bundle`: every input of images in one folder, from which they build without a network."""
 
 from __future__ import annotations
 

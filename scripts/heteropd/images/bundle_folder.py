@@ -73,7 +73,7 @@ def read(folder: Path) -> Bundle:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as bad:
         reason = bad.strerror if isinstance(bad, OSError) else "it is not JSON"
-        fix = "collect one with nox -s bundle -- IMAGE to=FOLDER"
+        fix = "collect one with make bundle images=IMAGE to=FOLDER"
         raise BadInput("command line", "bundle", str(folder), f"has no {MANIFEST} ({reason})", fix) from None
     return problems.validate(Bundle, data, str(file))
 

@@ -1,4 +1,4 @@
-"""`nox -s build -- IMAGE bundle=FOLDER`: recipes that take their bases and sources from a bundle."""
+"""`make build images=IMAGE bundle=FOLDER`: recipes that take their bases and sources from a bundle."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def recipes_from(folder: Path, choices: Sequence[Choice], shop: BuildContext) ->
 def _require_same(choice: Choice, bundle: Bundle, folder: Path, shop: BuildContext) -> None:
     held = bundle.images.get(str(choice.image))
     what = f"{choice.image}, pins {choice.pins_name}, variant {choice.variant_name}"
-    fix = f"nox -s bundle -- {choice.image} to=FOLDER"
+    fix = f"make bundle images={choice.image} to=FOLDER"
     if held is None or (held.pins, held.variant) != (choice.pins_name, choice.variant_name):
         raise BadInput("command line", "bundle", str(folder), f"does not hold {what}", fix)
     one = recipe.render(choice, shop.env, shop.root, {}, base=bundle.base)

@@ -1,4 +1,4 @@
-"""`nox -s build`: from words to built images."""
+"""`make build`: from words to built images."""
 
 from __future__ import annotations
 

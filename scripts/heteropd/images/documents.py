@@ -35,7 +35,7 @@ def look(image: Image, client: DockerClient) -> ImageContents:
     ref = str(image.id)
     inventory = contents.inventory(client, ref)
     if not inventory.get("packages"):
-        raise KitError(f"{ref}: its inventory names no packages; build it anew (nox -s build)")
+        raise KitError(f"{ref}: its inventory names no packages; build it anew (make build)")
     return ImageContents(inventory, _asked(client, ref, sbom.DEBS), _asked(client, ref, _RELEASE).strip())
 
 

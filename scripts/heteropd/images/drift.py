@@ -1,4 +1,4 @@
-"""`nox -s lock -- check=1`: says which upstream tags and branches have moved since they were pinned."""
+"""`make lock check=1`: says which upstream tags and branches have moved since they were pinned."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _row(one: Followed, found: Found) -> Drift:
     if found.value is None:
         return Drift(one.what, follows, one.pinned, None, "could not check", str(found.problem))
     if one.pinned == UNRESOLVED:
-        note = f"{one.what} is not pinned yet (nox -s lock)"
+        note = f"{one.what} is not pinned yet (make lock)"
         return Drift(one.what, follows, one.pinned, found.value, "could not check", note)
     state: Literal["same", "moved"] = "same" if one.pinned == found.value else "moved"
     return Drift(one.what, follows, one.pinned, found.value, state)

@@ -1,4 +1,4 @@
-"""`nox -s infra`: runs the testinfra suites of an image against a container of it, and takes that away."""
+"""`make infra`: runs the testinfra suites of an image against a container of it, and takes that away."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def run(words: list[str], shop: BuildContext) -> int:
     parsed = Arguments(words, flags=("strict",), options=_OPTIONS)
     choice = _choice(parsed, shop)
     if importlib.util.find_spec("testinfra") is None:
-        raise MissingPrerequisite("testinfra is not in this environment", "run `nox -s infra`, which has it")
+        raise MissingPrerequisite("testinfra is not in this environment", "run `make infra`, which has it")
     ref = parsed.options.get("image_ref") or recipe.tag(choice, shop.env)
     client = docker_host.connect(shop.env.images.engine)
     try:
-        with container(client, ref, f"nox -s build -- {choice.image}") as name:
+        with container(client, ref, f"make build images={choice.image}") as name:
             status = shop.runner.show(argv(choice, name, parsed), env=_environ(shop))
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""`nox -s lock`: resolves what pin sets leave open and writes env/locks/PINS.lock.yaml."""
+"""`make lock`: resolves what pin sets leave open and writes env/locks/PINS.lock.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nox -s publish`: pushes images under tags that never change their content, with what is in them."""
+"""`make publish`: pushes images under tags that never change their content, with what is in them."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def require_publishable(labels: dict[str, str], local: str, *, unlocked: bool) -
     """What the tag ends with: nothing, or '-unlocked' where that was asked for. Raises BadInput."""
     locked = labels.get(f"{LABEL}.locked")
     if locked is None:
-        raise BadInput(local, None, None, "is not an image of the kit", "build it with nox -s build")
+        raise BadInput(local, None, None, "is not an image of the kit", "build one with `make build`")
     if locked == "true":
         return ""
     if unlocked:
         return "-unlocked"
     open_ = labels.get(f"{LABEL}.unlocked", "an input")
-    fix = "pin it (nox -s lock) and build anew, or publish with unlocked=1 under a tag that says so"
+    fix = "pin it (make lock) and build anew, or publish with unlocked=1 under a tag that says so"
     raise BadInput(local, None, None, f"was built with {open_} not pinned", fix)
 
 
@@ -103,7 +103,7 @@ def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient,
         try:
             image = client.images.get(local)
         except ImageNotFound:
-            fix = f"nox -s build -- {choice.image} pins={choice.pins_name} variant={choice.variant_name}"
+            fix = f"make build images={choice.image} pins={choice.pins_name} variant={choice.variant_name}"
             raise BadInput(local, None, None, "is not built", fix) from None
     suffix = require_publishable(dict(image.labels), local, unlocked=unlocked)
     tag = f"{choice.pins_name}-{choice.variant_name}{suffix}"

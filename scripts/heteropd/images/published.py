@@ -10,7 +10,7 @@ from heteropd.config import yamlfile
 from heteropd.config.published import Published
 
 _HEADER = """\
-# Written by `nox -s publish`: what was published. A reference with a digest is the same image for ever.
+# Written by `make publish`: what was published. A reference with a digest is the same image for ever.
 """
 
 

@@ -76,7 +76,7 @@ def tree(choice: Choice, name: str, *, unlocked: bool = False) -> Tree:
     picks = [one for one in picks if one not in left_out]
     for commit, resolve in ((one.commit, one.resolve) for one in _pinned(source, picks)):
         if commit == UNRESOLVED:
-            fix = f"resolve it (nox -s lock; by hand: {resolve})"
+            fix = f"resolve it (make lock; by hand: {resolve})"
             raise BadInput(where, f"sources.{name}", commit, "is not pinned", fix)
     expected = source.tree if not picks else choice.variant.trees.get(name)
     return Tree(name, where, source, tuple(picks), None if left_out else expected)

@@ -1,1 +1,1 @@
-"""`nox -s infra` on hosts: which suites of tests/infra run where, and what their facts are judged by."""
+"""`make infra` on hosts: which suites of tests/infra run where, and what their facts are judged by."""

@@ -42,7 +42,7 @@ def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -
     topology = _alive(context)
     what = chosen(make(asked) if asked else None, topology, parsed)
     if importlib.util.find_spec("testinfra") is None:
-        raise MissingPrerequisite("testinfra is not in this environment", "run `nox -s infra`, which has it")
+        raise MissingPrerequisite("testinfra is not in this environment", "run `make infra`, which has it")
     config = ssh_config(reach.ssh_config(parsed.options.get("ssh_config")))
     with tempfile.TemporaryDirectory(prefix="heteropd-infra-") as folder:
         file = Path(folder) / "subjects.json"
@@ -58,7 +58,7 @@ def chosen(wanted: Plan | None, topology: Topology | None, parsed: Arguments) ->
     """What the words mean: ``wanted`` is the plan they name, ``topology`` what runs. Raises BadInput."""
     plan = wanted or (topology.plan if topology else None)
     if plan is None:
-        fix = "start one (`make case1`), or name a case: nox -s infra -- --hosts local case1"
+        fix = "start one (`make case1`), or name a case: make infra on=local case=case1"
         raise BadInput("command line", None, None, "no topology is running here", fix)
     started = topology is not None and plan.fingerprint() == topology.plan.fingerprint()
     # Containers of other hosts are seen from those hosts: testinfra asks one engine only.

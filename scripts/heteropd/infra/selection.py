@@ -17,9 +17,7 @@ _HOST = "_testinfra_host"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that names the file of what is tested."""
-    parser.addoption(
-        "--subjects", metavar="FILE", help="what is tested on hosts, as `nox -s infra` writes it"
-    )
+    parser.addoption("--subjects", metavar="FILE", help="what is tested on hosts, as `make infra` writes it")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -53,6 +53,7 @@ def _published(platform: str, variant: str, request: PlanRequest) -> str:
     """The image by digest. Raises BadInput for a file that is for other pins, or lacks the image."""
     given, where = request.images, request.images_file or "images"
     assert given is not None, "asked for only then"
+    publish = f"make publish images={platform} registry=HOST/NAME"
     for field, value, wanted in (
         ("pins", given.pins, request.parameters.pins),
         ("variant", given.variant, variant),
@@ -63,9 +64,9 @@ def _published(platform: str, variant: str, request: PlanRequest) -> str:
                 field,
                 value,
                 f"the plan is for {wanted!r}",
-                f"publish that: nox -s publish -- {platform}",
+                f"publish that: {publish}",
             )
     if platform not in given.images:
         problem = f"has no image for {platform!r}"
-        raise BadInput(where, "images", ", ".join(given.images), problem, f"nox -s publish -- {platform}")
+        raise BadInput(where, "images", ", ".join(given.images), problem, publish)
     return given.images[platform].ref

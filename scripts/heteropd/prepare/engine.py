@@ -106,7 +106,7 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
                 remove=True,
             )
         except ImageNotFound:
-            fix = "build it: nox -s build -- cpu"
+            fix = "build it: make build images=cpu"
             raise BadInput(
                 "plan", "image", image, f"is not on the engine at {docker_host.address()}", fix
             ) from None

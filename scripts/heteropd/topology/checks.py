@@ -43,7 +43,7 @@ def _require_local(plan: Plan) -> None:
                 f"{role.name}.host",
                 role.host.name,
                 "processes are started on this machine only",
-                "use runtime=docker, or start there what `nox -s plan -- --format bash` prints",
+                "use runtime=docker, or start there what `make plan format=bash` prints",
             )
 
 

@@ -113,7 +113,7 @@ class ContainerStarter:
         if found is None:
             short = name.rpartition("/")[2].partition(":")[0]
             plan = self._plan
-            fix = f"build it: nox -s build -- {short} pins={plan.pins} variant={plan.variant}"
+            fix = f"build it: make build images={short} pins={plan.pins} variant={plan.variant}"
             fix += "; the hosts file's own must be there, or be named by digest to be pulled"
             raise BadInput("plan", "image", name, f"is not on the engine at {url}", fix)
         return dict(one.partition("=")[::2] for one in found["Config"].get("Env") or [])

@@ -23,7 +23,7 @@ def test_vllm_is_the_pinned_one(inventory, expected, agree, pinned):
 
 
 def test_python_is_the_engines(host, expected):
-    """What `nox -s plan` prints starts programs of this folder."""
+    """What `make plan` prints starts programs of this folder."""
     assert host.file(expected.choice.spec.python).exists
     found = host.check_output("command -v python3")
     assert found.startswith(expected.choice.spec.bin), f"python3 is {found}"

@@ -125,7 +125,7 @@ def test_a_bundle_for_other_locks_or_pins_is_refused(
 
 
 def test_an_image_that_is_not_in_it_is_refused(shop: BuildContext, folder: Path) -> None:
-    with pytest.raises(BadInput, match=r"does not hold cpu, pins standin, variant base; nox -s bundle"):
+    with pytest.raises(BadInput, match=r"does not hold cpu, pins standin, variant base; make bundle"):
         bundle_use.recipes_from(folder, [recipe.choose("cpu", None, None, shop.env)], shop)
 
 

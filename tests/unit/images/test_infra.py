@@ -1,4 +1,4 @@
-"""`nox -s infra`: which suites run on which container, and what is refused before anything starts."""
+"""`make infra`: which suites run on which container, and what is refused before anything starts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,5 @@ def test_an_engine_that_does_not_answer_is_one_line(shop, monkeypatch):
 
 def test_an_environment_without_testinfra_is_one_line(shop, monkeypatch):
     monkeypatch.setattr(infra.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(
-        MissingPrerequisite, match=r"testinfra is not in this environment; run `nox -s infra`"
-    ):
+    with pytest.raises(MissingPrerequisite, match=r"testinfra is not in this environment; run `make infra`"):
         infra.run(["cpu"], shop)

@@ -1,4 +1,4 @@
-"""`nox -s lock`: open inputs become answers of real repositories, and only open ones do."""
+"""`make lock`: open inputs become answers of real repositories, and only open ones do."""
 
 from __future__ import annotations
 

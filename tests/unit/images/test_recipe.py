@@ -225,7 +225,7 @@ def test_wheels_are_a_folder_that_pip_names(tmp_path):
         ("failed to solve: write /x: no space left on device", BadInput, "docker buildx prune"),
         ("denied: requested access to the resource is denied", BadInput, "docker login"),
         ("http: server gave HTTP response to HTTPS client", BadInput, "insecure-registries"),
-        ("manifest unknown: manifest tagged by x is not found", BadInput, "nox -s lock"),
+        ("manifest unknown: manifest tagged by x is not found", BadInput, "make lock"),
         ("dial tcp 10.0.0.1:443: connect: connection refused", BadInput, "check the network"),
         ("error: Hash mismatch for `httpx==0.28.1`", BadInput, "find out who changed it"),
         ("process did not complete: exit code: 3", KitError, "exit code: 3"),

@@ -1,4 +1,4 @@
-"""`nox -s infra` on hosts: which connections words mean, which suites each gets, and what is refused."""
+"""`make infra` on hosts: which connections words mean, which suites each gets, and what is refused."""
 
 from __future__ import annotations
 
