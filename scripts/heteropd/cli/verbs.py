@@ -221,11 +221,11 @@ def infra(words: list[str]) -> int:
 
 def bench(words: list[str]) -> int:
     """Measure bringup, router or engines."""
-    from heteropd import bench as room
+    from heteropd.bench import command
 
     what = [word.removeprefix("what=") for word in words]
     plans.prepare()
-    return room.main(what, root())
+    return command.main(what, root())
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {

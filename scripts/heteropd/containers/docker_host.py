@@ -7,15 +7,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import docker
+from docker import DockerClient
+from docker.errors import DockerException
+from requests.exceptions import RequestException
 
 from heteropd.config.images import EngineVersions
 from heteropd.containers import ssh_tunnel
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.system import CommandRunner
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 _SOCKET = "unix:///var/run/docker.sock"
 _TIMEOUT_S = 120
@@ -39,9 +40,6 @@ def present() -> bool:
 
 def connect(needs: EngineVersions | None = None, url: str | None = None) -> DockerClient:
     """A client of the engine. Raises MissingPrerequisite when none answers, or when it is too old."""
-    import docker  # noqa: PLC0415 - half a second that verbs without containers need not wait
-    from docker.errors import DockerException  # noqa: PLC0415
-
     where = url or address()
     reached = ssh_tunnel.local(where)
     try:
@@ -80,9 +78,6 @@ def require_at_least(what: str, version: str, oldest: str) -> None:
 @contextmanager
 def reported(where: str) -> Iterator[None]:
     """Turns what docker-py raises into one line: a full disk, a registry that refuses, a lost engine."""
-    from docker.errors import DockerException  # noqa: PLC0415
-    from requests.exceptions import RequestException  # noqa: PLC0415
-
     try:
         yield
     except (DockerException, RequestException) as problem:

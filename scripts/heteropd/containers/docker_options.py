@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from docker.types import DeviceRequest, Ulimit
+
 from heteropd.errors import BadInput
 
 Options = dict[str, Any]
@@ -54,16 +56,12 @@ def _environment(options: Options, value: str) -> None:
 
 
 def _ulimit(options: Options, value: str) -> None:
-    from docker.types import Ulimit  # noqa: PLC0415 - half a second that a plan need not wait
-
     name, _, limits = value.partition("=")
     soft, _, hard = limits.partition(":")
     options.setdefault("ulimits", []).append(Ulimit(name=name, soft=int(soft), hard=int(hard or soft)))
 
 
 def _gpus(options: Options, value: str) -> None:
-    from docker.types import DeviceRequest  # noqa: PLC0415
-
     request: Options = {"capabilities": [["gpu"]]}
     if value == "all":
         request["count"] = -1

@@ -8,17 +8,18 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from docker import DockerClient
+from docker.errors import DockerException
 from pydantic import BaseModel, ConfigDict
+from requests.exceptions import RequestException
 
 from heteropd.containers import archives, docker_host, docker_options, ssh_tunnel
 from heteropd.errors import KitError
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 STATE, OWNER, TOPOLOGY, ROLE, FINGERPRINT, PLAN = (
@@ -190,9 +191,6 @@ def listed(one: DockerClient, wanted: list[str]) -> list[dict[str, Any]]:
 
 
 def _state(ref: ContainerRef) -> dict[str, Any]:
-    from docker.errors import DockerException  # noqa: PLC0415
-    from requests.exceptions import RequestException  # noqa: PLC0415
-
     try:
         state: dict[str, Any] = client(ref.engine).api.inspect_container(ref.id)["State"]
     except (DockerException, RequestException, KitError):
@@ -202,8 +200,6 @@ def _state(ref: ContainerRef) -> dict[str, Any]:
 
 def _seconds(stamp: str) -> int | None:
     """The engine's time stamp (2025-12-01T00:00:00.000000000Z) in whole Unix seconds, for ``since``."""
-    from datetime import datetime  # noqa: PLC0415
-
     return int(datetime.fromisoformat(stamp[:19] + "+00:00").timestamp()) if stamp else None
 
 

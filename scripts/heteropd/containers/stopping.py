@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from docker import DockerClient
+from docker.errors import APIError, NotFound
 
 from heteropd.containers import docker_host
 from heteropd.containers.lifecycle import TOPOLOGY, ContainerRef, away, client, listed, own
 from heteropd.errors import KitError
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 Outcome = Literal["stopped", "killed", "was not running", "still running", "not reached"]
 
@@ -79,8 +79,6 @@ def _stop(ref: ContainerRef, grace_s: float) -> Outcome:
 
 
 def _stopped(one: DockerClient, ref: ContainerRef, grace_s: float) -> Outcome:
-    from docker.errors import NotFound  # noqa: PLC0415
-
     with docker_host.reported(ref.name):
         try:
             if not one.api.inspect_container(ref.id)["State"]["Running"]:
@@ -97,8 +95,6 @@ def _stopped(one: DockerClient, ref: ContainerRef, grace_s: float) -> Outcome:
 def _stop_or_wait(one: DockerClient, container_id: str, grace_s: float) -> None:
     """Docker gives up on a process ten seconds after it was killed ("is zombie and can not be killed"), while
     the kernel still takes its gigabytes back: then wait until it is gone."""
-    from docker.errors import APIError  # noqa: PLC0415
-
     try:
         one.api.stop(container_id, timeout=int(grace_s))
     except APIError as refusal:
@@ -114,8 +110,6 @@ def _stop_or_wait(one: DockerClient, container_id: str, grace_s: float) -> None:
 def _remove(one: DockerClient, container_id: str) -> None:
     """Docker refuses while somebody else removes it at this very moment (409), and gives up as in
     `_stop_or_wait` (500)."""
-    from docker.errors import APIError, NotFound  # noqa: PLC0415
-
     deadline = time.monotonic() + _GONE_S
     while True:
         try:

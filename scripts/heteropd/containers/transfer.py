@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from docker import DockerClient
+from docker.errors import ImageNotFound, NotFound
 
 from heteropd.containers import archives, docker_host, lifecycle
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 Say = Callable[[str], None]
 
@@ -48,8 +48,6 @@ def model(folder: Path, url: str, helper: str, say: Say) -> str:
 
     ``helper`` is any image there. config.json comes last: a volume that has it is whole. Raises KitError.
     """
-    from docker.errors import NotFound  # noqa: PLC0415 - half a second
-
     volume = f"heteropd-model-{folder.name}".lower()
     with docker_host.reported(volume), closing(docker_host.connect(url=url)) as one:
         one.api.timeout = _TIMEOUT_S
@@ -67,8 +65,6 @@ def model(folder: Path, url: str, helper: str, say: Say) -> str:
 
 
 def _inspect(one: DockerClient, name: str) -> Mapping[str, Any] | None:
-    from docker.errors import ImageNotFound  # noqa: PLC0415 - half a second
-
     try:
         found: Mapping[str, Any] = one.images.get(name).attrs
     except ImageNotFound:

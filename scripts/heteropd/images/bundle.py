@@ -6,7 +6,9 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from docker import DockerClient
+from docker.errors import ImageNotFound
 
 from heteropd.config import mirrors
 from heteropd.config.arguments import Arguments
@@ -22,9 +24,6 @@ from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
 from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 _COLLECT = "docker/programs/collect.Dockerfile"
 _OPTIONS = ("to", "pins", "variant", "base", "images")
@@ -79,8 +78,6 @@ def _emptied(folder: Path) -> Path:
 
 def _save(ref: str, folder: Path, client: DockerClient, shop: BuildContext) -> BundledBase:
     """The image as an archive, under a tag of its own: a name with a digest does not survive archiving."""
-    from docker.errors import ImageNotFound  # noqa: PLC0415 - as slow to import as the client
-
     key = hashlib.sha256(ref.encode()).hexdigest()[:12]
     base = BundledBase(archive=f"bases/{key}.tar", tag=f"heteropd-bundle:{key}")
     shop.say(f"collecting {ref}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from docker import DockerClient
 
 from heteropd.config.pins import PinSet
 from heteropd.containers import docker_host
@@ -14,9 +15,6 @@ from heteropd.images import bundle_folder, recipe
 from heteropd.images.bundle_folder import Bundle, BundledBase
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 
 def recipes_from(folder: Path, choices: Sequence[Choice], shop: BuildContext) -> list[Recipe]:

