@@ -8,10 +8,9 @@ from heteropd.config.types import Data, PlatformName
 
 
 class InfraFacts(Data):
-    """Libraries, kernel modules and UCX's names."""
+    """Libraries and kernel modules."""
 
     active_mtu: int = Field(gt=0, description="Bytes that an active RDMA port sends at once, at least")
     libraries: list[str] = Field(min_length=1, description="At most one copy of each in a process")
     rdma_modules: dict[str, str] = Field(description="Kernel module of a device, by how its name begins")
     accelerator_modules: dict[PlatformName, list[str]]
-    transports: dict[str, list[str]] = Field(description="What a name in UCX_TLS stands for")

@@ -28,10 +28,12 @@ class Receives(Data):
 
 
 class Transports(Data):
-    """Rules for UCX_TLS. ``any_of``: at least one of each list must be named."""
+    """Rules for UCX_TLS, by transports' own names: ``rc_verbs``, not the aliases that stand for it."""
 
     device: str | None = Field(default=None, description="Without it UCX cannot touch the device's memory")
-    any_of: list[str] = Field(default_factory=list, description="One of these joins the two platforms")
+    any_of: list[str] = Field(
+        default_factory=list, description="One of these must be allowed: what both platforms have"
+    )
     forbidden: list[str] = Field(default_factory=list, description="Hide a broken fabric behind a slow path")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from heteropd import ucx
 from heteropd.doctor.catalogue import NODE, registered
 from heteropd.doctor.facts import IbPort, Memlock
-from heteropd.doctor.model import UCX_TLS, ExaminedHost, Outcome
+from heteropd.doctor.model import ExaminedHost, Outcome
 
 GID_INDEX = "UCX_IB_GID_INDEX"
 _ROCE = "RoCE v2"
@@ -62,7 +63,7 @@ def without_rdma(node: ExaminedHost) -> str | None:
     """An engine whose UCX_TLS names no RDMA, though UCX_NET_DEVICES names ports: UCX cannot use them."""
     ports = named_ports(node)
     for engine in node.target.engines:
-        named = engine.env.get(UCX_TLS)
+        named = engine.env.get(ucx.TLS)
         if ports and named and not engine.verbs:
             return f"UCX_TLS={named} of {engine.name} names no RDMA, UCX_NET_DEVICES names {', '.join(ports)}"
     return None

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from heteropd import ucx
 from heteropd.doctor import programs
-from heteropd.doctor.model import UCX_TLS, EngineTarget
-from heteropd.doctor.nixl import of_device
+from heteropd.doctor.model import EngineTarget
 from heteropd.export.bash import quote
 
 _READ_BY_UCX = ("UCX_", "NIXL_", "LD_", "RDMAV_", "MLX5_", "IBV_")
@@ -33,9 +33,9 @@ def without_devices(env: Mapping[str, str]) -> dict[str, str]:
     (ai-dynamo/nixl#1617), whether UCX has them or not.
     """
     found = dict(env) | _NO_DEVICES
-    named = found.get(UCX_TLS, "")
-    if named and not named.startswith("^") and all(map(of_device, named.split(","))):
-        found[UCX_TLS] = f"{named},self"
+    named = ucx.transports(found)
+    if named.mode == "named" and named.words and all(map(ucx.is_of_device, named.words)):
+        found[ucx.TLS] += ",self"
     return found
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from heteropd import ucx
 from heteropd.config.checks import HostLimits
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.nixl import NixlReading, ProgramReport
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan.model import Plan
-
-UCX_TLS = "UCX_TLS"
 
 Status = Literal["PASS", "WARN", "FAIL", "SKIP"]
 
@@ -55,14 +54,8 @@ class EngineTarget:
 
     @property
     def verbs(self) -> bool:
-        """True where its UCX_TLS names RDMA: ``ib``, ``rc…``, ``ud…``, ``dc…``."""
-        named = self.env.get(UCX_TLS, "")
-        return not named.startswith("^") and any(is_rdma(word) for word in named.split(","))
-
-
-def is_rdma(transport: str) -> bool:
-    """Whether a name of UCX_TLS, or of a lane, is verbs."""
-    return transport.strip().startswith(("ib", "rc", "ud", "dc"))
+        """True where its UCX_TLS names RDMA."""
+        return ucx.transports(self.env).names_rdma
 
 
 @dataclass(frozen=True)

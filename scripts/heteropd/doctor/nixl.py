@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from heteropd import ucx
 from heteropd.system import Completed
 
 # "ucp_worker.c:1521 UCX  DEBUG created interface[1]=0x55ce using tcp/eth0 on worker 0x55ce"
@@ -18,7 +19,6 @@ _MISSING = re.compile(r"UCX +WARN +transports? ('\S+) (?:is|are) not available")
 # or, from older versions, "ep_cfg[2]: rma(…)". What goes to the process itself ("self cfg#0") does not count.
 _CONFIGURED = re.compile(r"UCX +INFO .*(?:\b(?:inter|intra)-node cfg#\d+|ep_cfg\[\d+\]:) (.*)$", re.MULTILINE)
 _LANES = re.compile(r"\b(?:rma|rma_am|amo|amo_am|am|tag)\(([^)]*)\)")
-_DEVICE_TRANSPORTS = ("cuda", "gdr", "gaudi", "rocm", "ze_")
 _COMPLAINT = re.compile(r"UCX +(?:ERROR|WARN) +(.*)$", re.MULTILINE)
 
 
@@ -86,15 +86,13 @@ def read(engine: str, said: ProgramReport) -> NixlReading:
         libraries={name: tuple(files) for name, files in found["libraries"].items()},
         resources=frozenset(_RESOURCE.findall(said.log)),
         unknown=tuple(
-            name for names in _MISSING.findall(said.log) for name in _unquoted(names) if not of_device(name)
+            name
+            for names in _MISSING.findall(said.log)
+            for name in _unquoted(names)
+            if not ucx.is_of_device(name)
         ),
         opened=tuple(found["opened"]),
     )
-
-
-def of_device(transport: str) -> bool:
-    """Whether a name in UCX_TLS needs an accelerator's module, which our programs do not load."""
-    return transport.strip().startswith(_DEVICE_TRANSPORTS)
 
 
 def lanes(log: str) -> frozenset[str]:

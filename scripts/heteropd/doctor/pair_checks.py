@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from heteropd import ucx
 from heteropd.doctor import exchange, fabric
 from heteropd.doctor.catalogue import PAIR, registered
-from heteropd.doctor.model import ExaminedPair, Outcome, is_rdma
+from heteropd.doctor.model import ExaminedPair, Outcome
 from heteropd.doctor.nixl import ProgramReport, complaint, lanes
 
 _TRANSFERS = ("WRITE", "READ")
@@ -87,7 +88,7 @@ def rdma_in_use(pair: ExaminedPair) -> Outcome:
         return Outcome("SKIP", "UCX wrote no line that says it")
     shown = ", ".join(sorted(found))
     if pair.one.verbs or pair.other.verbs:
-        slow = any(not is_rdma(lane) for lane in found)
+        slow = any(not ucx.is_rdma(lane) for lane in found)
         return Outcome("FAIL" if slow else "PASS", shown)
     if all(fabric.used_ports(node) for node in (pair.one, pair.other)):
         return Outcome("WARN", f"{shown}, though both hosts have active RDMA ports")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from heteropd import ucx
 from heteropd.doctor import fabric
 from heteropd.doctor.catalogue import NODE, registered
-from heteropd.doctor.model import ExaminedHost, Outcome, is_rdma, unknown_python
+from heteropd.doctor.model import ExaminedHost, Outcome, unknown_python
 from heteropd.doctor.nixl import NixlReading
 
 _ONE_EACH = ("ucp", "uct", "ucs")
@@ -59,7 +60,7 @@ def transports(node: ExaminedHost) -> Outcome:
         return unread
     if all(said.ucx is None for said in node.nixl):
         return Outcome("SKIP", "UCX did not come up")
-    unknown = [name for said in node.nixl for name in said.unknown if not is_rdma(name)]
+    unknown = [name for said in node.nixl for name in said.unknown if not ucx.is_rdma(name)]
     if unknown:
         return Outcome("FAIL", f"UCX does not offer {', '.join(dict.fromkeys(unknown))}")
     return Outcome("PASS", "UCX knows every name (a device's was left out: nothing here opens it)")
@@ -100,7 +101,7 @@ def nixl_verbs(node: ExaminedHost) -> Outcome:
 
 def _reaches(resource: str, names: Iterable[str]) -> bool:
     transport, _, device = resource.partition("/")
-    return is_rdma(transport) and device in names
+    return ucx.is_rdma(transport) and device in names
 
 
 def _listed(said: NixlReading) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from heteropd import ucx
 from heteropd.doctor.launch import fabric_env
 from heteropd.doctor.model import EngineTarget, HostTarget
-from heteropd.plan.engines import NET_DEVICES
 from heteropd.plan.model import HostPlan, Plan, RolePlan
 from heteropd.plan.pairs import MOST, Names, crossed
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
@@ -91,6 +91,4 @@ def _folder(plan: Plan, host: HostPlan) -> str:
 
 
 def _devices(engines: list[RolePlan]) -> tuple[str, ...]:
-    # "all" is UCX's default; what begins with ^ excludes, and names nothing that must be there.
-    names = [name.strip() for one in engines for name in one.env.get(NET_DEVICES, "").split(",")]
-    return tuple(dict.fromkeys(name for name in names if name and name != "all" and name[0] != "^"))
+    return tuple(dict.fromkeys(name for engine in engines for name in ucx.net_devices(engine.env)))

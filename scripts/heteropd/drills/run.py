@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+from heteropd import ucx
 from heteropd.config.drills import DrillEntry, Drills
 from heteropd.config.validation import Settings
-from heteropd.doctor.model import UCX_TLS, is_rdma
 from heteropd.drills import lease, network, roles, starts
 from heteropd.drills.baseline import Baseline, measure
 from heteropd.drills.catalogue import DRILLS
 from heteropd.drills.model import CannotBePerformed, DrillResult, Observation
 from heteropd.drills.session import DrillSession
 from heteropd.errors import BadInput, Interrupted, KitError
-from heteropd.plan.model import Plan, RolePlan
+from heteropd.plan.model import Plan
 from heteropd.topology import Context, running
 
 __all__ = ["chosen", "perform", "require_consent"]
@@ -66,17 +66,11 @@ def why_not(plan: Plan, entry: DrillEntry) -> str | None:
     both = (plan.of("prefill")[0].host, plan.of("decode")[0].host)
     if "hosts" in entry.needs and (not all(one.ssh for one in both) or both[0].ssh == both[1].ssh):
         return "needs prefill and decode on hosts of their own, reached over ssh"
-    if "hosts" in entry.needs and any(may_use_rdma(engine) for engine in plan.engines):
+    if "hosts" in entry.needs and any(ucx.transports(engine.env).may_use_rdma for engine in plan.engines):
         return "RDMA goes past what a host's kernel drops or slows: do it at the switch"
     if "root" in entry.needs and os.geteuid() != 0:
         return "needs root on this machine"
     return None
-
-
-def may_use_rdma(engine: RolePlan) -> bool:
-    """Whether its UCX_TLS names RDMA, or names nothing so that UCX chooses."""
-    named = engine.env.get(UCX_TLS, "")
-    return not named or named.startswith("^") or any(map(is_rdma, named.split(",")))
 
 
 def perform(

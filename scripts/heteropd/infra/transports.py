@@ -1,23 +1,13 @@
-"""UCX's names: what UCX_TLS asks for, and what `ucx_info -d` offers. Pure."""
+"""What `ucx_info -d` offers, beside what UCX_TLS names. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from heteropd import ucx
+
 _OFFERED = re.compile(r"^#\s*Transport:\s*(\S+)", re.MULTILINE)
-_EVERYTHING = "all"
-
-
-def named(ucx_tls: str) -> list[str]:
-    """Transports that UCX_TLS names; none where it only excludes (``^tcp``) or takes everything.
-
-    ``\\rc_verbs`` means that transport and no alias; ``rc:aux`` restricts what it is used for.
-    """
-    if ucx_tls.startswith("^"):
-        return []
-    names = (name.strip().lstrip("\\").partition(":")[0] for name in ucx_tls.split(","))
-    return [name for name in dict.fromkeys(names) if name and name != _EVERYTHING]
 
 
 def offered(ucx_info: str) -> frozenset[str]:
@@ -25,12 +15,12 @@ def offered(ucx_info: str) -> frozenset[str]:
     return frozenset(_OFFERED.findall(ucx_info))
 
 
-def missing(ucx_tls: str, there: Iterable[str], aliases: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """A line for each name that leads to none of the transports that are ``there``."""
-    found = frozenset(there)
-    shown = ", ".join(sorted(found)) or "nothing"
-    for name in named(ucx_tls):
-        wanted = frozenset(aliases.get(name, [name]))
-        if not wanted & found:
-            stands = "" if wanted == {name} else f" ({', '.join(sorted(wanted))})"
-            yield f"UCX_TLS names {name}{stands}, and ucx_info -d lists {shown}"
+def missing(environment: Mapping[str, str], offers: Iterable[str]) -> Iterator[str]:
+    """A line for each word of UCX_TLS that leads to none of the transports that UCX offers."""
+    named, available = ucx.transports(environment), frozenset(offers)
+    shown = ", ".join(sorted(available)) or "nothing"
+    for word in named.words if named.mode == "named" else ():
+        wanted = frozenset(ucx.expand(word))
+        if not wanted & available:
+            stands = "" if wanted == {word} else f" ({', '.join(sorted(wanted))})"
+            yield f"UCX_TLS names {word}{stands}, and ucx_info -d lists {shown}"

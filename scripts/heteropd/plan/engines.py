@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from heteropd import ucx
 from heteropd.config.cases import EngineCase
 from heteropd.config.env import Env
 from heteropd.config.hosts import RoleAdditions
@@ -18,7 +19,6 @@ from heteropd.plan.placement import EnginePlacement
 from heteropd.plan.template import fill_all, fill_env
 
 SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
-NET_DEVICES = "UCX_NET_DEVICES"
 TENSOR_PARALLEL = "--tensor-parallel-size"
 
 
@@ -86,7 +86,7 @@ def _environment(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -
         if spec.place.side_channel != env.defaults.ports.side_channel:
             rendered[SIDE_CHANNEL_PORT] = str(spec.place.side_channel)
         if spec.place.nics:
-            rendered[NET_DEVICES] = spec.place.nics
+            rendered[ucx.NET_DEVICES] = spec.place.nics
     if platform.visible_devices and spec.place.visible:
         rendered[platform.visible_devices] = spec.place.visible
     rendered |= fill_env(platform.env, fields, where)

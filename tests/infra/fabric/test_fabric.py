@@ -56,9 +56,9 @@ def test_memory_may_be_locked(doctor):
     doctor("T2-11-memlock")
 
 
-def test_ucx_offers_what_ucx_tls_names(ucx_offers, engine, facts, agree):
+def test_ucx_offers_what_ucx_tls_names(ucx_offers, engine, agree):
     """UCX takes what is left of the names in UCX_TLS, and starts; TCP is far slower (7, 8, 39)."""
-    agree(transports.missing(engine.env["UCX_TLS"], ucx_offers, facts.transports))
+    agree(transports.missing(engine.env, ucx_offers))
 
 
 def test_nixl_comes_up_with_the_fabric(doctor, nixl_node):

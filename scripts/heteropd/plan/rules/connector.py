@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from heteropd.plan.engines import NET_DEVICES, TENSOR_PARALLEL
+from heteropd import ucx
+from heteropd.plan.engines import TENSOR_PARALLEL
 from heteropd.plan.rules.base import KV_TRANSFER, Finding, PlannedEngine, Rule, RuleContext, each_pair, first
 
 _KEEP_OFF = "keep --no-enable-prefix-caching (prefix_caching: false)"
@@ -109,7 +110,7 @@ def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
         if engine.role != role or host is None or not engine.platform.accelerator:
             continue
         if host.nics:
-            found.setdefault(NET_DEVICES, f"hosts.{engine.plan.host.name}.nics")
+            found.setdefault(ucx.NET_DEVICES, f"hosts.{engine.plan.host.name}.nics")
         if host.devices and engine.platform.visible_devices:
             found.setdefault(engine.platform.visible_devices, f"hosts.{engine.plan.host.name}.devices")
     return found

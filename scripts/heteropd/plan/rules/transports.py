@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
+from heteropd import ucx
 from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, first
-
-UCX_TLS = "UCX_TLS"
-
-
-def _named(engine: PlannedEngine) -> list[str]:
-    return [word for word in engine.plan.env.get(UCX_TLS, "").split(",") if word]
 
 
 def _without_device(context: RuleContext) -> Finding | None:
@@ -16,11 +11,13 @@ def _without_device(context: RuleContext) -> Finding | None:
 
 
 def _engine_without_device(engine: PlannedEngine) -> Finding | None:
-    device = engine.platform.transports.device
-    if device is None or device in _named(engine):
+    device, named = engine.platform.transports.device, ucx.transports(engine.plan.env)
+    if device is None or named.allows(device):
         return None
-    problem = f"names no {device}, without which UCX cannot reach the device's memory"
-    return engine.env_finding(UCX_TLS, problem, f"add {device}")
+    problem = f"leaves out {device}, without which UCX cannot reach the device's memory"
+    spaced = ucx.spaced(named.words)
+    fix = f"leave out the space: to UCX it is part of {spaced[0]!r}" if spaced else f"add {device}"
+    return engine.env_finding(ucx.TLS, problem, fix if named.mode == "named" else f"do not exclude {device}")
 
 
 def _slow_path(context: RuleContext) -> Finding | None:
@@ -28,19 +25,15 @@ def _slow_path(context: RuleContext) -> Finding | None:
 
 
 def _engine_with_slow_path(engine: PlannedEngine) -> Finding | None:
-    forbidden = engine.platform.transports.forbidden
-    if not forbidden:
+    facts, named = engine.platform.transports, ucx.transports(engine.plan.env)
+    slow = [transport for transport in facts.forbidden if named.allows(transport)]
+    if not slow:
         return None
-    named = _named(engine)
-    if not named or named[0].startswith("^"):
+    problem = f"names {', '.join(slow)}, which hides a broken fabric behind a path 100 times slower"
+    if named.mode != "named":
         problem = "lets UCX take any transport, TCP too, when the fabric is broken"
-    elif slow := [word for word in named if word in forbidden]:
-        problem = f"names {', '.join(slow)}, which hides a broken fabric behind a path 100 times slower"
-    else:
-        return None
-    platform = engine.platform
-    fast = ["ib", "rc", *([platform.transports.device] if platform.transports.device else [])]
-    return engine.env_finding(UCX_TLS, problem, f"use {','.join(fast)}")
+    fast = ["ib", "rc", *([facts.device] if facts.device else [])]
+    return engine.env_finding(ucx.TLS, problem, f"use {','.join(fast)}")
 
 
 def _nothing_in_common(context: RuleContext) -> Finding | None:
@@ -48,14 +41,14 @@ def _nothing_in_common(context: RuleContext) -> Finding | None:
 
 
 def _engine_without_fabric(engine: PlannedEngine) -> Finding | None:
-    wanted = engine.platform.transports.any_of
-    named = _named(engine)
-    if not wanted or not named or named[0].startswith("^") or set(wanted) & set(named):
+    common, named = engine.platform.transports.any_of, ucx.transports(engine.plan.env)
+    if not common or any(map(named.allows, common)):
         return None
     problem = (
         "names nothing that both sides have (Gaudi's UCX is built without mlx5, so rc_mlx5 is CUDA's alone)"
     )
-    return engine.env_finding(UCX_TLS, problem, f"add one of {', '.join(wanted)}")
+    words = dict.fromkeys(word for transport in common for word in ucx.names_for(transport))
+    return engine.env_finding(ucx.TLS, problem, f"add one of {', '.join(words)}")
 
 
 RULES = [
