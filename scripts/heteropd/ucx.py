@@ -1,8 +1,8 @@
 """UCX_TLS and UCX_NET_DEVICES, by UCX's own rules: read in its source, and tried with UCX 1.23.
 
 A ``^`` at the front excludes what follows. ``all`` alone, or no variable at all, takes everything. Words are
-split at commas and never stripped: ``rc, cuda_copy`` names `` cuda_copy``, which no UCX has. ``\\rc_verbs`` is
-that transport and no alias; ``rc_verbs:aux`` is for setting connections up only. An empty list is an error.
+split at commas and never stripped: ``rc, cuda_copy`` names `` cuda_copy``, which no UCX has. ``\\rc_verbs``
+is that transport and no alias; ``rc_verbs:aux`` only sets connections up. An empty list is an error.
 """
 
 from __future__ import annotations
