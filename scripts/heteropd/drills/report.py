@@ -1,4 +1,4 @@
-"""What drills showed: a table for people, JSON for programs, and their parts of docs/operations.md."""
+"""What drills showed: a table for people, JSON for programs, and the pages that state and record faults."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from heteropd.console.sections import between, within
 from heteropd.drills.model import DrillResult
 
 PAGE = "docs/operations.md"
+EVIDENCE = "docs/evidence/drills.md"
 FILE = "drill.json"
 _STYLES = {"held": "green", "broken": "bold red", "skipped": "dim"}
 _STATED = "env/drills.yaml by `.venv/bin/nox -s schema`"
@@ -66,7 +67,7 @@ def show(results: Sequence[DrillResult], console: Console) -> None:
 
 
 def export_catalogue(root: Path, drills: Drills) -> None:
-    """Write what is stated into the page. Raises BadInput when its markers are gone."""
+    """Write what is stated into `PAGE`. Raises BadInput when its markers are gone."""
     page = root / PAGE
     page.write_text(with_catalogue(page.read_text(encoding="utf-8"), drills), encoding="utf-8")
 
@@ -91,16 +92,16 @@ def _stated(name: str, one: DrillEntry) -> str:
 
 
 def export_results(root: Path, results: Sequence[DrillResult], drills: Drills) -> None:
-    """Write what was seen into the page; rows of a drill and place that were not performed now stay.
+    """Write what was seen into `EVIDENCE`; rows of a drill and place that were not performed now stay.
 
     Raises BadInput when its markers are gone.
     """
-    page, order = root / PAGE, list(drills.drills)
+    page, order = root / EVIDENCE, list(drills.drills)
     text = page.read_text(encoding="utf-8")
-    rows = _rows(results, "skipped") | _kept(within(text, _SEEN, PAGE)) | _rows(results, "held", "broken")
+    rows = _rows(results, "skipped") | _kept(within(text, _SEEN, EVIDENCE)) | _rows(results, "held", "broken")
     known = sorted((place for place in rows if place[0] in order), key=lambda place: order.index(place[0]))
     body = "\n".join([*_HEAD, *(line for place in known for line in rows[place]), "", ""])
-    page.write_text(between(text, _SEEN, body, PAGE), encoding="utf-8")
+    page.write_text(between(text, _SEEN, body, EVIDENCE), encoding="utf-8")
 
 
 def _kept(text: str) -> dict[tuple[str, str], list[str]]:
