@@ -63,7 +63,7 @@ FAULTS = {
     "secret": ({"test_no_secret_is_baked_in"}, "ENV HF_TOKEN=abc"),
     "no-stand-in": (
         {"test_vllm_finds_the_stand_in"},
-        f"RUN rm {SITE}/heteropd-*.dist-info/entry_points.txt",
+        f"RUN rm {SITE}/heteropd_engine-*.dist-info/entry_points.txt",
     ),
 }
 

@@ -15,8 +15,8 @@ from heteropd.config.types import UNRESOLVED
 from heteropd.images import contents_locks as locks
 from heteropd.images.recipe import LABEL, Choice, tag
 
-# What a build installs beside its locks: the kit's own package, and what venv and uv put there themselves.
-_BESIDE_LOCKS = {"heteropd", "pip", "setuptools", "wheel"}
+# What a build installs beside its locks: the stand-in's plugin, and what venv and uv put there themselves.
+_BESIDE_LOCKS = {"heteropd-engine", "pip", "setuptools", "wheel"}
 
 
 @dataclass(frozen=True)

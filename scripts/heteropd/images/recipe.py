@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,11 @@ from heteropd.config.images import Image, ImageName
 from heteropd.config.pins import BuildBase, Pins, PinSet, Variant
 from heteropd.config.types import UNRESOLVED
 from heteropd.plan.template import fill
+from heteropd.prepare.environments import ENGINE_PROJECT
 
 LABEL = "io.heteropd"
+# What Python and setuptools leave in a folder, which no build sees (.dockerignore).
+_MADE = re.compile(r"__pycache__|build|.*\.egg-info")
 
 
 @dataclass(frozen=True)
@@ -198,10 +202,10 @@ def _inputs(choice: Choice, root: Path) -> str:
 
 def _copied(choice: Choice, root: Path) -> list[str]:
     folders = ["docker/common", "docker/programs", f"docker/{choice.image}"]
-    folders += ["scripts/heteropd"] if choice.image == "cpu" else []
+    folders += [ENGINE_PROJECT] if choice.image == "cpu" else []
     return [
         str(path.relative_to(root))
         for folder in folders
         for path in (root / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not any(_MADE.fullmatch(part) for part in path.parts)
     ]

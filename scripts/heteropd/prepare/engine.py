@@ -26,7 +26,8 @@ DTYPE = "float32"
 
 def environment(pins: StandinPins) -> Environment:
     """The engine's environment as the stand-in's pin set describes it."""
-    return Environment("engine-cpu", (pins.lock,), pins.torch.lock, pins.torch.index)
+    projects = (environments.ENGINE_PROJECT,)
+    return Environment("engine-cpu", (pins.lock,), pins.torch.lock, pins.torch.index, projects)
 
 
 def ensure(pins: StandinPins, root: Path, runner: CommandRunner, say: Say) -> Environment:
@@ -55,9 +56,9 @@ def ensure_model(pins: StandinPins, root: Path, runner: CommandRunner, say: Say)
     folder = model_folder(pins)
     if (folder / "config.json").exists():
         return folder
-    model, ours = pins.model, environment(pins)
+    model, engine = pins.model, environment(pins)
     say(f"Converting {model.served_name} ({model.format}) to {folder} (once per user) …")
-    found = next(ours.path(root).glob(f"lib/python*/site-packages/{model.file}"), None)
+    found = next(engine.path(root).glob(f"lib/python*/site-packages/{model.file}"), None)
     if found is None:
         raise KitError(
             f"env/pins/standin.yaml: model.file: {model.file!r}: not in the package {model.package};"
@@ -68,9 +69,9 @@ def ensure_model(pins: StandinPins, root: Path, runner: CommandRunner, say: Say)
     if digest != model.sha256:
         raise KitError(
             f"{found.name} of {model.package} is not the pinned file: its SHA-256 is {digest},"
-            f" env/pins/standin.yaml says {model.sha256}; remove .nox/{ours.name} and try again"
+            f" env/pins/standin.yaml says {model.sha256}; remove .nox/{engine.name} and try again"
         )
-    argv = [str(ours.python(root)), "-m", "heteropd_engine.convert", "--gguf", str(found)]
+    argv = [str(engine.python(root)), "-m", "heteropd_engine.convert", "--gguf", str(found)]
     argv += ["--dtype", DTYPE, "--out", str(folder)]
     done = runner.run(argv, timeout_s=900)
     if done.code != 0:

@@ -17,11 +17,12 @@ from heteropd.prepare import pip_settings
 from heteropd.system import CommandRunner
 
 Say = Callable[[str], None]
+ENGINE_PROJECT = "scripts/heteropd_engine"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment under ``.nox/`` and the locks that fill it.
+    """A virtual environment under ``.nox/``, the locks that fill it and the projects of this checkout in it.
 
     ``special_lock`` holds packages that PyPI has not (PyTorch's CPU build): they are looked for in the wheel
     folders that pip's configuration names, then on ``special_index`` alone.
@@ -31,6 +32,7 @@ class Environment:
     locks: tuple[str, ...]
     special_lock: str | None = None
     special_index: str = ""
+    projects: tuple[str, ...] = (".", ENGINE_PROJECT)
 
     def path(self, root: Path) -> Path:
         return root / ".nox" / self.name
@@ -53,10 +55,11 @@ def fingerprint(environment: Environment, root: Path) -> str:
     locks = [*environment.locks, *([environment.special_lock] if environment.special_lock else [])]
     for name in locks:
         digest.update((root / name).read_bytes())
-    project = tomllib.loads((root / "pyproject.toml").read_text())
-    # What is installed follows from these; settings of linters and tests do not matter.
-    told = [project.get("build-system"), project.get("project"), project.get("tool", {}).get("setuptools")]
-    digest.update(json.dumps(told, sort_keys=True).encode())
+    for folder in environment.projects:
+        file = tomllib.loads((root / folder / "pyproject.toml").read_text())
+        # What is installed follows from these; settings of linters and tests do not matter.
+        told = [file.get("build-system"), file.get("project"), file.get("tool", {}).get("setuptools")]
+        digest.update(json.dumps(told, sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -94,7 +97,8 @@ def ensure(environment: Environment, root: Path, runner: CommandRunner, say: Say
     if environment.special_lock:
         _special(environment, root, runner, install, env)
     # Editable, against the setuptools of the lock: nothing is resolved or downloaded here.
-    _must(runner, [*install, "--no-build-isolation", "--editable", str(root)], env)
+    projects = [f"--editable={root / folder}" for folder in environment.projects]
+    _must(runner, [*install, "--no-build-isolation", *projects], env)
     _stamp(environment, root).write_text(fingerprint(environment, root))
     return True
 

@@ -65,7 +65,7 @@ def found(expected):
         },
         "inventory": {
             "python": dict(PYTHON),
-            "packages": {**locked, "heteropd": "0.1.0"},
+            "packages": {**locked, "heteropd-engine": "0.1.0"},
             "inherited": {},
             "repeated": [],
             "vllm": {"version": f"{expected.vllm}+empty", "commit": None},

@@ -158,8 +158,9 @@ def test_an_image_named_twice_is_built_once(env):
 def test_inputs_follow_every_file_that_decides(tmp_path, env):
     for folder in ("docker", "env"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    (tmp_path / "scripts/heteropd").mkdir(parents=True)
-    (tmp_path / "scripts/heteropd/one.py").write_text("1\n")
+    for package in ("heteropd/doctor", "heteropd_engine", "heteropd_engine/__pycache__"):
+        (tmp_path / "scripts" / package).mkdir(parents=True)
+        (tmp_path / "scripts" / package / "module.py").write_text("1\n")
     choice = recipe.choose("cpu", None, None, env)
 
     def inputs():
@@ -170,13 +171,16 @@ def test_inputs_follow_every_file_that_decides(tmp_path, env):
         "docker/cpu/Dockerfile",
         "env/locks/torch-cpu.txt",
         "docker/common/seal.sh",
-        "scripts/heteropd/one.py",
+        "scripts/heteropd_engine/module.py",
     ):
         with (tmp_path / name).open("a") as stream:
             stream.write("# changed\n")
         seen.append(inputs())
     (tmp_path / "docker/router/Dockerfile").write_text("FROM scratch\n")
     assert inputs() == seen[-1], "another image's file decides nothing here"
+    for name in ("heteropd/doctor/module.py", "heteropd_engine/__pycache__/module.py"):
+        (tmp_path / "scripts" / name).write_text("2\n")
+        assert inputs() == seen[-1], "an edit of the controller changes no image"
     assert len(set(seen)) == len(seen)
 
 

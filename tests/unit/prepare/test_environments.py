@@ -50,12 +50,17 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "env/locks").mkdir(parents=True)
     for name in ("kit.txt", "torch.txt"):
         (tmp_path / "env/locks" / name).write_text("a==1\n")
-    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    for project in (".", environments.ENGINE_PROJECT):
+        (tmp_path / project).mkdir(parents=True, exist_ok=True)
+        (tmp_path / project / "pyproject.toml").write_text("[project]\n")
     return tmp_path
 
 
 KIT = Environment("kit", ("env/locks/kit.txt",))
-ENGINE = Environment("engine", ("env/locks/kit.txt",), "env/locks/torch.txt", "https://torch.example/cpu")
+ENGINE = Environment(
+    "engine", ("env/locks/kit.txt",), "env/locks/torch.txt", "https://torch.example/cpu",
+    (environments.ENGINE_PROJECT,),
+)  # fmt: skip
 
 
 def quiet(_text: str) -> None:
@@ -86,6 +91,16 @@ def test_every_install_demands_hashes_or_resolves_nothing(root: Path) -> None:
     assert all("--no-deps" in argv for argv in installs)
     assert "--require-hashes" in installs[0]
     assert "--no-build-isolation" in installs[1]
+
+
+def test_an_engines_environment_has_the_engines_project_alone(root: Path) -> None:
+    runner = Recorder()
+    environments.ensure(ENGINE, root, runner, quiet)
+    projects = [word for argv in runner.asked for word in argv if word.startswith("--editable")]
+    assert projects == [f"--editable={root}/scripts/heteropd_engine"]
+    (root / "pyproject.toml").write_text('[project]\nname = "kit"\n')
+    assert environments.is_current(ENGINE, root), "an edit of the controller's project makes it no older"
+    assert not environments.is_current(KIT, root)
 
 
 def test_a_second_call_does_nothing_until_the_lock_changes(root: Path) -> None:
@@ -126,7 +141,7 @@ def test_the_special_lock_comes_from_its_own_index_alone_when_no_folder_has_it(r
 
 def test_settings_of_tools_make_no_environment_old(tmp_path: Path) -> None:
     (tmp_path / "lock.txt").write_text("a==1\n")
-    environment = Environment("some", ("lock.txt",))
+    environment = Environment("some", ("lock.txt",), projects=(".",))
 
     def fingerprint(text: str) -> str:
         (tmp_path / "pyproject.toml").write_text(text)
