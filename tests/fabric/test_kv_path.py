@@ -10,7 +10,7 @@ from guests import recipe
 from guests.lab import DEVICE, PYTHON, UCX, Lab
 
 from heteropd.doctor import nixl, programs
-from heteropd.doctor.relay import talk
+from heteropd.doctor.shells import talk
 
 _SECONDS = 200
 _TOKEN = 2 * 30 * 3 * 64 * 4  # bytes: K and V, layers, KV heads, head size, float32
@@ -28,8 +28,8 @@ def command(lab: Lab, role: str) -> list[str]:
 
 def test_kv_is_right_after_rc_and_conversion(booted: Lab) -> None:
     sides = talk(command(booted, "prefill"), command(booted, "decode"), _SECONDS + 30)
-    reports = [nixl.report(one) for one in sides]
-    found: list[dict[str, Any]] = [dict(one.found or {"error": one.trouble}) for one in reports]
+    reports = [nixl.report(side) for side in sides]
+    found: list[dict[str, Any]] = [dict(report.result or {"error": report.trouble}) for report in reports]
     assert [one["error"] for one in found] == [None, None], [one.log[-1500:] for one in reports]
     decode = found[1]
     assert decode["state"] == "DONE"

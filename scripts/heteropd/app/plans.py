@@ -47,7 +47,7 @@ def ready_to_start(words: list[str], *, aside: bool = False) -> tuple[Plan, Cont
 
     parsed = Arguments(words, options=before_start.OPTIONS)
     plan, ours = planned(parsed.rest), context(aside=aside)
-    before_start.check(plan, parsed.options, ours)
+    before_start.require_healthy_hosts(plan, parsed.options, ours)
     _refuse_processes_elsewhere(plan)
     return plan, _prepared(plan, ours)
 

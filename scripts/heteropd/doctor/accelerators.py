@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from heteropd.doctor.catalogue import NODE, registered
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.model import ExaminedHost, Outcome
+from heteropd.findings import ORDER
 
-_WORST = ("FAIL", "WARN", "SKIP", "PASS")
 _BROKEN = ("failed", "couldn't", "error", "not found", "no devices")
 
 
-@registered(NODE, "T2-14-accel-devices")
-def accel_devices(node: ExaminedHost) -> Outcome:
+def accel_devices(host: ExaminedHost) -> Outcome:
     """Card and control devices are there, readable and writable."""
-    accel = node.facts.accel
+    accel = host.facts.accel
     cards = [name for name in accel if "controlD" not in name]
     controls = [name for name in accel if "controlD" in name]
     if not cards or not controls:
@@ -24,14 +22,13 @@ def accel_devices(node: ExaminedHost) -> Outcome:
     return Outcome("PASS", f"{len(cards)} cards: {', '.join(cards)}")
 
 
-@registered(NODE, "T2-35-accelerator-free")
-def accelerator_free(node: ExaminedHost) -> Outcome:
+def accelerator_free(host: ExaminedHost) -> Outcome:
     """No process holds a card. Only root sees everybody's files."""
-    if node.target.serves:
+    if host.target.serves:
         return Outcome("SKIP", "the kit's own topology is running here")
-    found = [_gaudi_free(node.facts)] if "gaudi" in node.platforms else []
-    found += [_cuda_free(node.facts)] if "cuda" in node.platforms else []
-    return min(found, key=lambda one: _WORST.index(one.status))
+    outcomes = [_gaudi_free(host.facts)] if "gaudi" in host.platforms else []
+    outcomes += [_cuda_free(host.facts)] if "cuda" in host.platforms else []
+    return min(outcomes, key=lambda outcome: ORDER.index(outcome.status))
 
 
 def _gaudi_free(facts: Facts) -> Outcome:
@@ -52,15 +49,14 @@ def _cuda_free(facts: Facts) -> Outcome:
     return Outcome("PASS", "nvidia-smi lists no process")
 
 
-@registered(NODE, "T2-51-accelerator-answers")
-def accelerator_answers(node: ExaminedHost) -> Outcome:
+def accelerator_answers(host: ExaminedHost) -> Outcome:
     """The vendor's tool lists cards."""
     shown: list[str] = []
-    tools = {"cuda": ("nvidia-smi", node.facts.gpus), "gaudi": ("hl-smi", node.facts.hpus)}
-    for platform in sorted(node.platforms & tools.keys()):
+    tools = {"cuda": ("nvidia-smi", host.facts.gpus), "gaudi": ("hl-smi", host.facts.hpus)}
+    for platform in sorted(host.platforms & tools.keys()):
         tool, cards = tools[platform]
         if cards is None:
-            return Outcome("FAIL", f"{tool} is not installed or said nothing")
+            return Outcome("FAIL", f"{tool} is not installed or printed nothing")
         if broken(cards):
             return Outcome("FAIL", f"{tool}: {' '.join(cards) or 'no card'}")
         shown += cards

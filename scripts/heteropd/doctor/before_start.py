@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from heteropd.doctor import command
+from heteropd.doctor.command import examine_hosts
 from heteropd.doctor.reach import Outside, Reach, use
 from heteropd.errors import BadInput, KitError
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, load
 
 OPTIONS = ("doctor", "ssh_config")
-_SWITCH = {"on": True, "off": False}
 
 
-def check(plan: Plan, options: Mapping[str, str], context: Context) -> None:
-    """Examine a plan's hosts unless ``doctor=off``, or all of them are this machine; print what was found.
+def require_healthy_hosts(plan: Plan, options: Mapping[str, str], context: Context) -> None:
+    """Examine a plan's hosts unless ``doctor=off``, or all of them are this machine; print what is wrong.
 
     Raises KitError (exit status 1) for a FAIL, BadInput for an option.
     """
-    said = options.get("doctor", "on")
-    if said not in _SWITCH:
-        raise BadInput("command line", "doctor", said, "is neither on nor off", "doctor=off leaves it out")
+    switch = options.get("doctor", "on")
+    if switch not in ("on", "off"):
+        raise BadInput("command line", "doctor", switch, "is neither on nor off", "doctor=off leaves it out")
     config = use(options.get("ssh_config"))
-    if not _SWITCH[said] or not any(role.host.ssh for role in plan.roles) or _runs(plan, context):
+    if switch == "off" or not any(role.host.ssh for role in plan.roles) or _runs(plan, context):
         return
-    report = command.hosts(plan, context, Outside(Reach(config)))
-    report.show(context.console, wrong_only=True)
+    report = examine_hosts(plan, context, Outside(Reach(config)))
+    report.show(context.console, passed=False)
     if not report.ok:
         raise KitError(
             f"the doctor found what is wrong with the hosts ({report.summary}), so nothing was started; "

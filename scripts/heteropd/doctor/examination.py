@@ -3,55 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from heteropd.config.checks import Checks
-from heteropd.doctor import exchange, judge, reading, targets
-from heteropd.doctor.model import ExaminedHost, ExaminedPair, HostTarget, Result, Running, Status
+from heteropd.config.checks import Checks, HostLimits
+from heteropd.console.findings import for_programs, show_findings, summary
+from heteropd.doctor import exchange, fabric, facts, launch, nixl, targets
+from heteropd.doctor.judge import judge_host, judge_pair, judge_topology
+from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Running
 from heteropd.doctor.reach import Outside
+from heteropd.doctor.shells import Reader
+from heteropd.findings import Finding
 from heteropd.plan.model import Plan
 from heteropd.plan.pairs import Names, rounds
 
-_STYLES: dict[Status, str] = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
 _AT_ONCE = 32
+_PROGRAM_S, _TIMEOUT_S = 60, 75.0
 
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """All results, grouped by place in the order in which they were found; ``left_out`` says what was not
-    tried for the number of it."""
+    """All findings, in the order in which they were made; ``left_out`` says what was not tried for the
+    number of it."""
 
-    results: tuple[Result, ...]
+    findings: tuple[Finding, ...]
     left_out: str = ""
 
     @property
     def ok(self) -> bool:
-        return all(one.status != "FAIL" for one in self.results)
+        return all(finding.status != "FAIL" for finding in self.findings)
 
     @property
     def summary(self) -> str:
-        counts = Counter(one.status for one in self.results)
-        return ", ".join(f"{counts[name]} {name}" for name in _STYLES)
+        return summary(self.findings)
 
     def to_json(self) -> str:
         """The report for programs."""
         left_out = {"left_out": self.left_out} if self.left_out else {}
-        results = [asdict(one) for one in self.results]
+        results = [for_programs(finding) for finding in self.findings]
         return json.dumps({"ok": self.ok, "results": results, **left_out}, indent=2)
 
-    def show(self, console: Console, *, wrong_only: bool = False) -> None:
-        """Print the report: a table for each place, a fix below what is wrong."""
-        shown = [one for one in self.results if one.status in ("WARN", "FAIL") or not wrong_only]
-        for place in dict.fromkeys(one.place for one in shown):
-            console.print(Text(place, style="bold"))
-            console.print(_table([one for one in shown if one.place == place]))
+    def show(self, console: Console, *, everything: bool = False, passed: bool = True) -> None:
+        """Print what is wrong first, with its fix; without ``everything``, SKIPs are only counted."""
+        how = "everything=1"
+        show_findings(self.findings, console, everything=everything, passed=passed, how=how)
         if self.left_out:
             console.print(Text(self.left_out))
         console.print(Text(f"doctor: {self.summary}"))
@@ -68,28 +67,51 @@ def examine(
     outside = outside or Outside()
     reach = outside.reach
     with ThreadPoolExecutor(max_workers=min(len(hosts), _AT_ONCE)) as pool:
-        found = pool.map(lambda target: reading.node(target, reach(target), checks.limits), hosts)
-        nodes = {node.target.name: node for node in found}
-    results = [result for one in nodes.values() for result in judge.node(one, checks)]
-    tried, known = targets.pairs(plan) if plan else ([], 0)
-    results += [result for pair in _exchanged(tried, nodes, outside) for result in judge.pair(pair, checks)]
+        read = pool.map(lambda target: read_host(target, reach(target), checks.limits), hosts)
+        examined = {host.target.name: host for host in read}
+    findings = [finding for host in examined.values() for finding in judge_host(host, checks)]
+    names, known = targets.pairs(plan) if plan else ([], 0)
+    findings += [
+        finding for pair in _exchanged(names, examined, outside) for finding in judge_pair(pair, checks)
+    ]
     if running:
-        results += judge.topology(running, checks)
-    return DoctorReport(tuple(results), _left_out(tried, known))
+        findings += judge_topology(running, checks)
+    return DoctorReport(tuple(findings), _left_out(names, known))
 
 
-def _exchanged(tried: list[Names], nodes: Mapping[str, ExaminedHost], outside: Outside) -> list[ExaminedPair]:
-    """What every pair sent to each other, in the order of ``tried``; side by side as far as hosts differ."""
+def read_host(target: HostTarget, reader: Reader, limits: HostLimits) -> ExaminedHost:
+    """The host's facts, and NIXL in the place of each engine that differs. Never raises."""
+    found = facts.read(reader, target.model)
+    bare = ExaminedHost(target, found, limits)
+    if found.trouble or fabric.hangs(bare):
+        return bare
+    different: dict[tuple[object, ...], EngineTarget] = {}
+    for engine in target.engines:
+        if engine.python:
+            different.setdefault((engine.launch, engine.python, *sorted(engine.env.items())), engine)
+    readings = tuple(_read_nixl(engine, reader) for engine in different.values())
+    return ExaminedHost(target, found, limits, readings)
+
+
+def _read_nixl(engine: EngineTarget, reader: Reader) -> nixl.NixlReading:
+    argv = launch.nixl(engine, "nixl_node", {"seconds": _PROGRAM_S}, log="debug")
+    return nixl.read(engine.name, nixl.report(reader.run(argv, timeout_s=_TIMEOUT_S)))
+
+
+def _exchanged(
+    pairs: list[Names], examined: Mapping[str, ExaminedHost], outside: Outside
+) -> list[ExaminedPair]:
+    """What every pair sent to each other, in the order of ``pairs``; side by side as far as hosts differ."""
 
     def between(names: Names) -> ExaminedPair:
-        one, other = (nodes[name] for name in names)
-        return ExaminedPair(one, other, exchange.between(one, other, outside))
+        one, other = (examined[name] for name in names)
+        return ExaminedPair((one, other), exchange.between(one, other, outside))
 
     found: dict[Names, ExaminedPair] = {}
-    for together in rounds(tried):
+    for together in rounds(pairs):
         with ThreadPoolExecutor(max_workers=min(len(together), _AT_ONCE)) as pool:
             found |= zip(together, pool.map(between, together), strict=True)
-    return [found[names] for names in tried]
+    return [found[names] for names in pairs]
 
 
 def _left_out(tried: list[Names], known: int) -> str:
@@ -97,22 +119,3 @@ def _left_out(tried: list[Names], known: int) -> str:
         return ""
     words = f"{len(tried):,} of {known:,} pairs of hosts were tried, every host in one of them at least"
     return f"{words}; nothing was sent between the other {known - len(tried):,}"
-
-
-def _table(results: Sequence[Result]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for one in results:
-        table.add_row(Text(one.status, style=_STYLES[one.status]), one.check, _words(one))
-    return table
-
-
-def _words(one: Result) -> RenderableType:
-    lines = [Text(one.text, style="dim" if one.status == "SKIP" else "")]
-    if one.fix:
-        lines.append(Text(f"fix: {one.fix}"))
-    if one.threads:
-        lines.append(Text(f"known from {', '.join(one.threads)}", style="dim"))
-    return Group(*lines)

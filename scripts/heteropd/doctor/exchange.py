@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from heteropd.doctor import fabric, launch
-from heteropd.doctor.host import side_channel_address
+from heteropd.doctor.host_checks import side_channel_address
 from heteropd.doctor.model import EngineTarget, ExaminedHost, Exchange, ReportOrReason, unknown_python
 from heteropd.doctor.nixl import generation, report
 from heteropd.doctor.reach import Outside
-from heteropd.doctor.relay import Talk
-from heteropd.doctor.runners import RemoteShell
 
 _HARDWARE, _SOFTWARE = (8, 4), (1, 1)  # MiB, and how often: where no speed is judged, once is enough
 _PING_PORT = 18515  # ibv_rc_pingpong's own
@@ -20,88 +18,88 @@ _CHANNEL_S, _PING_S, _TRANSFER_S = 20, 30, 60
 _GRACE_S = 15.0
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How a program is run on both hosts at once."""
+class _Pair:
+    """Both hosts, the engine that stands for each, and how a program is run on both at once."""
 
-    places: tuple[RemoteShell, RemoteShell]
-    talk: Talk
+    def __init__(self, one: ExaminedHost, other: ExaminedHost, outside: Outside) -> None:
+        self.hosts = one, other
+        self.engines = one.target.engines[0], other.target.engines[0]
+        self._outside = outside
 
-    def both(self, argvs: Sequence[Sequence[str]], seconds: int) -> ReportOrReason:
-        commands = [place.command(argv) for place, argv in zip(self.places, argvs, strict=True)]
-        one, other = self.talk(commands[0], commands[1], seconds + _GRACE_S)
+    def run(self, argvs: Sequence[Sequence[str]], seconds: int) -> ReportOrReason:
+        shells = [self._outside.reach(host.target) for host in self.hosts]
+        commands = [shell.command(argv) for shell, argv in zip(shells, argvs, strict=True)]
+        one, other = self._outside.talk(commands[0], commands[1], seconds + _GRACE_S)
         return report(one), report(other)
 
 
 def between(one: ExaminedHost, other: ExaminedHost, outside: Outside) -> Exchange:
     """Send what can be sent; where another check says already that it cannot work, say which."""
-    way = _Way((outside.reach(one.target), outside.reach(other.target)), outside.talk)
-    channel = _unread(one, other) or _channel(one, other, way)
-    return Exchange(
-        channel,
-        _unread(one, other) or _ping(one, other, way, channel),
-        _unread(one, other) or _transfer(one, other, way),
-    )
+    for host in (one, other):
+        if host.facts.trouble:
+            unread = f"the facts of {host.target.name} could not be read"
+            return Exchange(unread, unread, unread)
+        if not host.target.engines:
+            unplanned = f"no engine is planned on {host.target.name}"
+            return Exchange(unplanned, unplanned, unplanned)
+    pair = _Pair(one, other, outside)
+    channel = _channel(pair)
+    return Exchange(channel, _ping(pair, channel), _transfer(pair))
 
 
-def _channel(one: ExaminedHost, other: ExaminedHost, way: _Way) -> ReportOrReason:
-    engines = _engine(one), _engine(other)
-    for node, engine in zip((one, other), engines, strict=True):
-        if engine.side_channel is None:
+def _channel(pair: _Pair) -> ReportOrReason:
+    for host, engine in zip(pair.hosts, pair.engines, strict=True):
+        if engine.role.ports.side_channel is None:
             return f"{engine.name} announces no side channel"
-        if side_channel_address(node).status == "FAIL":
-            return f"not tried: {node.target.name} announces an address that is not its own"
-    ends = [[engine.address, engine.side_channel] for engine in engines]
+        if side_channel_address(host).status == "FAIL":
+            return f"not tried: {host.target.name} announces an address that is not its own"
+    ends = [[engine.address, engine.role.ports.side_channel] for engine in pair.engines]
     token = secrets.token_hex(8)
-    asked = [
+    requests = [
         {"mine": ends[mine], "theirs": ends[1 - mine], "token": token, "seconds": _CHANNEL_S}
         for mine in (0, 1)
     ]
-    return way.both([_plain(engines[mine], "side_channel", asked[mine]) for mine in (0, 1)], _CHANNEL_S)
+    return pair.run(_plain(pair, "side_channel", requests), _CHANNEL_S)
 
 
-def _ping(one: ExaminedHost, other: ExaminedHost, way: _Way, channel: ReportOrReason) -> ReportOrReason:
-    if not (one.verbs and other.verbs):
+def _ping(pair: _Pair, channel: ReportOrReason) -> ReportOrReason:
+    if not all(host.verbs for host in pair.hosts):
         return "no engine names RDMA in UCX_TLS"
-    if wrong := _unfit(one, other):
+    if wrong := _unfit(pair):
         return wrong
+    server = pair.engines[0]
     free = not isinstance(channel, str) and all(
-        (end.found or {}).get("listening") == "ours" for end in channel
+        (end.result or {}).get("listening") == "ours" for end in channel
     )
-    server = _engine(one)
-    asked = []
-    for node, address in ((one, None), (other, server.address)):
-        port = fabric.used_ports(node)[0]
+    requests: list[dict[str, Any]] = []
+    for host, address in zip(pair.hosts, (None, server.address), strict=True):
+        port = fabric.used_ports(host)[0]
         device, _, number = port.name.partition(":")
-        asked.append(
+        requests.append(
             {
                 "device": device,
                 "port": int(number),
-                "gid": fabric.gid_index(node, port),
-                "tcp": server.side_channel if free else _PING_PORT,
+                "gid": fabric.gid_index(host, port),
+                "tcp": server.role.ports.side_channel if free else _PING_PORT,
                 "server": address,
                 "ping_seconds": _PING_S // 2,
                 "seconds": _PING_S,
             }
         )
-    argvs = [_plain(_engine(node), "rdma_ping", said) for node, said in zip((one, other), asked, strict=True)]
-    return way.both(argvs, _PING_S)
+    return pair.run(_plain(pair, "rdma_ping", requests), _PING_S)
 
 
-def _transfer(one: ExaminedHost, other: ExaminedHost, way: _Way) -> ReportOrReason:
-    engines = _engine(one), _engine(other)
-    for node, engine in zip((one, other), engines, strict=True):
+def _transfer(pair: _Pair) -> ReportOrReason:
+    for host, engine in zip(pair.hosts, pair.engines, strict=True):
         if engine.python is None:
-            return unknown_python(node.target)
-    if (
-        wrong := _unfit(one, other)
-        or _differing(one, other)
-        or fabric.without_rdma(one)
-        or fabric.without_rdma(other)
-    ):
+            return unknown_python(host.target)
+    wrong = _unfit(pair) or _differing(pair)
+    for host in pair.hosts:
+        wrong = wrong or fabric.without_rdma(host)
+    if wrong:
         return wrong
-    names, (mib, rounds) = ("prefill-side", "decode-side"), amount(one, other)
-    asked = [
+    names, (mib, rounds) = ("prefill-side", "decode-side"), amount(*pair.hosts)
+    requests = [
         {
             "name": names[mine],
             "other": names[1 - mine],
@@ -112,8 +110,11 @@ def _transfer(one: ExaminedHost, other: ExaminedHost, way: _Way) -> ReportOrReas
         }
         for mine in (0, 1)
     ]
-    argvs = [launch.nixl(engines[mine], "nixl_transfer", asked[mine], log="info") for mine in (0, 1)]
-    return way.both(argvs, _TRANSFER_S)
+    argvs = [
+        launch.nixl(engine, "nixl_transfer", request, log="info")
+        for engine, request in zip(pair.engines, requests, strict=True)
+    ]
+    return pair.run(argvs, _TRANSFER_S)
 
 
 def amount(one: ExaminedHost, other: ExaminedHost) -> tuple[int, int]:
@@ -123,42 +124,35 @@ def amount(one: ExaminedHost, other: ExaminedHost) -> tuple[int, int]:
 
 def without_speed(one: ExaminedHost, other: ExaminedHost) -> str | None:
     """Why the speed between two hosts means nothing; None where it does."""
-    for node in (one, other):
-        if any(engine.standin for engine in node.target.engines):
-            return f"{node.target.name} runs a stand-in: its speed means nothing"
-        if soft := [port.name for port in fabric.used_ports(node) if fabric.is_software(node, port)]:
-            return f"{soft[0]} of {node.target.name} is RDMA in software"
+    for host in (one, other):
+        if any(engine.role.standin for engine in host.target.engines):
+            return f"{host.target.name} runs a stand-in: its speed means nothing"
+        if soft := [port.name for port in fabric.used_ports(host) if fabric.is_software(host, port)]:
+            return f"{soft[0]} of {host.target.name} is RDMA in software"
     return None
 
 
-def _unfit(one: ExaminedHost, other: ExaminedHost) -> str | None:
-    for node in (one, other):
-        wrong = fabric.unfit(node) if node.verbs else None
-        wrong = wrong or next((wrong for said in node.nixl if (wrong := said.wrong)), None)
+def _unfit(pair: _Pair) -> str | None:
+    for host in pair.hosts:
+        wrong = fabric.unfit(host) if host.verbs else None
+        wrong = wrong or next((wrong for reading in host.nixl if (wrong := reading.wrong)), None)
         if wrong:
-            return f"not tried: {node.target.name}: {wrong}"
+            return f"not tried: {host.target.name}: {wrong}"
     return None
 
 
-def _differing(one: ExaminedHost, other: ExaminedHost) -> str | None:
-    found = [{generation(said.nixl) for said in node.nixl if said.nixl} for node in (one, other)]
+def _differing(pair: _Pair) -> str | None:
+    found = [{generation(reading.nixl) for reading in host.nixl if reading.nixl} for host in pair.hosts]
     if all(found) and found[0] != found[1]:
         return "not tried: the two sides' NIXL differ"
     return None
 
 
-def _unread(one: ExaminedHost, other: ExaminedHost) -> str | None:
-    for node in (one, other):
-        if node.facts.trouble:
-            return f"the facts of {node.target.name} could not be read"
-        if not node.target.engines:
-            return f"no engine is planned on {node.target.name}"
-    return None
+def _plain(pair: _Pair, program: str, requests: Sequence[dict[str, Any]]) -> list[Sequence[str]]:
+    def python(engine: EngineTarget) -> str | None:
+        return engine.python if engine.launch == ("sh",) else None  # an image's is not the host's
 
-
-def _engine(node: ExaminedHost) -> EngineTarget:
-    return node.target.engines[0]
-
-
-def _plain(engine: EngineTarget, name: str, asked: dict[str, object]) -> Sequence[str]:
-    return launch.plain(engine.python if engine.launch == ("sh",) else None, name, asked)
+    return [
+        launch.plain(python(engine), program, request)
+        for engine, request in zip(pair.engines, requests, strict=True)
+    ]

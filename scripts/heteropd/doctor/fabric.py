@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from heteropd import ucx
-from heteropd.doctor.catalogue import NODE, registered
 from heteropd.doctor.facts import IbPort, Memlock
 from heteropd.doctor.model import ExaminedHost, Outcome
 
@@ -15,68 +14,67 @@ _ROCE = "RoCE v2"
 _DMABUF_KERNEL = (5, 12)
 
 
-def used_ports(node: ExaminedHost) -> list[IbPort]:
+def used_ports(host: ExaminedHost) -> list[IbPort]:
     """The active ports that UCX may use: those that UCX_NET_DEVICES names, or all."""
-    names = named_ports(node)
-    return [port for port in node.facts.ports if port.active and (names is None or port.name in names)]
+    names = named_ports(host)
+    return [port for port in host.facts.ports if port.active and (names is None or port.name in names)]
 
 
-def named_ports(node: ExaminedHost) -> list[str] | None:
+def named_ports(host: ExaminedHost) -> list[str] | None:
     """What UCX_NET_DEVICES names, less network interfaces, which are for TCP; None where it is not set."""
-    if not node.target.devices:
+    if not host.target.net_devices:
         return None
-    return [name for name in node.target.devices if name not in node.facts.mtus]
+    return [name for name in host.target.net_devices if name not in host.facts.mtus]
 
 
-def is_software(node: ExaminedHost, port: IbPort) -> bool:
+def is_software(host: ExaminedHost, port: IbPort) -> bool:
     """RDMA without a card: rxe, siw."""
-    return port.name.partition(":")[0] in node.facts.software
+    return port.name.partition(":")[0] in host.facts.software
 
 
-def gid_index(node: ExaminedHost, port: IbPort) -> int | None:
+def gid_index(host: ExaminedHost, port: IbPort) -> int | None:
     """The GID to use: as the plan says, else the first of RoCE v2, one that can be routed before others."""
     if port.link_layer != "Ethernet":
         return None
-    for _, index in _asked_gids(node):
+    for _, index in _planned_gids(host):
         return index
     good = [gid for gid in port.gids if gid.kind == _ROCE]
     good.sort(key=lambda gid: (gid.address.is_link_local, gid.index))
     return good[0].index if good else None
 
 
-def unfit(node: ExaminedHost) -> str | None:
+def unfit(host: ExaminedHost) -> str | None:
     """What is wrong with RDMA on a host, by the first check that fails; None where nothing is known to be."""
     for check in (net_devices, verbs_devices, memlock, roce_gid, planned_gid):
-        found = check(node)
-        if found.status == "FAIL":
-            return found.text
+        outcome = check(host)
+        if outcome.status == "FAIL":
+            return outcome.text
     return None
 
 
-def hangs(node: ExaminedHost) -> str | None:
+def hangs(host: ExaminedHost) -> str | None:
     """Why UCX is not started on a host: with verbs and little locked memory it tries to allocate for ever."""
-    limit = memlock(node)
-    return f"not tried: {limit.text}" if node.verbs and limit.status == "FAIL" else None
+    limit = memlock(host)
+    return f"not tried: {limit.text}" if host.verbs and limit.status == "FAIL" else None
 
 
-def without_rdma(node: ExaminedHost) -> str | None:
+def without_rdma(host: ExaminedHost) -> str | None:
     """An engine whose UCX_TLS names no RDMA, though UCX_NET_DEVICES names ports: UCX cannot use them."""
-    ports = named_ports(node)
-    for engine in node.target.engines:
+    ports = named_ports(host)
+    for engine in host.target.engines:
         named = engine.env.get(ucx.TLS)
         if ports and named and not engine.verbs:
             return f"UCX_TLS={named} of {engine.name} names no RDMA, UCX_NET_DEVICES names {', '.join(ports)}"
     return None
 
 
-@registered(NODE, "T2-09-net-devices")
-def net_devices(node: ExaminedHost) -> Outcome:
+def net_devices(host: ExaminedHost) -> Outcome:
     """Named ports exist and are active; without names, one is."""
-    known = {port.name: port for port in node.facts.ports}
-    shown = _shown(node.facts.ports)
+    known = {port.name: port for port in host.facts.ports}
+    shown = _shown(host.facts.ports)
     if not known:
         return Outcome("FAIL", "this host has no InfiniBand or RoCE device (/sys/class/infiniband is empty)")
-    names = named_ports(node)
+    names = named_ports(host)
     if names == []:
         return Outcome("FAIL", f"UCX_NET_DEVICES names no InfiniBand port, and there are {shown}")
     for name in names or []:
@@ -84,16 +82,15 @@ def net_devices(node: ExaminedHost) -> Outcome:
             return Outcome("FAIL", f"UCX_NET_DEVICES names {name}, and there are {shown}")
         if not known[name].active:
             return Outcome("FAIL", f"UCX_NET_DEVICES names {name}, which is {known[name].state}")
-    if not used_ports(node):
+    if not used_ports(host):
         return Outcome("FAIL", f"no port is ACTIVE: {shown}")
     return Outcome("PASS", shown)
 
 
-@registered(NODE, "T2-10-verbs-devices")
-def verbs_devices(node: ExaminedHost) -> Outcome:
+def verbs_devices(host: ExaminedHost) -> Outcome:
     """Devices are there and can be opened."""
-    verbs = node.facts.verbs
-    if not verbs and not node.facts.ports:
+    verbs = host.facts.verbs
+    if not verbs and not host.facts.ports:
         return Outcome("SKIP", "this host has no InfiniBand or RoCE device that could be opened")
     if not verbs:
         return Outcome("FAIL", "/dev/infiniband has no uverbs device")
@@ -103,30 +100,28 @@ def verbs_devices(node: ExaminedHost) -> Outcome:
     return Outcome("PASS", f"opened {', '.join(verbs)}")
 
 
-@registered(NODE, "T2-11-memlock")
-def memlock(node: ExaminedHost) -> Outcome:
+def memlock(host: ExaminedHost) -> Outcome:
     """The limit that counts is the engine's own; a shell's says little about a container's."""
-    engines = [one for one in node.facts.memlock if one.who != "shell"]
+    engines = [limit for limit in host.facts.memlock if limit.who != "shell"]
     if engines:
-        low = [one for one in engines if not one.enough]
-        text = ", ".join(f"pid {one.who}: {_limit(one)}" for one in low or engines)
+        low = [limit for limit in engines if not limit.enough]
+        text = ", ".join(f"pid {limit.who}: {_limit(limit)}" for limit in low or engines)
         return Outcome("FAIL" if low else "PASS", text)
-    shell = next((one for one in node.facts.memlock), None)
+    shell = next(iter(host.facts.memlock), None)
     if shell is None:
         return Outcome("WARN", "the limit could not be read")
     if shell.enough:
         return Outcome("PASS", f"shell: {_limit(shell)}")
-    if node.target.docker:
+    if host.target.docker:
         return Outcome(
             "WARN", f"shell: {_limit(shell)}; a container's own limit is seen when its engine runs"
         )
     return Outcome("FAIL", f"shell: {_limit(shell)}")
 
 
-@registered(NODE, "T2-12-roce-gid")
-def roce_gid(node: ExaminedHost) -> Outcome:
+def roce_gid(host: ExaminedHost) -> Outcome:
     """Each Ethernet port in use has a RoCE v2 GID that is not link-local."""
-    ports = used_ports(node)
+    ports = used_ports(host)
     ethernet = [port for port in ports if port.link_layer == "Ethernet"]
     if not ports:
         return Outcome("SKIP", "no active port to look at")
@@ -144,18 +139,17 @@ def roce_gid(node: ExaminedHost) -> Outcome:
     return Outcome("PASS", ", ".join(shown))
 
 
-@registered(NODE, "T2-12-gid-index")
-def planned_gid(node: ExaminedHost) -> Outcome:
+def planned_gid(host: ExaminedHost) -> Outcome:
     """The index that a plan names is set on every port in use, and of RoCE v2 on Ethernet."""
-    asked, ports = _asked_gids(node), used_ports(node)
-    if not asked:
+    planned, ports = _planned_gids(host), used_ports(host)
+    if not planned:
         return Outcome("SKIP", f"no engine here sets {GID_INDEX}")
     if not ports:
         return Outcome("SKIP", "no active port to look at")
     shown = []
-    for engine, index in asked:
+    for engine, index in planned:
         for port in ports:
-            gid = next((one for one in port.gids if one.index == index), None)
+            gid = next((gid for gid in port.gids if gid.index == index), None)
             if gid is None:
                 return Outcome("FAIL", f"{engine}: GID {index} of {port.name} is not set")
             if port.link_layer == "Ethernet" and gid.kind != _ROCE:
@@ -164,10 +158,9 @@ def planned_gid(node: ExaminedHost) -> Outcome:
     return Outcome("PASS", ", ".join(shown))
 
 
-@registered(NODE, "T2-13-gpudirect")
-def gpudirect(node: ExaminedHost) -> Outcome:
+def gpudirect(host: ExaminedHost) -> Outcome:
     """Peer memory is loaded; or dmabuf is possible, which the driver shows only to who opens the GPU."""
-    facts = node.facts
+    facts = host.facts
     if facts.modules:
         return Outcome("PASS", f"{', '.join(sorted(facts.modules))} is loaded")
     if facts.nvidia is None:
@@ -181,23 +174,23 @@ def gpudirect(node: ExaminedHost) -> Outcome:
     )
 
 
-def _asked_gids(node: ExaminedHost) -> list[tuple[str, int]]:
+def _planned_gids(host: ExaminedHost) -> list[tuple[str, int]]:
     # "auto" is UCX's default.
-    asked = [(engine.name, engine.env.get(GID_INDEX, "")) for engine in node.target.engines]
-    return [(name, int(index)) for name, index in asked if index.isdigit()]
+    planned = [(engine.name, engine.env.get(GID_INDEX, "")) for engine in host.target.engines]
+    return [(name, int(index)) for name, index in planned if index.isdigit()]
 
 
 def _shown(ports: Sequence[IbPort]) -> str:
     return ", ".join(f"{port.name} {port.state.partition(': ')[2]} {port.link_layer}" for port in ports)
 
 
-def _limit(one: Memlock) -> str:
-    if one.limit is None:
+def _limit(allowed: Memlock) -> str:
+    if allowed.limit is None:
         return "unlimited"
-    kib = f"{one.limit / 1024:g} KiB"
-    return f"{kib}, not counted with CAP_IPC_LOCK" if one.ipc_lock else kib
+    kib = f"{allowed.limit / 1024:g} KiB"
+    return f"{kib}, not counted with CAP_IPC_LOCK" if allowed.ipc_lock else kib
 
 
 def _version(kernel: str) -> tuple[int, ...]:
-    found = re.match(r"(\d+)\.(\d+)", kernel)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.match(r"(\d+)\.(\d+)", kernel)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from heteropd.doctor.runners import Reader
+from heteropd.doctor.shells import Reader
 from heteropd.system import Clock, SystemClock
 
 _TIMEOUT_S = 60.0
@@ -114,8 +114,8 @@ def read(reader: Reader, model: str = "", root: str = "", clock: Clock | None = 
             return parse(done.out, before, clock.wall().timestamp())
         except (ValueError, IndexError) as bad:
             return Facts(trouble=f"the probe's output is not understood ({bad})")
-    said = " ".join(done.err.split()) or "the probe ended early"
-    return Facts(trouble=f"{said[-200:]} (exit status {done.code})")
+    problem = " ".join(done.err.split()) or "the probe ended early"
+    return Facts(trouble=f"{problem[-200:]} (exit status {done.code})")
 
 
 def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
@@ -125,39 +125,39 @@ def parse(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
         key, *values = line.split("\t")
         rows.setdefault(key, []).append(values)
 
-    def one(key: str) -> str | None:
+    def first(key: str) -> str | None:
         return (rows[key][0] or [""])[0] or None if key in rows else None
 
     def texts(key: str) -> tuple[str, ...]:
         return tuple(row[0] for row in rows.get(key, []) if row and row[0])
 
     return Facts(
-        kernel=one("kernel") or "",
-        root=one("uid") == "0",
+        kernel=first("kernel") or "",
+        root=first("uid") == "0",
         verbs={row[0]: row[1] == "yes" for row in rows.get("verbs", [])},
         ports=_ports(rows),
         mtus={row[0]: int(row[1]) for row in rows.get("mtu", []) if row[1].isdigit()},
-        addresses=frozenset([*texts("address"), *(_address6(one) for one in texts("address6"))]),
+        addresses=frozenset([*texts("address"), *(_address6(digits) for digits in texts("address6"))]),
         interfaces=_interfaces(rows),
-        reached=one("ssh"),
-        listening=frozenset(_listening(one) for one in texts("listen")) if "sockets" in rows else None,
+        reached=first("ssh"),
+        listening=frozenset(_listening(socket) for socket in texts("listen")) if "sockets" in rows else None,
         memlock=tuple(memlock(row) for row in rows.get("memlock", []) if row[1]),
         modules=frozenset(texts("module")),
-        nvidia=one("nvidia"),
+        nvidia=first("nvidia"),
         accel={row[0]: row[1] == "yes" for row in rows.get("accel", [])},
         holders=tuple((row[0], row[1]) for row in rows.get("holder", [])),
         gpus=texts("gpu") if "gpu" in rows else None,
         gpu_apps=texts("app"),
         hpus=texts("hpu") if "hpu" in rows else None,
-        memory_gib=_gib(one("memory_kib")),
-        disk_gib=_gib(one("disk_kib")),
+        memory_gib=_gib(first("memory_kib")),
+        disk_gib=_gib(first("disk_kib")),
         disk_place=(rows.get("disk_kib") or [["", ""]])[0][-1],
-        shm_gib=_gib(one("shm_kib")),
-        model=one("model"),
-        model_is=one("model_is"),
+        shm_gib=_gib(first("shm_kib")),
+        model=first("model"),
+        model_is=first("model_is"),
         software=frozenset(row[0] for row in rows.get("ibdev", []) if _without_card(*row)),
         ahead=_ahead(texts("clock"), before, after),
-        tcp_retries=int(retries) if (retries := one("tcp_retries") or "").isdigit() else None,
+        tcp_retries=int(retries) if (retries := first("tcp_retries") or "").isdigit() else None,
         docker=Docker(*rows["docker"][0]) if "docker" in rows else None,
     )
 
@@ -191,11 +191,11 @@ def _interfaces(rows: dict[str, list[list[str]]]) -> dict[str, tuple[str, ...]]:
     mapped = [(row[5], ipaddress.IPv6Address(row[3]).ipv4_mapped) for row in rows.get("gid", []) if row[5]]
     pairs += [(interface, str(address)) for interface, address in mapped if address]
     pairs += [(row[1], _address6(row[0])) for row in rows.get("address6", []) if len(row) > 1]
-    found: dict[str, list[str]] = {}
+    addresses: dict[str, list[str]] = {}
     for interface, address in pairs:
-        if address not in found.setdefault(interface, []):
-            found[interface].append(address)
-    return {interface: tuple(addresses) for interface, addresses in found.items()}
+        if address not in addresses.setdefault(interface, []):
+            addresses[interface].append(address)
+    return {interface: tuple(several) for interface, several in addresses.items()}
 
 
 def _without_card(name: str, place: str, description: str) -> bool:
@@ -205,7 +205,7 @@ def _without_card(name: str, place: str, description: str) -> bool:
 
 def _ahead(clocks: tuple[str, ...], before: float, after: float) -> tuple[float, float] | None:
     # Read first and last on the host, so that the way there and back is all that is uncertain.
-    if len(clocks) != 2 or not all(re.fullmatch(r"\d+(\.\d+)?", one) for one in clocks):
+    if len(clocks) != 2 or not all(re.fullmatch(r"\d+(\.\d+)?", clock) for clock in clocks):
         return None
     return float(clocks[1]) - after, float(clocks[0]) - before
 

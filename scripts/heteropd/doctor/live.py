@@ -25,8 +25,8 @@ def read(topology: Topology, context: Context, env: Env) -> Running:
         prefill=prefill,
         decode=decode,
         logs=_logs(topology, plan),
-        forbidden={name: tuple(one.transports.forbidden) for name, one in env.platforms.items()},
-        ill={one.name: one.health or one.state for one in roles if one.health != "ok"},
+        forbidden={name: tuple(platform.transports.forbidden) for name, platform in env.platforms.items()},
+        unhealthy={role.name: role.health or role.state for role in roles if role.health != "ok"},
     )
 
 
@@ -39,13 +39,13 @@ def _counts(client: httpx.Client, role: RolePlan) -> Counts:
 
 
 def _logs(topology: Topology, plan: Plan) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    logs: dict[str, str | None] = {}
     for role in plan.engines:
         state = topology.role(role.name)
         try:
             if state.alive:
                 state.refresh_log()
-            found[role.name] = state.log.read_text(encoding="utf-8", errors="replace")
+            logs[role.name] = state.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
-            found[role.name] = None
-    return found
+            logs[role.name] = None
+    return logs

@@ -1,88 +1,118 @@
-"""What checks look at, and what they say."""
+"""What checks look at: hosts as planned and as found, pairs of them, a running topology."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import NamedTuple
 
 from heteropd import ucx
 from heteropd.config.checks import HostLimits
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.nixl import NixlReading, ProgramReport
 from heteropd.engine_api.metrics import Counts
-from heteropd.plan.model import Plan
+from heteropd.findings import Status
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
 
-Status = Literal["PASS", "WARN", "FAIL", "SKIP"]
+_READ_BY_UCX = ("UCX_", "NIXL_", "LD_", "RDMAV_", "MLX5_", "IBV_")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a check found; ``text`` is the evidence, or why there is none."""
+class Outcome(NamedTuple):
+    """A check's answer, of which `judge` makes a Finding; ``text`` is the evidence, or why there is none."""
 
     status: Status
     text: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """An outcome at its place: a host, two hosts, a role of the topology."""
-
-    check: str
-    place: str
-    status: Status
-    text: str
-    fix: str | None = None
-    threads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EngineTarget:
-    """An engine that is to run on a host, as far as programs take its place there.
+    """A planned engine, as far as programs take its place on its host.
 
-    ``env`` is the part of its environment that NIXL and UCX read. ``launch`` starts a shell where its NIXL is
-    (``sh``, or ``docker run …``), and ``python`` is the Python there; None where nobody said which.
+    ``launch`` starts a shell where its NIXL is (``sh``, or ``docker run …``), and ``python`` is the Python
+    there; None where nothing names one.
     """
 
-    name: str
-    address: str = ""
-    side_channel: int | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-    standin: bool = False
+    role: RolePlan
     launch: tuple[str, ...] = ("sh",)
     python: str | None = None
 
     @property
+    def name(self) -> str:
+        return self.role.name
+
+    @property
+    def address(self) -> str:
+        """Where it announces its side channel."""
+        return self.role.env.get(SIDE_CHANNEL_HOST, self.role.host.address)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The part of its environment that NIXL, UCX and verbs read."""
+        return {name: value for name, value in self.role.env.items() if name.startswith(_READ_BY_UCX)}
+
+    @property
     def verbs(self) -> bool:
         """True where its UCX_TLS names RDMA."""
-        return ucx.transports(self.env).names_rdma
+        return ucx.transports(self.role.env).names_rdma
 
 
 @dataclass(frozen=True)
 class HostTarget:
-    """A host and what a plan wants of it.
+    """A host, how it is reached, and the roles of a plan there: none where no plan names it.
 
-    ``platforms`` is what the engines there run on, None where no plan says it. ``devices``: the ports that
-    UCX_NET_DEVICES names. ``verbs``: an engine there is to use RDMA, whatever it runs on. ``serves``: the
-    plan's own topology is running there and holds its ports and cards.
+    ``model``: the folder that must hold the model. ``serves``: the plan's own topology is running there and
+    holds its ports and accelerators.
     """
 
     name: str
     ssh: str | None = None
     container: str | None = None
-    platforms: frozenset[str] | None = None
-    announced: tuple[str, ...] = ()
-    ports: Mapping[int, str] = field(default_factory=dict)
-    devices: tuple[str, ...] = ()
-    model: str = ""
     engines: tuple[EngineTarget, ...] = ()
-    verbs: bool = False
-    docker: bool = False
+    router: RolePlan | None = None
+    model: str = ""
     serves: bool = False
+
+    @property
+    def roles(self) -> list[RolePlan]:
+        return [*(engine.role for engine in self.engines), *([self.router] if self.router else [])]
+
+    @property
+    def platforms(self) -> frozenset[str] | None:
+        """What its engines run on, or ``router`` alone; None where no plan says it."""
+        engines = [engine.role for engine in self.engines]
+        return frozenset(role.runs_on for role in engines or self.roles) or None
+
+    @property
+    def announced(self) -> tuple[str, ...]:
+        """The addresses that engines announce for their side channels."""
+        return tuple(dict.fromkeys(engine.address for engine in self.engines))
+
+    @property
+    def ports(self) -> dict[int, str]:
+        """Planned ports, and what each is for."""
+        return {port: f"{role.name} {use}" for role in self.roles for use, port in role.ports.all().items()}
+
+    @property
+    def net_devices(self) -> list[str]:
+        """What UCX_NET_DEVICES names and must be there."""
+        return list(
+            dict.fromkeys(name for engine in self.engines for name in ucx.net_devices(engine.role.env))
+        )
+
+    @property
+    def verbs(self) -> bool:
+        """Whether an engine here is to use RDMA, whatever it runs on."""
+        return any(engine.verbs for engine in self.engines)
+
+    @property
+    def docker(self) -> bool:
+        """Whether its roles run in containers."""
+        return any(role.container for role in self.roles)
 
 
 def unknown_python(target: HostTarget) -> str:
-    """What to say where nobody named a Python that has NIXL."""
+    """What to say where nothing names a Python that has NIXL."""
     return f"no Python with NIXL is known on {target.name}: name it as `python:` in the hosts file"
 
 
@@ -102,7 +132,7 @@ class ExaminedHost:
             return self.target.platforms
         facts = self.facts
         found = {"cuda": facts.gpus or facts.nvidia, "gaudi": facts.hpus or facts.accel}
-        return frozenset(name for name, there in found.items() if there) or frozenset({"cpu"})
+        return frozenset(name for name, present in found.items() if present) or frozenset({"cpu"})
 
     @property
     def verbs(self) -> bool:
@@ -126,16 +156,15 @@ class Exchange:
 class ExaminedPair:
     """Two hosts whose engines exchange KV, and what they sent to each other."""
 
-    one: ExaminedHost
-    other: ExaminedHost
-    seen: Exchange
+    hosts: tuple[ExaminedHost, ExaminedHost]
+    exchange: Exchange
 
 
 @dataclass(frozen=True)
 class Running:
     """A running topology: what its engines counted, and what their logs say. Logs are None when unreadable.
 
-    ``ill``: roles that do not run or are not healthy, and how they are. ``forbidden``: transports that
+    ``unhealthy``: roles that do not run or are not healthy, and how they are. ``forbidden``: transports that
     may not be used, by what an engine runs on.
     """
 
@@ -144,4 +173,4 @@ class Running:
     decode: Counts
     logs: Mapping[str, str | None]
     forbidden: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    ill: Mapping[str, str] = field(default_factory=dict)
+    unhealthy: Mapping[str, str] = field(default_factory=dict)

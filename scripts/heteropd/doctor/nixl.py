@@ -24,9 +24,9 @@ _COMPLAINT = re.compile(r"UCX +(?:ERROR|WARN) +(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class ProgramReport:
-    """What a program found; None where it said nothing, and then ``trouble`` is why. ``log``: its stderr."""
+    """A program's ``result``; None where there is none, and then ``trouble`` is why. ``log``: its stderr."""
 
-    found: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
     trouble: str = ""
     log: str = ""
 
@@ -67,31 +67,27 @@ def report(done: Completed) -> ProgramReport:
                 break
     if "No such image" in done.err:
         return ProgramReport(None, "its image is not on this host yet", done.err)
-    said = (done.err.strip().splitlines() or ["it said nothing"])[-1]
-    return ProgramReport(None, f"{said[-200:]} (exit status {done.code})", done.err)
+    last = (done.err.strip().splitlines() or ["it said nothing"])[-1]
+    return ProgramReport(None, f"{last[-200:]} (exit status {done.code})", done.err)
 
 
-def read(engine: str, said: ProgramReport) -> NixlReading:
+def read(engine: str, reported: ProgramReport) -> NixlReading:
     """Facts from the report of programs/nixl_node.py."""
-    if said.found is None:
-        return NixlReading(engine, trouble=said.trouble)
-    found = said.found
-    if "missing" in found:
-        return NixlReading(engine, missing=str(found["missing"]))
+    result, log = reported.result, reported.log
+    if result is None:
+        return NixlReading(engine, trouble=reported.trouble)
+    if "missing" in result:
+        return NixlReading(engine, missing=str(result["missing"]))
+    missing = [name.strip("'") for names in _MISSING.findall(log) for name in names.split(",")]
     return NixlReading(
         engine,
-        error=f"{found['error']}{complaint(said.log)}" if found["error"] else None,
-        nixl=found["nixl"],
-        ucx=found["ucx"],
-        libraries={name: tuple(files) for name, files in found["libraries"].items()},
-        resources=frozenset(_RESOURCE.findall(said.log)),
-        unknown=tuple(
-            name
-            for names in _MISSING.findall(said.log)
-            for name in _unquoted(names)
-            if not ucx.is_of_device(name)
-        ),
-        opened=tuple(found["opened"]),
+        error=f"{result['error']}{complaint(log)}" if result["error"] else None,
+        nixl=result["nixl"],
+        ucx=result["ucx"],
+        libraries={name: tuple(files) for name, files in result["libraries"].items()},
+        resources=frozenset(_RESOURCE.findall(log)),
+        unknown=tuple(name for name in missing if not ucx.is_of_device(name)),
+        opened=tuple(result["opened"]),
     )
 
 
@@ -114,7 +110,3 @@ def complaint(log: str) -> str:
 def generation(version: str) -> str:
     """Major and minor: what two sides must share."""
     return ".".join(version.split(".")[:2])
-
-
-def _unquoted(names: str) -> list[str]:
-    return [name.strip("'") for name in names.split(",")]

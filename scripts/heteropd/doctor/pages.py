@@ -6,7 +6,7 @@ from pathlib import Path
 
 from heteropd.config.checks import CheckEntry, Checks, Failure, Tier, tier
 from heteropd.console.sections import between
-from heteropd.doctor import catalogue
+from heteropd.doctor import judge
 
 PAGE = "docs/troubleshooting.md"
 _MADE = "env/checks.yaml by `.venv/bin/nox -s schema`"
@@ -29,7 +29,7 @@ _HEADINGS: dict[Tier, str] = {
 def export(root: Path) -> None:
     """Write the page anew. Raises BadInput when its markers are gone."""
     page = root / PAGE
-    page.write_text(filled(page.read_text(encoding="utf-8"), catalogue.load(root)), encoding="utf-8")
+    page.write_text(filled(page.read_text(encoding="utf-8"), judge.load(root)), encoding="utf-8")
 
 
 def filled(text: str, checks: Checks) -> str:
@@ -41,23 +41,23 @@ def render(checks: Checks) -> str:
     """Every check, by tier."""
     parts = []
     for kind, heading in _HEADINGS.items():
-        entries = [_entry(name, one) for name, one in checks.checks.items() if tier(name) == kind]
+        entries = [_entry(name, entry) for name, entry in checks.checks.items() if tier(name) == kind]
         parts.append(f"### {heading}\n\n" + "".join(entries))
     return "\n" + "".join([*parts, _failures(checks)])
 
 
 def _failures(checks: Checks) -> str:
     failures = sorted(checks.failures.items())
-    rows = [f"| {number} | {one.title} | {_caught(one)} |\n" for number, one in failures]
+    rows = [f"| {number} | {failure.title} | {_caught(failure)} |\n" for number, failure in failures]
     return _FAILURES.format(caught=checks.covered, all=len(rows)) + "".join(rows) + "\n"
 
 
-def _caught(one: Failure) -> str:
-    names = [f"`{name.rpartition('::')[2]}`" if "::" in name else name for name in one.caught_by]
-    return ", ".join(names) or f"not covered: {one.not_covered}"
+def _caught(failure: Failure) -> str:
+    names = [f"`{name.rpartition('::')[2]}`" if "::" in name else name for name in failure.caught_by]
+    return ", ".join(names) or f"not covered: {failure.not_covered}"
 
 
-def _entry(name: str, one: CheckEntry) -> str:
-    known = f" Known from {', '.join(one.threads)}." if one.threads else ""
-    where = "hosts that use RDMA" if one.verbs else ", ".join(one.platforms)
-    return f"**{name}** ({where}): {one.title}.\n*Why:* {one.why}{known}\n*Fix:* {one.fix}.\n\n"
+def _entry(name: str, entry: CheckEntry) -> str:
+    known = f" Known from {', '.join(entry.threads)}." if entry.threads else ""
+    where = "hosts that use RDMA" if entry.verbs else ", ".join(entry.platforms)
+    return f"**{name}** ({where}): {entry.title}.\n*Why:* {entry.why}{known}\n*Fix:* {entry.fix}.\n\n"

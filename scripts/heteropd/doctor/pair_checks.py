@@ -1,124 +1,208 @@
-"""T3: what two hosts sent to each other: a connection, an RDMA ping, a transfer with its bytes compared."""
+"""T3: two hosts' facts side by side, and what they sent to each other (`exchange`)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from heteropd import ucx
 from heteropd.doctor import exchange, fabric
-from heteropd.doctor.catalogue import PAIR, registered
-from heteropd.doctor.model import ExaminedPair, Outcome
-from heteropd.doctor.nixl import ProgramReport, complaint, lanes
+from heteropd.doctor.fabric import used_ports
+from heteropd.doctor.model import ExaminedHost, ExaminedPair, Outcome, unknown_python
+from heteropd.doctor.nixl import ProgramReport, complaint, generation, lanes
 
-_TRANSFERS = ("WRITE", "READ")
+Reports = tuple[ProgramReport, ProgramReport]
 
 
-@registered(PAIR, "T3-16-side-channel")
+def same_nixl(pair: ExaminedPair) -> Outcome:
+    """One major.minor of NIXL, and one of UCX."""
+    found: list[dict[str, set[str]]] = []
+    for host in pair.hosts:
+        if not host.nixl:
+            return Outcome("SKIP", unknown_python(host.target))
+        versions = {
+            "NIXL": {reading.nixl for reading in host.nixl if reading.nixl},
+            "UCX": {reading.ucx for reading in host.nixl if reading.ucx},
+        }
+        if not all(versions.values()):
+            return Outcome("SKIP", f"{host.target.name} did not say its versions")
+        found.append(versions)
+    one, other = ({name: set(map(generation, each)) for name, each in versions.items()} for versions in found)
+    text = " and ".join(
+        ", ".join(f"{name} {'/'.join(sorted(each))}" for name, each in versions.items()) for versions in found
+    )
+    return Outcome("PASS" if one == other else "FAIL", text)
+
+
+def link_layer(pair: ExaminedPair) -> Outcome:
+    """A link layer that both have."""
+    found = [{port.link_layer for port in used_ports(host)} for host in pair.hosts]
+    for host, layers in zip(pair.hosts, found, strict=True):
+        if not layers:
+            return Outcome("SKIP", f"no active port on {host.target.name}")
+    text = " and ".join(", ".join(sorted(layers)) for layers in found)
+    return Outcome("PASS" if found[0] & found[1] else "FAIL", text)
+
+
+def mtu(pair: ExaminedPair) -> Outcome:
+    """Equal MTUs below RoCE. What an InfiniBand port uses is not in sysfs."""
+    found = [_mtus(host) for host in pair.hosts]
+    for host, mtus in zip(pair.hosts, found, strict=True):
+        if not mtus:
+            return Outcome("SKIP", f"no RoCE interface in use on {host.target.name}")
+    text = " and ".join(", ".join(f"{name} {size}" for name, size in sorted(mtus.items())) for mtus in found)
+    same = len({size for mtus in found for size in mtus.values()}) == 1
+    return Outcome("PASS" if same else "FAIL", text)
+
+
+def clock_skew(pair: ExaminedPair) -> Outcome:
+    """How far apart two clocks are for sure: what the way to each host took is in doubt."""
+    one, other = (host.facts.ahead for host in pair.hosts)
+    if one is None or other is None:
+        lacking = pair.hosts[0 if one is None else 1]
+        return Outcome("SKIP", f"the clock of {lacking.target.name} could not be read")
+    apart, most = max(one[0] - other[1], other[0] - one[1], 0.0), pair.hosts[0].limits.clock_skew_s
+    text = f"at least {apart:.1f} s apart, {most:g} s allowed"
+    return Outcome("WARN" if apart > most else "PASS", text)
+
+
+def tcp_patience(pair: ExaminedPair) -> Outcome:
+    """Both kernels give a silent TCP connection up soon; of concern only where engines may use TCP."""
+    if all(host.verbs for host in pair.hosts):
+        return Outcome("SKIP", "the engines use RDMA, which gives up by itself")
+    most, found = pair.hosts[0].limits.tcp_retries, []
+    for host in pair.hosts:
+        if host.facts.tcp_retries is None:
+            return Outcome("SKIP", f"net.ipv4.tcp_retries2 of {host.target.name} could not be read")
+        found.append((host.facts.tcp_retries, host.target.name))
+    shown = ", ".join(f"{name} {retries}" for retries, name in found)
+    text = f"net.ipv4.tcp_retries2: {shown}; {most} at most"
+    return Outcome("WARN" if max(found)[0] > most else "PASS", text)
+
+
+def same_model(pair: ExaminedPair) -> Outcome:
+    """Folders that hold the model on both hosts hold the same one."""
+    one, other = (host.facts.model_is for host in pair.hosts)
+    if one is None or other is None:
+        return Outcome("SKIP", "the model is a folder that could be read on neither or only one of them")
+    text = ", ".join(f"{host.target.name} {host.facts.model_is}" for host in pair.hosts)
+    return Outcome("PASS" if one == other else "FAIL", text)
+
+
 def side_channel(pair: ExaminedPair) -> Outcome:
     """Each host connects to the other's announced address and port."""
-    if isinstance(pair.seen.channel, str):
-        return Outcome("SKIP", pair.seen.channel)
-    if silent := _silent(pair, pair.seen.channel):
+    reports = pair.exchange.channel
+    if isinstance(reports, str):
+        return Outcome("SKIP", reports)
+    if silent := _silent(pair, reports):
         return Outcome("WARN", silent)
-    ends, said = (pair.one.target, pair.other.target), [one.found or {} for one in pair.seen.channel]
     bad, good = [], []
     for mine, theirs in ((0, 1), (1, 0)):
-        engine = ends[theirs].engines[0]
-        way = f"{ends[mine].name} to {engine.address}:{engine.side_channel} of {ends[theirs].name}"
-        listening = said[theirs]["listening"]
+        target = pair.hosts[theirs].target
+        engine, result = target.engines[0], reports[mine].result or {}
+        end = f"{engine.address}:{engine.role.ports.side_channel} of {target.name}"
+        way = f"{pair.hosts[mine].target.name} to {end}"
+        listening = (reports[theirs].result or {})["listening"]
         if listening not in ("ours", "taken"):
             bad.append(f"{way}: {listening}")
-        elif said[mine]["connected"]:
-            bad.append(f"{way}: {said[mine]['connected']}")
+        elif result["connected"]:
+            bad.append(f"{way}: {result['connected']}")
         else:
             good.append(way)
     return Outcome("FAIL", "; ".join(bad)) if bad else Outcome("PASS", "; ".join(good))
 
 
-@registered(PAIR, "T3-12-rdma-ping")
 def rdma_ping(pair: ExaminedPair) -> Outcome:
     """ibv_rc_pingpong ends well on both hosts."""
-    if isinstance(pair.seen.ping, str):
-        return Outcome("SKIP", pair.seen.ping)
-    for node, said in zip((pair.one, pair.other), pair.seen.ping, strict=True):
-        if (said.found or {}).get("missing"):
-            return Outcome("SKIP", f"{node.target.name} has no ibv_rc_pingpong (package ibverbs-utils)")
-    if silent := _silent(pair, pair.seen.ping):
+    reports = pair.exchange.ping
+    if isinstance(reports, str):
+        return Outcome("SKIP", reports)
+    for name, report in _by_host(pair, reports):
+        if (report.result or {}).get("missing"):
+            return Outcome("SKIP", f"{name} has no ibv_rc_pingpong (package ibverbs-utils)")
+    if silent := _silent(pair, reports):
         return Outcome("WARN", silent)
-    ports = " and ".join(fabric.used_ports(node)[0].name for node in (pair.one, pair.other))
-    for node, said in zip((pair.one, pair.other), pair.seen.ping, strict=True):
-        found = said.found or {}
-        if found["code"]:
-            told = " ".join(found["out"].split())[-200:]
-            return Outcome("FAIL", f"{ports}: {node.target.name}: exit status {found['code']}: {told}")
+    ports = " and ".join(used_ports(host)[0].name for host in pair.hosts)
+    for name, report in _by_host(pair, reports):
+        result = report.result or {}
+        if result["code"]:
+            printed = " ".join(result["out"].split())[-200:]
+            return Outcome("FAIL", f"{ports}: {name}: exit status {result['code']}: {printed}")
     return Outcome("PASS", ports)
 
 
-@registered(PAIR, "T3-05-nixl-transfer")
 def nixl_transfer(pair: ExaminedPair) -> Outcome:
     """WRITE and READ both ways, all bytes equal."""
-    seen = pair.seen.transfer
-    if isinstance(seen, str):
-        return Outcome("SKIP", seen)
-    for node, said in zip((pair.one, pair.other), seen, strict=True):
-        if said.found is None and said.trouble:
-            return Outcome("WARN", f"{node.target.name}: {said.trouble}")
+    reports = pair.exchange.transfer
+    if isinstance(reports, str):
+        return Outcome("SKIP", reports)
+    results = []
+    for name, report in _by_host(pair, reports):
+        if report.result is None:
+            return Outcome("WARN", f"{name}: {report.trouble}")
+        results.append((name, report.result, report.log))
     failed = [
-        f"{node.target.name}: {(said.found or {})['error']}{complaint(said.log)}"
-        for node, said in zip((pair.one, pair.other), seen, strict=True)
-        if (said.found or {})["error"]
+        f"{name}: {result['error']}{complaint(log)}" for name, result, log in results if result["error"]
     ]
     if failed:
         return Outcome("FAIL", "; ".join(failed))
-    for node, said in zip((pair.one, pair.other), seen, strict=True):
-        for kind, wrong in (said.found or {})["wrong"].items():
+    for name, result, _ in results:
+        for kind, wrong in result["wrong"].items():
             if wrong:
-                return Outcome("FAIL", f"{node.target.name}: bytes differ after {kind}: {wrong}")
-    mib, _ = exchange.amount(pair.one, pair.other)
+                return Outcome("FAIL", f"{name}: bytes differ after {kind}: {wrong}")
+    mib, _ = exchange.amount(*pair.hosts)
     return Outcome("PASS", f"{mib} MiB of host memory, WRITE and READ, both ways, all bytes equal")
 
 
-@registered(PAIR, "T3-08-rdma-in-use")
 def rdma_in_use(pair: ExaminedPair) -> Outcome:
     """The lanes of that transfer are RDMA, where RDMA is declared."""
-    if wrong := fabric.without_rdma(pair.one) or fabric.without_rdma(pair.other):
-        return Outcome("FAIL", wrong)
-    if isinstance(pair.seen.transfer, str):
-        return Outcome("SKIP", pair.seen.transfer)
-    found = {lane for said in pair.seen.transfer for lane in lanes(said.log)}
-    if not found:
+    for host in pair.hosts:
+        if wrong := fabric.without_rdma(host):
+            return Outcome("FAIL", wrong)
+    reports = pair.exchange.transfer
+    if isinstance(reports, str):
+        return Outcome("SKIP", reports)
+    used = {lane for report in reports for lane in lanes(report.log)}
+    if not used:
         return Outcome("SKIP", "UCX wrote no line that says it")
-    shown = ", ".join(sorted(found))
-    if pair.one.verbs or pair.other.verbs:
-        slow = any(not ucx.is_rdma(lane) for lane in found)
-        return Outcome("FAIL" if slow else "PASS", shown)
-    if all(fabric.used_ports(node) for node in (pair.one, pair.other)):
+    shown = ", ".join(sorted(used))
+    if any(host.verbs for host in pair.hosts):
+        return Outcome("PASS" if all(map(ucx.is_rdma, used)) else "FAIL", shown)
+    if all(used_ports(host) for host in pair.hosts):
         return Outcome("WARN", f"{shown}, though both hosts have active RDMA ports")
     return Outcome("SKIP", f"no engine names RDMA in UCX_TLS: {shown}")
 
 
-@registered(PAIR, "T3-40-bandwidth")
 def bandwidth(pair: ExaminedPair) -> Outcome:
     """MB/s of that transfer against the floor, between cards."""
-    if reason := exchange.without_speed(pair.one, pair.other):
+    if reason := exchange.without_speed(*pair.hosts):
         return Outcome("SKIP", reason)
-    if isinstance(pair.seen.transfer, str):
-        return Outcome("SKIP", pair.seen.transfer)
-    figures = [said.found.get("mb_s") for said in pair.seen.transfer if said.found]
-    if len(figures) != 2 or not all(figures):
+    reports = pair.exchange.transfer
+    if isinstance(reports, str):
+        return Outcome("SKIP", reports)
+    figures = [(report.result or {}).get("mb_s") for report in reports]
+    if not all(figures):
         return Outcome("SKIP", "the transfer did not come to its end")
-    least, floor = (
-        min(one[kind] for one in figures if one for kind in _TRANSFERS),
-        pair.one.limits.bandwidth_mb_s,
-    )
+    least = min(each[kind] for each in figures if each for kind in ("WRITE", "READ"))
+    floor = pair.hosts[0].limits.bandwidth_mb_s
     text = f"{least:,.0f} MB/s in the slower direction, host memory, {floor:,.0f} MB/s wanted"
     return Outcome("PASS" if least >= floor else "FAIL", text)
 
 
-def _silent(pair: ExaminedPair, seen: tuple[ProgramReport, ProgramReport]) -> str | None:
+def _by_host(pair: ExaminedPair, reports: Reports) -> Iterator[tuple[str, ProgramReport]]:
+    return zip((host.target.name for host in pair.hosts), reports, strict=True)
+
+
+def _silent(pair: ExaminedPair, reports: Reports) -> str | None:
     """Why a program said nothing, or could not finish because the other did not."""
-    for node, said in zip((pair.one, pair.other), seen, strict=True):
-        if said.found is None:
-            return f"{node.target.name}: {said.trouble}"
-    for node, said in zip((pair.one, pair.other), seen, strict=True):
-        if "error" in (said.found or {}):
-            return f"{node.target.name}: {(said.found or {})['error']}"
+    for name, report in _by_host(pair, reports):
+        if report.result is None:
+            return f"{name}: {report.trouble}"
+    for name, report in _by_host(pair, reports):
+        if report.result and "error" in report.result:
+            return f"{name}: {report.result['error']}"
     return None
+
+
+def _mtus(host: ExaminedHost) -> dict[str, int]:
+    names = {gid.interface for port in used_ports(host) if port.link_layer == "Ethernet" for gid in port.gids}
+    return {name: host.facts.mtus[name] for name in names & host.facts.mtus.keys()}

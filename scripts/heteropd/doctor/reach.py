@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heteropd.containers.ssh_tunnel import CONFIG_VARIABLE
-from heteropd.doctor import relay
+from heteropd.doctor import shells
 from heteropd.doctor.model import HostTarget
-from heteropd.doctor.relay import Talk
-from heteropd.doctor.runners import ContainerRunner, Here, RemoteShell, SshRunner
+from heteropd.doctor.shells import ContainerRunner, Here, RemoteShell, SshRunner, Talk
 from heteropd.errors import BadInput
 
 
@@ -32,7 +31,7 @@ class Outside:
     """Everything that the doctor runs goes through these two; tests replace them."""
 
     reach: Callable[[HostTarget], RemoteShell] = field(default_factory=Reach)
-    talk: Talk = relay.talk
+    talk: Talk = shells.talk
 
 
 def use(given: str | None) -> Path | None:

@@ -6,96 +6,92 @@ from collections.abc import Iterable
 
 from heteropd import ucx
 from heteropd.doctor import fabric
-from heteropd.doctor.catalogue import NODE, registered
 from heteropd.doctor.model import ExaminedHost, Outcome, unknown_python
 from heteropd.doctor.nixl import NixlReading
 
 _ONE_EACH = ("ucp", "uct", "ucs")
 
 
-@registered(NODE, "T2-04-one-ucx")
-def one_ucx(node: ExaminedHost) -> Outcome:
+def one_ucx(host: ExaminedHost) -> Outcome:
     """One file each of UCX's libraries is mapped, and not two of libibverbs."""
-    if unread := _unread(node):
+    if unread := _unread(host):
         return unread
     shown, doubled = [], []
-    for said in node.nixl:
-        files = said.libraries
+    for reading in host.nixl:
+        files = reading.libraries
         if not files:
-            return Outcome("SKIP", f"{said.engine}: {said.missing or said.error or 'no library is mapped'}")
+            return Outcome(
+                "SKIP", f"{reading.engine}: {reading.missing or reading.error or 'no library is mapped'}"
+            )
         wrong = [name for name in _ONE_EACH if len(files.get(name, ())) != 1]
         if wrong:
             found = ", ".join(file for name in wrong for file in files.get(name, ("none",)))
-            return Outcome("FAIL", f"{said.engine}: lib{wrong[0]}: {found}")
-        shown.append(f"{said.engine}: UCX {said.ucx}, {files['ucp'][0]}")
+            return Outcome("FAIL", f"{reading.engine}: lib{wrong[0]}: {found}")
+        shown.append(f"{reading.engine}: UCX {reading.ucx}, {files['ucp'][0]}")
         verbs = files.get("ibverbs", ())
-        doubled += [f"{said.engine}: libibverbs: {', '.join(verbs)}"] if len(verbs) > 1 else []
+        doubled += [f"{reading.engine}: libibverbs: {', '.join(verbs)}"] if len(verbs) > 1 else []
     # The wheel's UCX loads some drivers of the system, and they its libibverbs: T2-57 says what RDMA is left.
     return Outcome("WARN", "; ".join(doubled)) if doubled else Outcome("PASS", "; ".join(shown))
 
 
-@registered(NODE, "T2-05-nixl-ucx")
-def nixl_ucx(node: ExaminedHost) -> Outcome:
+def nixl_ucx(host: ExaminedHost) -> Outcome:
     """An agent over UCX starts. Where RDMA is wanted and UCX came up without it, T2-57 says so."""
-    if trouble := _trouble(node):
+    if trouble := _trouble(host):
         return Outcome("WARN", f"could not be asked: {trouble}")
-    if unread := _unread(node):
+    if unread := _unread(host):
         return unread
-    if told := fabric.without_rdma(node):
-        return Outcome("SKIP", told)
-    wrong = [said for said in node.nixl if said.wrong]
-    for said in wrong:
-        if said.missing or not (node.verbs and said.ucx):
-            return Outcome("FAIL", f"{said.engine}: {said.wrong}")
+    if unused := fabric.without_rdma(host):
+        return Outcome("SKIP", unused)
+    wrong = [reading for reading in host.nixl if reading.wrong]
+    for reading in wrong:
+        if reading.missing or not (host.verbs and reading.ucx):
+            return Outcome("FAIL", f"{reading.engine}: {reading.wrong}")
     if wrong:
         return Outcome("SKIP", "UCX came up and found nothing to use: T2-57-nixl-verbs says more")
-    shown = (f"{said.engine}: NIXL {said.nixl}, UCX {said.ucx}" for said in node.nixl)
+    shown = (f"{reading.engine}: NIXL {reading.nixl}, UCX {reading.ucx}" for reading in host.nixl)
     return Outcome("PASS", "; ".join(shown))
 
 
-@registered(NODE, "T2-07-transports")
-def transports(node: ExaminedHost) -> Outcome:
+def transports(host: ExaminedHost) -> Outcome:
     """UCX complains about no name of UCX_TLS; RDMA is T2-57's, and devices' were left out here."""
-    if unread := _unread(node):
+    if unread := _unread(host):
         return unread
-    if all(said.ucx is None for said in node.nixl):
+    if all(reading.ucx is None for reading in host.nixl):
         return Outcome("SKIP", "UCX did not come up")
-    unknown = [name for said in node.nixl for name in said.unknown if not ucx.is_rdma(name)]
+    unknown = [name for reading in host.nixl for name in reading.unknown if not ucx.is_rdma(name)]
     if unknown:
         return Outcome("FAIL", f"UCX does not offer {', '.join(dict.fromkeys(unknown))}")
     return Outcome("PASS", "UCX knows every name (a device's was left out: nothing here opens it)")
 
 
-@registered(NODE, "T2-15-card-untouched")
-def card_untouched(node: ExaminedHost) -> Outcome:
+def card_untouched(host: ExaminedHost) -> Outcome:
     """The probe's own process held no accelerator."""
-    if unread := _unread(node):
+    if unread := _unread(host):
         return unread
-    if all(said.missing for said in node.nixl):
+    if all(reading.missing for reading in host.nixl):
         return Outcome("SKIP", "NIXL did not start")
-    held = sorted({device for said in node.nixl for device in said.opened})
+    held = sorted({device for reading in host.nixl for device in reading.opened})
     if held:
         return Outcome("FAIL", f"NIXL's process held {', '.join(held)}")
     return Outcome("PASS", "NIXL and UCX were started, and opened no accelerator")
 
 
-@registered(NODE, "T2-57-nixl-verbs")
-def nixl_verbs(node: ExaminedHost) -> Outcome:
+def nixl_verbs(host: ExaminedHost) -> Outcome:
     """UCX below NIXL offers RDMA on a port that is to be used."""
-    if unread := _unread(node):
+    if unread := _unread(host):
         return unread
-    if wrong := fabric.unfit(node):
+    if wrong := fabric.unfit(host):
         return Outcome("SKIP", wrong)
-    names = [port.name for port in fabric.used_ports(node)]
+    names = [port.name for port in fabric.used_ports(host)]
     shown = []
-    for said in node.nixl:
-        if said.ucx is None:
-            return Outcome("SKIP", f"{said.engine}: UCX did not come up")
-        offered = sorted(one for one in said.resources if _reaches(one, names))
+    for reading in host.nixl:
+        if reading.ucx is None:
+            return Outcome("SKIP", f"{reading.engine}: UCX did not come up")
+        offered = sorted(name for name in reading.resources if _reaches(name, names))
         if not offered:
-            why = said.error or f"it offers {_listed(said)}"
-            return Outcome("FAIL", f"{said.engine}: no RDMA on {', '.join(names)}: {why}")
-        shown.append(f"{said.engine}: {', '.join(offered)}")
+            why = reading.error or f"it offers {_listed(reading)}"
+            return Outcome("FAIL", f"{reading.engine}: no RDMA on {', '.join(names)}: {why}")
+        shown.append(f"{reading.engine}: {', '.join(offered)}")
     return Outcome("PASS", "; ".join(shown))
 
 
@@ -104,19 +100,19 @@ def _reaches(resource: str, names: Iterable[str]) -> bool:
     return ucx.is_rdma(transport) and device in names
 
 
-def _listed(said: NixlReading) -> str:
-    return ", ".join(sorted(said.resources)) or "nothing"
+def _listed(reading: NixlReading) -> str:
+    return ", ".join(sorted(reading.resources)) or "nothing"
 
 
-def _unread(node: ExaminedHost) -> Outcome | None:
+def _unread(host: ExaminedHost) -> Outcome | None:
     """A SKIP where nothing is known; that the question itself failed is said once, by T2-05."""
-    if not node.target.engines:
+    if not host.target.engines:
         return Outcome("SKIP", "no engine is planned here")
-    if not node.nixl:
-        return Outcome("SKIP", fabric.hangs(node) or unknown_python(node.target))
-    trouble = _trouble(node)
+    if not host.nixl:
+        return Outcome("SKIP", fabric.hangs(host) or unknown_python(host.target))
+    trouble = _trouble(host)
     return Outcome("SKIP", f"could not be asked: {trouble}") if trouble else None
 
 
-def _trouble(node: ExaminedHost) -> str | None:
-    return next((f"{said.engine}: {said.trouble}" for said in node.nixl if said.trouble), None)
+def _trouble(host: ExaminedHost) -> str | None:
+    return next((f"{reading.engine}: {reading.trouble}" for reading in host.nixl if reading.trouble), None)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from heteropd.config import yamlfile
 from heteropd.config.drills import Drills
-from heteropd.doctor.catalogue import registered
 from heteropd.drills.session import DrillSession
 
 Drill = Callable[[DrillSession], None]
@@ -17,7 +16,13 @@ DRILLS: dict[str, Drill] = {}
 
 def drill(name: str) -> Callable[[Drill], Drill]:
     """Put a function into the table under its name in env/drills.yaml."""
-    return registered(DRILLS, name)
+
+    def keep(perform: Drill) -> Drill:
+        assert name not in DRILLS, f"{name} is registered twice"
+        DRILLS[name] = perform
+        return perform
+
+    return keep
 
 
 def load(root: Path) -> Drills:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from heteropd.doctor.reach import ssh_config
-from heteropd.doctor.runners import SshRunner
+from heteropd.doctor.shells import SshRunner
 from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
 from heteropd.drills.session import DrillSession

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from heteropd.config.problems import did_you_mean
 from heteropd.config.types import PlatformName
 from heteropd.errors import BadInput, KitError
 from heteropd.hosts_init.choose import Entry
-from heteropd.hosts_init.nodes import SurveyedHost
 
 PLATFORMS: tuple[PlatformName, ...] = ("cuda", "gaudi")
 
@@ -27,11 +26,11 @@ class Roles:
         return [platform for platform in PLATFORMS if platform not in self.platforms]
 
 
-def router_named(router: str | None, nodes: Sequence[SurveyedHost]) -> str | None:
+def router_named(router: str | None, nodes: Mapping[str, str]) -> str | None:
     """The name of the host that ``router=`` means, by name or as ssh takes it. Raises BadInput."""
     if router is None:
         return None
-    known = {**{node.ssh: node.name for node in nodes}, **{node.name: node.name for node in nodes}}
+    known = {**{ssh: name for name, ssh in nodes.items()}, **{name: name for name in nodes}}
     if router not in known:
         raise BadInput("command line", "router", router, "is none of the nodes", did_you_mean(router, known))
     return known[router]
@@ -41,13 +40,13 @@ def roles(entries: Sequence[Entry], router: str | None, *, standin: bool) -> Rol
     """Every accelerator's host on its platform. With ``standin``, a platform that no host has goes to hosts
     without accelerators, in their order; to one twice, and to the router's, where they are too few."""
     platforms: dict[PlatformName, list[str]] = {}
-    for one in entries:
-        for platform in one.platforms:
-            platforms.setdefault(platform, []).append(one.node.name)
-    plain = [one.node.name for one in entries if not one.platforms]
+    for entry in entries:
+        for platform in entry.platforms:
+            platforms.setdefault(platform, []).append(entry.name)
+    plain = [entry.name for entry in entries if not entry.platforms]
     missing = [platform for platform in PLATFORMS if platform not in platforms] if standin else []
     free = [name for name in plain if name != router] or plain
-    places = free or [one.node.name for one in entries]
+    places = free or [entry.name for entry in entries]
     for index, platform in enumerate(missing):
         platforms[platform] = [places[min(index, len(places) - 1)]]
     left = [name for name in plain if not any(name in several for several in platforms.values())]
@@ -58,10 +57,10 @@ def roles(entries: Sequence[Entry], router: str | None, *, standin: bool) -> Rol
 def require_distinct(entries: Sequence[Entry]) -> None:
     """Raises KitError where two nodes turn out to be one machine."""
     seen: dict[str, Entry] = {}
-    for one in entries:
-        other = seen.setdefault(one.address, one)
-        if other is not one:
+    for entry in entries:
+        first = seen.setdefault(entry.address, entry)
+        if first is not entry:
             raise KitError(
-                f"{other.node.ssh} and {one.node.ssh} both have the address {one.address}; name each machine"
+                f"{first.ssh} and {entry.ssh} both have the address {entry.address}; name each machine"
                 " once, or give each its own address; nothing was written"
             )

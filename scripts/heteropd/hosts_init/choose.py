@@ -11,7 +11,6 @@ from heteropd.config.types import PlatformName
 from heteropd.doctor import accelerators
 from heteropd.doctor.facts import Facts, IbPort
 from heteropd.errors import KitError
-from heteropd.hosts_init.nodes import SurveyedHost
 
 # Bridges and tunnels of container engines and clusters: every host has the same addresses on them.
 _INSIDE = re.compile(r"(docker|br-|veth|virbr|lxc|lxd|cni|flannel|cali|cilium|tunl|podman|kube|nerdctl)")
@@ -23,7 +22,8 @@ _OF_CARDS = "hbl_"
 class Entry:
     """A node's entry. ``remarks``: lines of comment by field; ``host`` for those about the whole."""
 
-    node: SurveyedHost
+    name: str
+    ssh: str
     platforms: tuple[PlatformName, ...]
     address: str
     management: str | None
@@ -32,15 +32,19 @@ class Entry:
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
 
-def entry(node: SurveyedHost, facts: Facts) -> Entry:
+def entry(name: str, ssh: str, facts: Facts) -> Entry:
     """The entry of a node that answered. Raises KitError where it has no address for its peers."""
     remarks: dict[str, list[str]] = {"host": _about(facts)}
     platforms, devices = _cards(facts, remarks["host"])
     candidates = _addresses(facts)
     port = _port(facts, candidates)
-    address, why = _address(node, facts, port, candidates)
-    others = [f"{name or '?'} {one}" for name, several in candidates.items() for one in several]
-    others = [one for one in others if one.split()[1] != address]
+    address, why = _address(ssh, facts, port, candidates)
+    others = [
+        f"{interface or '?'} {candidate}"
+        for interface, several in candidates.items()
+        for candidate in several
+        if candidate != address
+    ]
     # A host without accelerators runs the router or stand-ins, which use neither RDMA nor locked memory.
     doubtful = platforms and not (port and port.interface in candidates)
     remarks["address"] = [f"{'check: ' if doubtful else ''}{why}"]
@@ -51,7 +55,8 @@ def entry(node: SurveyedHost, facts: Facts) -> Entry:
     remarks["nics"] = _about_ports(facts, port) if platforms or port else []
     remarks["host"] += _about_memlock(facts) if platforms else []
     return Entry(
-        node=node,
+        name=name,
+        ssh=ssh,
         platforms=platforms,
         address=address,
         management=reached,
@@ -78,7 +83,8 @@ def _about(facts: Facts) -> list[str]:
 
 
 def _about_memlock(facts: Facts) -> list[str]:
-    low = [(one.limit or 0) // 1024 for one in facts.memlock if one.who == "shell" and not one.enough]
+    shells = [memlock for memlock in facts.memlock if memlock.who == "shell"]
+    low = [(memlock.limit or 0) // 1024 for memlock in shells if not memlock.enough]
     return [
         f"check: a shell here may lock {kib} KiB of memory; RDMA needs more (containers have their own limit)"
         for kib in low
@@ -98,13 +104,13 @@ def _cards(facts: Facts, remarks: list[str]) -> tuple[tuple[PlatformName, ...], 
         cards = () if listed is None or accelerators.broken(listed) else listed
         if cards:
             platforms.append(platform)
-            devices = tuple(int(one.partition(",")[0]) for one in cards if one.partition(",")[0].isdigit())
+            devices = tuple(int(card.partition(",")[0]) for card in cards if card.partition(",")[0].isdigit())
             names = dict.fromkeys(card.split(",")[1].strip() for card in cards if "," in card)
             remarks.append(f"{len(cards)} of {', '.join(names) or platform}")
         elif driver:
             platforms.append(platform)
-            said = "is missing" if listed is None else f"lists no card ({' '.join(listed)[:100]})"
-            remarks.append(f"check: the driver is loaded ({', '.join(driver)[:100]}), but {tool} {said}")
+            state = "is missing" if listed is None else f"lists no card ({' '.join(listed)[:100]})"
+            remarks.append(f"check: the driver is loaded ({', '.join(driver)[:100]}), but {tool} {state}")
     if not platforms:
         remarks.append("no accelerator was found")
     if len(platforms) > 1:
@@ -115,10 +121,10 @@ def _cards(facts: Facts, remarks: list[str]) -> tuple[tuple[PlatformName, ...], 
 
 def _addresses(facts: Facts) -> dict[str, tuple[str, ...]]:
     """What peers can connect to, by interface; "" for addresses of unknown interfaces."""
-    named = {one for several in facts.interfaces.values() for one in several}
+    named = {address for several in facts.interfaces.values() for address in several}
     everywhere = {**facts.interfaces, "": tuple(sorted(facts.addresses - named))}
     usable = {
-        interface: tuple(one for one in several if _for_peers(one))
+        interface: tuple(filter(_for_peers, several))
         for interface, several in everywhere.items()
         if not _INSIDE.match(interface)
     }
@@ -146,7 +152,7 @@ def _soft(port: IbPort, facts: Facts) -> bool:
 
 
 def _address(
-    node: SurveyedHost, facts: Facts, port: IbPort | None, candidates: dict[str, tuple[str, ...]]
+    ssh: str, facts: Facts, port: IbPort | None, candidates: dict[str, tuple[str, ...]]
 ) -> tuple[str, str]:
     """The address that peers are to use, and why."""
     if port and port.interface in candidates:
@@ -159,15 +165,15 @@ def _address(
         interface, several = next(iter(candidates.items()))
         where = interface or "interface unknown"
         return several[0], f"{lacking}, so this is the first address ({where})"
-    raise KitError(f"{node.ssh}: has no address that other hosts could connect to; nothing was written")
+    raise KitError(f"{ssh}: has no address that other hosts could connect to; nothing was written")
 
 
 def _about_ports(facts: Facts, chosen: IbPort | None) -> list[str]:
     ports = [port for port in facts.ports if not port.name.startswith(_OF_CARDS)]
     others = [port for port in ports if port != chosen]
     if chosen is None:
-        there = _listed(others, "; there are: ")
-        return [f"check: no active RDMA port, so KV could go over TCP only{there}"]
+        inactive = _listed(others, "; there are: ")
+        return [f"check: no active RDMA port, so KV could go over TCP only{inactive}"]
     lines = []
     if _soft(chosen, facts):
         lines.append("check: a software RDMA device, not a card")

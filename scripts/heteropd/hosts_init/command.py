@@ -13,7 +13,7 @@ from heteropd.config.hosts import Hosts
 from heteropd.config.problems import did_you_mean, validate
 from heteropd.doctor.model import HostTarget
 from heteropd.doctor.reach import Reach, ssh_config
-from heteropd.doctor.runners import Reader
+from heteropd.doctor.shells import Reader
 from heteropd.errors import EXIT_OK, BadInput
 from heteropd.hosts_init import assign, choose, nodes, render
 
@@ -29,13 +29,13 @@ def run(words: list[str], root: Path, reach: Callable[[HostTarget], Reader] | No
     not answer: nothing is written then.
     """
     parsed = Arguments(words, flags=_FLAGS, options=_OPTIONS)
-    asked = nodes.named(_nodes(parsed))
-    router = assign.router_named(parsed.options.get("router"), asked)
+    named = nodes.named(_nodes(parsed))
+    router = assign.router_named(parsed.options.get("router"), named)
     file = _target(parsed, root)
     reach = reach or Reach(ssh_config(parsed.options.get("ssh_config")))
-    print(f"asking {', '.join(node.ssh for node in asked)}", file=sys.stderr, flush=True)
-    found = nodes.ask(asked, reach)
-    entries = [choose.entry(node, found[node.name]) for node in asked]
+    print(f"asking {', '.join(named.values())}", file=sys.stderr, flush=True)
+    answers = nodes.ask(named, reach)
+    entries = [choose.entry(name, ssh, answers[name]) for name, ssh in named.items()]
     assign.require_distinct(entries)
     roles = assign.roles(entries, router, standin="standin" in parsed.flags)
     shown = yamlfile.shown(file, root)

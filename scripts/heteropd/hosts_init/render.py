@@ -25,8 +25,8 @@ def text(entries: Sequence[Entry], roles: Roles, shown: str, schema: str | None)
         ]
     )
     lines += ["", "hosts:"]
-    for one in entries:
-        lines += _host(one, standin=roles.standin)
+    for entry in entries:
+        lines += _host(entry, standin=roles.standin)
     lines += ["", *_platforms(roles), *_router(entries, roles)]
     if roles.standin:
         lines += [
@@ -44,20 +44,20 @@ def value(data: Any) -> str:
     return shown.removesuffix("\n").removesuffix("\n...")
 
 
-def _host(one: Entry, *, standin: bool) -> list[str]:
-    remarks = one.remarks
-    lines = [*_comment(remarks["host"], 2), f"  {value(one.node.name)}:"]
-    lines += [*_comment(remarks["address"], 4), f"    address: {value(one.address)}"]
-    if one.management:
-        lines += [*_comment(remarks["management"], 4), f"    management: {value(one.management)}"]
-    lines.append(f"    ssh: {value(one.node.ssh)}")
+def _host(entry: Entry, *, standin: bool) -> list[str]:
+    remarks = entry.remarks
+    lines = [*_comment(remarks["host"], 2), f"  {value(entry.name)}:"]
+    lines += [*_comment(remarks["address"], 4), f"    address: {value(entry.address)}"]
+    if entry.management:
+        lines += [*_comment(remarks["management"], 4), f"    management: {value(entry.management)}"]
+    lines.append(f"    ssh: {value(entry.ssh)}")
     # A stand-in computes on cores and sends over TCP; what was found stays to be read.
     mark = "# " if standin else ""
-    if one.devices:
-        lines.append(f"    {mark}devices: {value(list(one.devices))}")
+    if entry.devices:
+        lines.append(f"    {mark}devices: {value(list(entry.devices))}")
     lines += _comment(remarks["nics"], 4)
-    if one.nics:
-        lines.append(f"    {mark}nics: {value(list(one.nics))}")
+    if entry.nics:
+        lines.append(f"    {mark}nics: {value(list(entry.nics))}")
     return lines
 
 
@@ -75,7 +75,7 @@ def _platforms(roles: Roles) -> list[str]:
 
 def _router(entries: Sequence[Entry], roles: Roles) -> list[str]:
     used = {name for several in roles.platforms.values() for name in several} | {roles.router}
-    idle = [one.node.name for one in entries if one.node.name not in used]
+    idle = [entry.name for entry in entries if entry.name not in used]
     lines = [f"check: nothing runs on {', '.join(idle)}"] if idle else []
     if roles.router is None:
         lines.append("null: this machine; its address must be reachable for the engines' clients only")

@@ -9,13 +9,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-import heteropd.doctor.judge  # noqa: F401 - it registers the checks
 from heteropd.config import yamlfile
 from heteropd.config.checks import Checks
 from heteropd.config.env import Env
 from heteropd.config.infra import InfraFacts
-from heteropd.doctor import catalogue
-from heteropd.doctor import reading as doctors
+from heteropd.doctor import judge
+from heteropd.doctor.examination import read_host
 from heteropd.doctor.model import ExaminedHost
 from heteropd.errors import BadInput
 from heteropd.infra import expected, processes, reading, selection, transports
@@ -50,7 +49,7 @@ def facts(request: pytest.FixtureRequest) -> InfraFacts:
 @pytest.fixture(scope="session")
 def checks(request: pytest.FixtureRequest) -> Checks:
     """What env/checks.yaml says."""
-    return catalogue.load(request.config.rootpath)
+    return judge.load(request.config.rootpath)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +93,7 @@ def nixl_nodes(request: pytest.FixtureRequest, nodes: dict[str, ExaminedHost]) -
 
     def read(host: Any) -> ExaminedHost:
         node = nodes[host.backend.get_pytest_id()]
-        return doctors.node(node.target, reading.Through(host), node.limits) if node.verbs else node
+        return read_host(node.target, reading.Through(host), node.limits) if node.verbs else node
 
     return _at_once(read, selection.hosts(request.config))
 
@@ -123,7 +122,7 @@ def doctor(node: ExaminedHost, checks: Checks, unknown: Unknown) -> Callable[...
     """Call it with the id of a check of the doctor: passes, fails with its fix, or cannot be had."""
 
     def examine(name: str, of: ExaminedHost = node) -> None:
-        outcome = catalogue.NODE[name](of)
+        outcome = judge.HOST_CHECKS[name](of)
         if outcome.status == "FAIL":
             pytest.fail(f"{name}: {outcome.text}; fix: {checks.checks[name].fix}", pytrace=False)
         if outcome.status != "PASS":

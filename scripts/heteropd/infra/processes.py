@@ -11,7 +11,7 @@ from typing import Literal
 
 from heteropd.doctor import facts
 from heteropd.doctor.facts import Memlock
-from heteropd.doctor.runners import Reader
+from heteropd.doctor.shells import Reader
 
 _TIMEOUT_S = 60.0
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a socket says that listens on every address

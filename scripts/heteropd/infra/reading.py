@@ -58,7 +58,7 @@ def target(subject: Subject, plan: Plan) -> HostTarget:
     if not subject.container:
         return found
     # It is the engine's own container that is looked into: none need be started for the engine's NIXL.
-    inside = tuple(replace(one, launch=("sh",), python="python3") for one in found.engines)
+    inside = tuple(replace(engine, launch=("sh",), python="python3") for engine in found.engines)
     return replace(found, engines=inside)
 
 

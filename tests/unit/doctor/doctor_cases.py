@@ -10,7 +10,7 @@ from doctor_hosts import CHECKS, HOSTS, Talker, node, pair_of, running
 from doctor_texts import TRANSFER_RXE, TRANSFER_TCP
 
 from heteropd.doctor import judge
-from heteropd.doctor.model import Result
+from heteropd.findings import Finding
 
 Case = tuple[str, Callable[[], Any], str]
 PORT = "port\tmlx5_0\t1\t4: ACTIVE\tEthernet"
@@ -33,31 +33,31 @@ RDMA = "UCX  INFO  ucp_context_0 inter-node cfg#1 rma(rc_mlx5/mlx5_0:1) am(rc_ml
 TCP = "UCX  INFO  ep_cfg[2]: rma(tcp/ens1) am(tcp/ens1)\n"
 
 
-def one(kind: str, *edits: tuple[str, str], **target: Any) -> Callable[[], list[Result]]:
-    return lambda: judge.node(node(kind, *edits, **target), CHECKS)
+def one(kind: str, *edits: tuple[str, str], **target: Any) -> Callable[[], list[Finding]]:
+    return lambda: judge.judge_host(node(kind, *edits, **target), CHECKS)
 
 
 def two(
     *edits: tuple[str, str], kind: str = "gaudi", talk: Talker | None = None, **target: Any
-) -> Callable[[], list[Result]]:
+) -> Callable[[], list[Finding]]:
     """A healthy CUDA host beside one with a fault, or with a fault in what they send to each other."""
-    return lambda: judge.pair(pair_of(node("cuda"), node(kind, *edits, **target), talk), CHECKS)
+    return lambda: judge.judge_pair(pair_of(node("cuda"), node(kind, *edits, **target), talk), CHECKS)
 
 
-def live(words: str = "case1", **changes: Any) -> Callable[[], list[Result]]:
-    return lambda: judge.topology(running(words, **changes), CHECKS)
+def live(words: str = "case1", **changes: Any) -> Callable[[], list[Finding]]:
+    return lambda: judge.judge_topology(running(words, **changes), CHECKS)
 
 
-def ill() -> list[Result]:
-    return judge.topology(replace(running(), ill={"decode-0": "dead"}), CHECKS)
+def unhealthy() -> list[Finding]:
+    return judge.judge_topology(replace(running(), unhealthy={"decode-0": "dead"}), CHECKS)
 
 
-def over_verbs(log: str) -> Callable[[], list[Result]]:
+def over_verbs(log: str) -> Callable[[], list[Finding]]:
     """Stand-ins whose UCX_TLS names RDMA."""
     found = running(logs={"decode-0": log})
     roles = [role.model_copy(update={"env": role.env | {"UCX_TLS": "rc,self"}}) for role in found.plan.roles]
     changed = replace(found, plan=found.plan.model_copy(update={"roles": roles}))
-    return lambda: judge.topology(changed, CHECKS)
+    return lambda: judge.judge_topology(changed, CHECKS)
 
 
 def node_case(check: str, expected: str, kind: str, *edits: tuple[str, str], **target: Any) -> Any:
@@ -66,11 +66,11 @@ def node_case(check: str, expected: str, kind: str, *edits: tuple[str, str], **t
 
 CASES: list[Case] = [
     node_case("T2-09-net-devices", "PASS", "cuda"),
-    node_case("T2-09-net-devices", "PASS", "gaudi", devices=()),
-    node_case("T2-09-net-devices", "FAIL", "cuda", devices=("mxl5_0:1",)),
-    node_case("T2-09-net-devices", "FAIL", "cuda", devices=("mlx5_1:1",)),
-    node_case("T2-09-net-devices", "FAIL", "cuda", devices=("ens1",)),
-    node_case("T2-09-net-devices", "FAIL", "cuda", ("4: ACTIVE", "1: DOWN"), devices=()),
+    node_case("T2-09-net-devices", "PASS", "gaudi", env={"UCX_NET_DEVICES": "all"}),
+    node_case("T2-09-net-devices", "FAIL", "cuda", env={"UCX_NET_DEVICES": "mxl5_0:1"}),
+    node_case("T2-09-net-devices", "FAIL", "cuda", env={"UCX_NET_DEVICES": "mlx5_1:1"}),
+    node_case("T2-09-net-devices", "FAIL", "cuda", env={"UCX_NET_DEVICES": "ens1"}),
+    node_case("T2-09-net-devices", "FAIL", "cuda", ("4: ACTIVE", "1: DOWN"), env={"UCX_NET_DEVICES": "^x"}),
     node_case("T2-09-net-devices", "FAIL", "cuda", ("port\t", "prot\t")),
     node_case("T2-09-net-devices", "SKIP", "cpu"),
     node_case("T2-10-verbs-devices", "PASS", "cuda"),
@@ -102,9 +102,13 @@ CASES: list[Case] = [
     node_case("T2-14-accel-devices", "FAIL", "gaudi", (CARD, CARD.replace("yes", "no"))),
     node_case("T2-14-accel-devices", "SKIP", "cuda"),
     node_case("T2-16-side-channel-address", "PASS", "cuda"),
-    node_case("T2-16-side-channel-address", "PASS", "cuda", announced=("fd00::2",)),
-    node_case("T2-16-side-channel-address", "FAIL", "cuda", announced=("198.51.100.7",)),
-    node_case("T2-16-side-channel-address", "SKIP", "cuda", announced=("node.example",)),
+    node_case("T2-16-side-channel-address", "PASS", "cuda", env={"VLLM_NIXL_SIDE_CHANNEL_HOST": "fd00::2"}),
+    node_case(
+        "T2-16-side-channel-address", "FAIL", "cuda", env={"VLLM_NIXL_SIDE_CHANNEL_HOST": "198.51.100.7"}
+    ),
+    node_case(
+        "T2-16-side-channel-address", "SKIP", "cuda", env={"VLLM_NIXL_SIDE_CHANNEL_HOST": "node.example"}
+    ),
     node_case("T2-18-ports-free", "PASS", "cuda"),
     node_case("T2-18-ports-free", "FAIL", "cuda", ("0100007F:A087", "00000000:1FA4")),
     node_case("T2-18-ports-free", "WARN", "cuda", ("sockets", "stockings")),
@@ -177,7 +181,7 @@ CASES: list[Case] = [
     ("T4-33-restarted", live(logs={"prefill-0": START * 2, "decode-0": START}), "FAIL"),
     ("T4-33-restarted", live(logs={"prefill-0": START, "decode-0": None}), "SKIP"),
     ("T4-34-roles", live(), "PASS"),
-    ("T4-34-roles", ill, "FAIL"),
+    ("T4-34-roles", unhealthy, "FAIL"),
 ]
 HEALTHY = [
     one("cuda"),

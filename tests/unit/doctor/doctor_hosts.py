@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -12,87 +12,95 @@ from typing import Any
 from doctor_texts import LOGS, MADE, MOVED, NODE_RDMA, TEXTS, TRANSFER_RDMA
 
 from heteropd.config.machine import Machine
-from heteropd.doctor import catalogue, exchange, facts, nixl
+from heteropd.doctor import exchange, facts, judge, nixl
 from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Running
 from heteropd.doctor.reach import Outside
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan import make
-from heteropd.plan.model import Plan
+from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
 from heteropd.system import Completed
 
 ROOT = Path(__file__).parents[3]
-CHECKS = catalogue.load(ROOT)
+CHECKS = judge.load(ROOT)
 HOSTS = f"hosts={ROOT / 'env/hosts/example.yaml'}"
-ENGINES = {
-    "cuda": EngineTarget(
-        "prefill-0",
-        "192.0.2.10",
-        5600,
-        {"UCX_TLS": "ib,rc,cuda_copy", "UCX_NET_DEVICES": "mlx5_0:1"},
-        python="python3",
-    ),
-    "gaudi": EngineTarget(
-        "decode-0",
-        "192.0.2.20",
-        5600,
-        {"UCX_TLS": "ib,rc,gaudi_gdr", "UCX_NET_DEVICES": "mlx5_0:1"},
-        python="python3",
-    ),
-    "cpu": EngineTarget(
-        "prefill-0", "127.0.0.1", 5600, {"UCX_TLS": "tcp,sm,self"}, standin=True, python="python3"
-    ),
-}
-TARGETS = {
-    "cuda": HostTarget(
-        "cuda-node",
-        platforms=frozenset({"cuda"}),
-        announced=("192.0.2.10",),
-        ports={8100: "prefill-0 api", 5600: "prefill-0 side_channel"},
-        devices=("mlx5_0:1",),
-        model="/models/one",
-        engines=(ENGINES["cuda"],),
-        verbs=True,
-    ),
-    "cpu": HostTarget(
-        "local",
-        platforms=frozenset({"cpu"}),
-        announced=("127.0.0.1",),
-        engines=(ENGINES["cpu"], replace(ENGINES["cpu"], name="decode-0", side_channel=5601)),
-    ),
-    "router": HostTarget("proxy-node", platforms=frozenset({"router"}), ports={8000: "router api"}),
-}
+
+
+def engine(name: str, runs_on: str, address: str, side_channel: int, **env: str) -> EngineTarget:
+    """An engine as planned; a stand-in where it runs on ``cpu``."""
+    role = RolePlan(
+        name=name,
+        role="prefill" if name.startswith("prefill") else "decode",
+        platform="cuda" if runs_on == "cpu" else runs_on,
+        runs_on=runs_on,
+        host=HostPlan(name="host", address=address),
+        env=env,
+        argv=["vllm"],
+        ports=Ports(api=8100, side_channel=side_channel),
+    )
+    return EngineTarget(role, python="python3")
+
+
+def with_role(target: EngineTarget, **changes: Any) -> EngineTarget:
+    """The engine with changes of its role; ``env`` is added to what is there."""
+    changes["env"] = target.role.env | changes.get("env", {})
+    return replace(target, role=target.role.model_copy(update=changes))
+
+
 # A guest of the lab: a stand-in that is to use verbs needs what an accelerator's engine needs of the fabric.
 RXE_ENV = {"UCX_TLS": "rc,self", "UCX_NET_DEVICES": "rxe0:1", "UCX_IB_GID_INDEX": "1"}
-TARGETS["rxe"] = HostTarget(
-    "guest",
-    platforms=frozenset({"cpu"}),
-    announced=("10.77.0.1",),
-    devices=("rxe0:1",),
-    engines=(EngineTarget("prefill-0", "10.77.0.1", 5600, RXE_ENV, standin=True, python="python3"),),
-    verbs=True,
+CUDA_ENV = {"UCX_TLS": "ib,rc,cuda_copy", "UCX_NET_DEVICES": "mlx5_0:1"}
+ENGINES = {
+    "cuda": engine("prefill-0", "cuda", "192.0.2.10", 5600, **CUDA_ENV),
+    "gaudi": engine("decode-0", "gaudi", "192.0.2.20", 5600, **CUDA_ENV | {"UCX_TLS": "ib,rc,gaudi_gdr"}),
+    "cpu": engine("prefill-0", "cpu", "127.0.0.1", 5600, UCX_TLS="tcp,sm,self"),
+    "rxe": engine("prefill-0", "cpu", "10.77.0.1", 5600, **RXE_ENV),
+}
+ROUTER = RolePlan(
+    name="router",
+    role="router",
+    platform="router",
+    runs_on="router",
+    host=HostPlan(name="proxy-node", address="192.0.2.30"),
+    env={},
+    argv=["vllm-router"],
+    ports=Ports(api=8000),
 )
-TARGETS["gaudi"] = replace(
-    TARGETS["cuda"],
-    name="gaudi-node",
-    platforms=frozenset({"gaudi"}),
-    announced=("192.0.2.20",),
-    engines=(ENGINES["gaudi"],),
-)
+TARGETS = {
+    "cuda": HostTarget("cuda-node", engines=(ENGINES["cuda"],), model="/models/one"),
+    "gaudi": HostTarget("gaudi-node", engines=(ENGINES["gaudi"],), model="/models/one"),
+    "cpu": HostTarget(
+        "local", engines=(ENGINES["cpu"], engine("decode-0", "cpu", "127.0.0.1", 5601, UCX_TLS="tcp,sm,self"))
+    ),
+    "router": HostTarget("proxy-node", router=ROUTER),
+    "rxe": HostTarget("guest", engines=(ENGINES["rxe"],)),
+}
 AROUND = {"rxe": (1795378229.2, 1795378233.4)}  # our clock before and after the probe
 USUALLY = (1795376000.0, 1795376000.3)
 
 
 def node(
-    kind: str, *edits: tuple[str, str], said: Sequence[nixl.NixlReading] | None = None, **target: Any
+    kind: str,
+    *edits: tuple[str, str],
+    said: Sequence[nixl.NixlReading] | None = None,
+    env: Mapping[str, str] | None = None,
+    docker: bool = False,
+    **target: Any,
 ) -> ExaminedHost:
-    """A healthy host of a kind, with texts of its facts replaced and its target changed."""
+    """A healthy host of a kind, with texts of its facts replaced and its target changed.
+
+    ``env`` is added to its engines' environment; ``docker`` runs them in containers.
+    """
     text = TEXTS[kind]
     for old, new in edits:
         assert old in text, f"nothing to change: {old}"
         text = text.replace(old, new)
     wanted = replace(TARGETS[kind], **target)
+    changes: dict[str, Any] = {"env": env or {}}
+    if docker:
+        changes["container"] = ContainerPlan(image="image", args=[])
+    wanted = replace(wanted, engines=tuple(with_role(each, **changes) for each in wanted.engines))
     if said is None:
-        said = [seen(engine.name, log=LOGS.get(kind, NODE_RDMA)) for engine in wanted.engines]
+        said = [seen(each.name, log=LOGS.get(kind, NODE_RDMA)) for each in wanted.engines]
     return ExaminedHost(wanted, facts.parse(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said))
 
 
@@ -147,7 +155,7 @@ def talker(**changes: Sequence[Completed]) -> Talker:
 def pair_of(one: ExaminedHost, other: ExaminedHost, talk: Talker | None = None) -> ExaminedPair:
     """Two hosts and what they sent to each other."""
     outside = Outside(reach=lambda _: Canned(""), talk=talk or talker())
-    return ExaminedPair(one, other, exchange.between(one, other, outside))
+    return ExaminedPair((one, other), exchange.between(one, other, outside))
 
 
 @cache

@@ -14,12 +14,11 @@ from doctor_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, pl
 from doctor_sent_cases import NODE_CASES, PAIR_CASES
 from doctor_texts import CPU, CUDA, GAUDI
 
-from heteropd.doctor import examination, facts, judge, pages, reading, targets
-from heteropd.doctor.catalogue import NODE, PAIR, TOPOLOGY
-from heteropd.doctor.model import Result
+from heteropd.doctor import examination, facts, judge, pages, targets
 from heteropd.doctor.reach import Outside
-from heteropd.doctor.runners import ContainerRunner, SshRunner
+from heteropd.doctor.shells import ContainerRunner, SshRunner
 from heteropd.errors import BadInput
+from heteropd.findings import Finding
 from heteropd.system import Completed
 
 CASES = [*FACT_CASES, *NODE_CASES, *PAIR_CASES]
@@ -30,8 +29,8 @@ def named(case: Case) -> str:
 
 
 @pytest.mark.parametrize(("check", "look", "expected"), CASES, ids=map(named, CASES))
-def test_a_check_says(check: str, look: Callable[[], list[Result]], expected: str) -> None:
-    found = {result.check: result for result in look()}[check]
+def test_a_check_says(check: str, look: Callable[[], list[Finding]], expected: str) -> None:
+    found = {result.id: result for result in look()}[check]
     assert found.status == expected, found.text
     assert found.text
     assert (found.fix is not None) == (expected in ("FAIL", "WARN"))
@@ -47,11 +46,11 @@ def test_every_check_is_seen_from_all_sides() -> None:
 
 
 def test_code_and_data_name_the_same_checks() -> None:
-    assert {*NODE, *PAIR, *TOPOLOGY} == set(CHECKS.checks)
+    assert {*judge.HOST_CHECKS, *judge.PAIR_CHECKS, *judge.TOPOLOGY_CHECKS} == set(CHECKS.checks)
 
 
 @pytest.mark.parametrize("look", HEALTHY)
-def test_healthy_hosts_and_topologies_have_nothing_wrong(look: Callable[[], list[Result]]) -> None:
+def test_healthy_hosts_and_topologies_have_nothing_wrong(look: Callable[[], list[Finding]]) -> None:
     assert not [result for result in look() if result.status in ("FAIL", "WARN")]
 
 
@@ -61,15 +60,15 @@ ALONE = [case for case in CASES if case[2] in ("FAIL", "WARN") and case[0][:2] i
 
 @pytest.mark.parametrize(("check", "look", "expected"), ALONE, ids=map(named, ALONE))
 def test_a_fault_turns_its_own_check_only(
-    check: str, look: Callable[[], list[Result]], expected: str
+    check: str, look: Callable[[], list[Finding]], expected: str
 ) -> None:
-    assert [(one.check, one.status) for one in look() if one.fix] == [(check, expected)]
+    assert [(one.id, one.status) for one in look() if one.fix] == [(check, expected)]
 
 
 def test_a_host_that_does_not_answer_fails_once_and_passes_nothing() -> None:
     silent = Canned("", 255, "ssh: connect to host 192.0.2.10 port 22: Connection timed out")
     report = examination.examine([TARGETS["cuda"]], CHECKS, outside=Outside(lambda _: silent))
-    said = {result.check: result.status for result in report.results}
+    said = {result.id: result.status for result in report.findings}
     assert said.pop("T2-50-host-answers") == "FAIL"
     assert set(said.values()) == {"SKIP"}
     assert not report.ok
@@ -88,16 +87,16 @@ def test_output_that_makes_no_sense_is_trouble_and_no_traceback() -> None:
 def test_ucx_is_not_started_where_it_would_not_end() -> None:
     """Seen on rxe: with verbs and 64 KiB of locked memory UCX tries to allocate for ever."""
     reader = Healthy(CUDA.replace(SHELL, LOW))
-    low = reading.node(TARGETS["cuda"], reader, CHECKS.limits)
+    low = examination.read_host(TARGETS["cuda"], reader, CHECKS.limits)
     assert len(reader.asked) == 1, "only the probe"
-    said = {result.check: result for result in judge.node(low, CHECKS)}
+    said = {result.id: result for result in judge.judge_host(low, CHECKS)}
     assert said["T2-05-nixl-ucx"].status == "SKIP"
     assert said["T2-05-nixl-ucx"].text == "not tried: shell: 64 KiB"
     assert [name for name, result in said.items() if result.status == "FAIL"] == ["T2-11-memlock"]
 
 
 def test_what_a_standin_does_not_need_is_named_all_the_same() -> None:
-    said = {result.check: result.text for result in judge.node(node("cpu"), CHECKS)}
+    said = {result.id: result.text for result in judge.judge_host(node("cpu"), CHECKS)}
     assert said["T2-09-net-devices"].startswith("this host has no InfiniBand or RoCE device")
     assert said["T2-09-net-devices"].endswith(": a stand-in does not need it")
     assert said["T2-14-accel-devices"] == "runs on cpu: a stand-in does not need it"
@@ -127,7 +126,7 @@ def test_a_plan_on_hosts_is_examined_whole() -> None:
     assert report.ok
     assert [len(reader.asked) for reader in asked.values()] == [2, 2, 1]
     assert asked["cuda-node"].asked[1][:5] == ("docker", "run", "--rm", "-i", "--pull=never")
-    assert "cuda-node and gaudi-node" in {result.place for result in report.results}
+    assert "cuda-node and gaudi-node" in {result.place for result in report.findings}
     assert json.loads(report.to_json())["ok"] is True
 
 
@@ -172,4 +171,4 @@ def test_thirty_two_hosts_are_asked_at_once() -> None:
     report = examination.examine(fleet, CHECKS, outside=Outside(lambda one: readers[one.name]))
     assert report.ok
     assert {len(one.asked) for one in readers.values()} == {1}
-    assert len({one.place for one in report.results}) == 32
+    assert len({one.place for one in report.findings}) == 32

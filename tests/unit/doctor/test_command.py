@@ -30,7 +30,7 @@ def test_the_verb_on_this_machine(quiet: Context, capsys: pytest.CaptureFixture[
 
 
 def test_the_verb_names_what_a_standin_does_not_need(quiet: Context) -> None:
-    command.run(["case1"], lambda words: plan_of(" ".join(words)), quiet)
+    command.run(["case1", "everything=1"], lambda words: plan_of(" ".join(words)), quiet)
     said = quiet.console.file.getvalue()  # type: ignore[attr-defined]
     assert "T2-10-verbs-devices" in said
     assert "a stand-in does not need it" in said
@@ -55,8 +55,8 @@ def test_a_recorded_topology_that_is_dead_fails(quiet: Context, tmp_path: Path) 
         roles=roles,
     )
     save(dead, tmp_path)
-    report = command.hosts(None, quiet)
-    said = {result.check: result for result in report.results if result.place == "case1, running"}
+    report = command.examine_hosts(None, quiet)
+    said = {result.id: result for result in report.findings if result.place == "case1, running"}
     assert {name for name, result in said.items() if result.status == "FAIL"} == {
         "T4-30-expired",
         "T4-34-roles",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from doctor_hosts import CHECKS, ROOT
 
-from heteropd.doctor import catalogue
+from heteropd.doctor import judge
 from heteropd.errors import BadInput
 from heteropd.plan.rules import RULES
 
@@ -96,4 +96,4 @@ def test_a_wrong_table_is_refused(old: str, new: str, problem: str, tmp_path: Pa
     (tmp_path / "env").mkdir()
     (tmp_path / "env/checks.yaml").write_text(text.replace(old, new))
     with pytest.raises(BadInput, match=problem):
-        catalogue.load(tmp_path)
+        judge.load(tmp_path)

@@ -51,7 +51,7 @@ def test_a_host_with_two_engines_is_one_host(tmp_path: Path) -> None:
     plan = on_hosts(tmp_path, ["a", "a"], ["x"], a={"devices": [0, 1]})
     assert targets.pairs(plan) == ([("a", "x")], 1)
     [a, _] = [one for one in targets.of_plan(plan, serves=False) if one.name != "local"]
-    assert [one.side_channel for one in a.engines] == [5600, 5601]
+    assert [one.role.ports.side_channel for one in a.engines] == [5600, 5601]
     assert a.ports[8101] == "prefill-1 api"
 
 
@@ -101,7 +101,7 @@ def test_pairs_are_tried_side_by_side() -> None:
 
     readers = healthy(plan)
     report = examined(plan, Outside(lambda one: readers[one.name], together))
-    places = {result.place for result in report.results}
+    places = {result.place for result in report.findings}
     assert {f"{a} and {b}" for a, b in product(["cuda-node", "cuda-2"], ["gaudi-1", "gaudi-2"])} <= places
     assert report.left_out == ""
     assert "left_out" not in json.loads(report.to_json())

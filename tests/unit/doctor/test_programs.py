@@ -11,19 +11,26 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doctor_hosts import engine
 
-from heteropd.doctor import launch, nixl, programs, relay
+from heteropd.doctor import launch, nixl, programs, shells
 from heteropd.doctor.model import EngineTarget
+from heteropd.system import Completed
 
 NAMES = ["nixl_node", "nixl_transfer", "rdma_ping", "side_channel"]
 ONE, OTHER, THIRD = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 PYTHON = sys.executable
 
 Ends = tuple[dict[str, Any], dict[str, Any]]
+
+
+def with_python(**env: str) -> EngineTarget:
+    return replace(engine("prefill-0", "cpu", ONE, 5600, **env), python=PYTHON)
 
 
 def free_port() -> int:
@@ -52,10 +59,10 @@ def channel(port: int, theirs: str = OTHER, mine: str = ONE) -> Ends:
 
 
 def ended(*argvs: Any) -> Ends:
-    one, other = (nixl.report(done) for done in relay.talk(argvs[0], argvs[1], 30))
-    assert one.found is not None, one.trouble
-    assert other.found is not None, other.trouble
-    return dict(one.found), dict(other.found)
+    one, other = (nixl.report(done) for done in shells.talk(argvs[0], argvs[1], 30))
+    assert one.result is not None, one.trouble
+    assert other.result is not None, other.trouble
+    return dict(one.result), dict(other.result)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,17 +155,16 @@ def ping() -> Ends:
 
 
 def test_a_python_without_nixl_says_so() -> None:
-    engine = EngineTarget("prefill-0", env={"UCX_TLS": "tcp"}, python=PYTHON)
-    argv = launch.nixl(engine, "nixl_node", {"seconds": 20}, log="debug")
+    argv = launch.nixl(with_python(UCX_TLS="tcp"), "nixl_node", {"seconds": 20}, log="debug")
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    found = nixl.report(relay.Completed(tuple(argv), done.returncode, done.stdout, done.stderr)).found
+    found = nixl.report(Completed(tuple(argv), done.returncode, done.stdout, done.stderr)).result
     assert found == {"error": None, "missing": "No module named 'nixl'"}
 
 
 def test_what_is_started_leaves_accelerators_alone_and_expands_variables() -> None:
     env = {"UCX_TLS": "ib,rc,cuda_copy", "LD_LIBRARY_PATH": "/opt/ucx:${HOME}"}
     show = "print({name: os.environ[name] for name in ('UCX_TLS', 'UCX_MODULES', 'LD_LIBRARY_PATH')})"
-    argv = launch.nixl(EngineTarget("prefill-0", env=env, python=PYTHON), "nixl_node", {}, log="info")
+    argv = launch.nixl(with_python(**env), "nixl_node", {}, log="info")
     argv[argv.index(programs.text("nixl_node"))] = f"import os; {show}"
     said = subprocess.run(argv, capture_output=True, text=True, check=True, env={"HOME": "/home/me"}).stdout
     assert json.loads(said.replace("'", '"')) == {
@@ -183,18 +189,18 @@ def test_device_transports_stay_named_beside_one_that_works(given: str, left: st
 
 def test_commands_that_do_not_end_are_ended() -> None:
     began = time.monotonic()
-    one, other = relay.talk(["sleep", "30"], ["sleep", "30"], 0.3)
+    one, other = shells.talk(["sleep", "30"], ["sleep", "30"], 0.3)
     assert (one.code, other.code) == (124, 124)
     assert time.monotonic() - began < 5
 
 
 def test_a_command_that_is_not_there_lets_the_other_end() -> None:
-    one, other = relay.talk(["/nowhere/program"], ["cat"], 20)
+    one, other = shells.talk(["/nowhere/program"], ["cat"], 20)
     assert (one.code, other.code) == (127, 0)
 
 
 def test_only_lines_for_the_other_side_are_passed_on() -> None:
-    one, other = relay.talk(
+    one, other = shells.talk(
         ["sh", "-c", "echo '> hello'; echo kept"], ["sh", "-c", 'read line; echo "= $line"'], 20
     )
     assert (one.out, other.out) == ("kept\n", "= hello\n")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from e2e_kit import ROOT
 
-from heteropd.doctor.catalogue import load as checks
+from heteropd.doctor.judge import load as checks
 from heteropd.drills import catalogue
 from heteropd_engine.lease_guard import ENDS, LEASE_S, MARGIN_S, PARAMS, LeaseGuard, Message, Receive, Send
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from heteropd.doctor import catalogue
+from heteropd.doctor import judge
 from heteropd.infra import command
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +31,6 @@ def numbers(suite: str) -> dict[str, set[int]]:
 def test_docstrings_and_the_table_of_failures_say_the_same(suite: str) -> None:
     said = numbers(suite)
     assert said, "a suite has tests"
-    failures = catalogue.load(ROOT).failures
+    failures = judge.load(ROOT).failures
     listed = {test: {number for number, one in failures.items() if test in one.caught_by} for test in said}
     assert listed == said

@@ -1,21 +1,84 @@
-"""The seam for two commands that talk: both run at once, and what one says to the other is passed on.
+"""Where commands run: this machine, another one over ssh, a container; and two commands that talk.
 
-A line ``> …`` of one's stdout is the other's stdin; everything else is kept. When one ends, the other's
-stdin does, by which it knows; at the time limit both are ended.
+Of two that talk, a line ``> …`` of one's stdout is the other's stdin; everything else is kept. When one ends,
+the other's stdin does, by which it knows; at the time limit both are ended.
 """
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from typing import IO
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
 
-from heteropd.system import Completed, SystemClock
+from heteropd.containers import ssh_tunnel
+from heteropd.system import Completed, LocalRunner, SystemClock
 
 Talk = Callable[[Sequence[str], Sequence[str], float], tuple[Completed, Completed]]
 
 _NOT_FOUND, _TIMED_OUT = 127, 124
+
+
+class Reader(Protocol):
+    """The part of a Runner that reading facts needs."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        """Run to the end; never raises for a non-zero exit or a missing program."""
+        ...
+
+
+class RemoteShell(Reader, Protocol):
+    """A reader that also says what it would run here, for commands that talk to one another."""
+
+    def command(self, argv: Sequence[str]) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """Runs commands on this machine."""
+
+    local: Reader = field(default_factory=LocalRunner)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return list(argv)
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        return self.local.run(argv, timeout_s=timeout_s)
+
+
+@dataclass(frozen=True)
+class SshRunner:
+    """Runs commands on another machine. Never asks for a password: what needs one fails.
+
+    ``config`` is a file for ``ssh -F``; without it, the user's own configuration counts.
+    """
+
+    destination: str
+    local: Reader = field(default_factory=LocalRunner)
+    config: Path | None = None
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return [*ssh_tunnel.ssh(self.config), self.destination, "--", shlex.join(argv)]
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        return self.local.run(self.command(argv), timeout_s=timeout_s)
+
+
+@dataclass(frozen=True)
+class ContainerRunner:
+    """Runs commands in a running container of this machine."""
+
+    container: str
+    local: Reader = field(default_factory=LocalRunner)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return ["docker", "exec", "-i", self.container, *argv]
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        return self.local.run(["docker", "exec", self.container, *argv], timeout_s=timeout_s)
 
 
 class _Side:
@@ -63,9 +126,9 @@ class _Side:
         def err() -> None:
             self.err.extend(self._stream("stderr"))
 
-        threads = [threading.Thread(target=one, daemon=True) for one in (out, err)]
-        for one in threads:
-            one.start()
+        threads = [threading.Thread(target=read, daemon=True) for read in (out, err)]
+        for thread in threads:
+            thread.start()
         return threads
 
     def finish(self, seconds: float) -> None:

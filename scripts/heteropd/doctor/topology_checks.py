@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
-from heteropd.doctor.catalogue import TOPOLOGY, registered
-from heteropd.doctor.model import Outcome, Running
+from heteropd.doctor.model import EngineTarget, Outcome, Running
 from heteropd.doctor.nixl import lanes
-from heteropd.doctor.targets import engine
 from heteropd.engine_api.metrics import Counts
 
 _CONVERTS = re.compile(r"postprocess on save is enabled|converted on save to", re.IGNORECASE)
@@ -16,7 +14,6 @@ _SLOW = ("tcp",)
 _LOST = re.compile(r"Releasing expired KV|Potentially invalid KV", re.IGNORECASE)
 
 
-@registered(TOPOLOGY, "T4-08-transport")
 def transport(running: Running) -> Outcome:
     """The transports of UCX's own configuration lines, against those that the platform forbids."""
     seen: set[str] = set()
@@ -24,7 +21,10 @@ def transport(running: Running) -> Outcome:
     for role in running.plan.engines:
         found = {lane.partition("/")[0] for lane in lanes(running.logs.get(role.name) or "")}
         seen |= found
-        bad |= found & {*running.forbidden.get(role.runs_on, ()), *(_SLOW if engine(role).verbs else ())}
+        bad |= found & {
+            *running.forbidden.get(role.runs_on, ()),
+            *(_SLOW if EngineTarget(role).verbs else ()),
+        }
     if not seen:
         return Outcome("SKIP", "no line of UCX in the logs says it (UCX_LOG_LEVEL=info writes them)")
     if bad:
@@ -32,7 +32,6 @@ def transport(running: Running) -> Outcome:
     return Outcome("PASS", ", ".join(sorted(seen)))
 
 
-@registered(TOPOLOGY, "T4-24-conversion")
 def conversion(running: Running) -> Outcome:
     """A prefill that converts says so once."""
     converting = [role for role in running.plan.engines if role.kv and role.kv.convert_on_save]
@@ -47,15 +46,13 @@ def conversion(running: Running) -> Outcome:
     return Outcome("PASS", ", ".join(role.name for role in converting))
 
 
-@registered(TOPOLOGY, "T4-34-roles")
 def roles(running: Running) -> Outcome:
     """Every role runs and is healthy."""
-    if running.ill:
-        return Outcome("FAIL", "; ".join(f"{name}: {how}" for name, how in running.ill.items()))
+    if running.unhealthy:
+        return Outcome("FAIL", "; ".join(f"{name}: {how}" for name, how in running.unhealthy.items()))
     return Outcome("PASS", ", ".join(role.name for role in running.plan.roles))
 
 
-@registered(TOPOLOGY, "T4-33-restarted")
 def restarted(running: Running) -> Outcome:
     """No prefill has been started more often than a decode, by their logs."""
     starts = {role.name: (running.logs.get(role.name) or "").count(_STARTED) for role in running.plan.engines}
@@ -68,21 +65,19 @@ def restarted(running: Running) -> Outcome:
     return Outcome("FAIL" if alone else "PASS", text)
 
 
-@registered(TOPOLOGY, "T4-30-expired")
 def expired(running: Running) -> Outcome:
     """Counter where this vLLM has one, and log lines."""
     counts = [running.prefill["expired"], running.decode["expired"]]
-    counted = sum(one or 0 for one in counts)
+    counted = sum(count or 0 for count in counts)
     texts = [running.logs.get(role.name) for role in running.plan.engines]
     lines = sum(len(_LOST.findall(text or "")) for text in texts)
     if counted or lines:
         return Outcome("FAIL", f"{counted} requests expired, {lines} lines in the logs say so")
-    if all(one is None for one in counts) and any(text is None for text in texts):
+    if all(count is None for count in counts) and any(text is None for text in texts):
         return Outcome("SKIP", "no counter in this vLLM, and not all logs can be read")
     return Outcome("PASS", "none")
 
 
-@registered(TOPOLOGY, "T4-31-kv-moved")
 def kv_moved(running: Running) -> Outcome:
     """Bytes, or transfers where bytes are not counted, and no failure."""
     decode = running.decode
@@ -102,7 +97,6 @@ def kv_moved(running: Running) -> Outcome:
     return Outcome("FAIL", f"{requests} requests were answered and nothing was received")
 
 
-@registered(TOPOLOGY, "T4-32-short-prompts")
 def short_prompts(running: Running) -> Outcome:
     """The average prompt, against two of the larger blocks."""
     requests, tokens = running.decode["requests"], running.decode["prompt_tokens"]
