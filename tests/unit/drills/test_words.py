@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from heteropd import ucx
 from heteropd.cli.main import main
 from heteropd.config.drills import DrillEntry
 from heteropd.config.machine import Machine
@@ -134,5 +135,5 @@ def test_a_kernels_rules_do_not_stop_rdma() -> None:
     cards = make(["case1", "hosts=env/hosts/example.yaml"], ROOT, machine)
     assert "at the switch" in (run.why_not(cards, entry) or "")
     standins = make(["case1"], ROOT, machine).engines
-    assert not any(run.may_use_rdma(one) for one in standins)
-    assert run.may_use_rdma(standins[0].model_copy(update={"env": {}})), "UCX chooses"
+    assert not any(ucx.transports(engine.env).may_use_rdma for engine in standins)
+    assert ucx.transports({}).may_use_rdma, "UCX chooses"
