@@ -6,22 +6,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from heteropd.config.types import Data, PlatformName, _matching
+from heteropd.config.types import Data, PlatformName, matching
 
 Tier = Literal["node", "pair", "topology"]
 CheckId = Annotated[
     str,
-    _matching(
+    matching(
         r"T[234]-[0-9]{2}-[a-z0-9-]+", "is not the id of a check", "write T2-NUMBER-words, T3-… or T4-…"
     ),
 ]
 Thread = Annotated[
-    str, _matching(r"[\w.-]+/[\w.-]+#[0-9]+", "is not a thread", "write owner/repository#number")
+    str, matching(r"[\w.-]+/[\w.-]+#[0-9]+", "is not a thread", "write owner/repository#number")
 ]
 
 Reference = Annotated[
     str,
-    _matching(
+    matching(
         r"[PT][0-9]{1,2}-[a-z0-9-]+|tests/infra/[\w/]+\.py::\w+|(connectivity|identity|kv_transfer|integrity)\.\w+",
         "is no rule, check or test",
         "write P08-…, T2-…, tests/infra/FILE::TEST, or GROUP.NAME of the proof",

@@ -21,18 +21,11 @@ from heteropd.config.types import (
     Port,
     SshDestination,
     Word,
+    unique,
 )
 
-
-def _each_once(values: list[Any]) -> list[Any]:
-    twice = [one for index, one in enumerate(values) if one in values[:index]]
-    if twice:
-        raise ValueError(f"names {twice[0]} twice; name each once")
-    return values
-
-
-Devices = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_each_once)]
-Nics = Annotated[list[NetDevice], Field(min_length=1), AfterValidator(_each_once)]
+Devices = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(unique)]
+Nics = Annotated[list[NetDevice], Field(min_length=1), AfterValidator(unique)]
 
 # One engine on each; a name that stands there twice is a host of two. A single name may stand without a list.
 HostNames = Annotated[

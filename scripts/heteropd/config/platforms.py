@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from heteropd.config.container_options import ContainerOptions
 from heteropd.config.types import Data, DnsLabel, EnvName, PlatformName, Quantity, ResourceName, SecurityName
 
 
@@ -38,11 +39,11 @@ class Transports(Data):
 
 
 class Container(Data):
-    """What ``docker run`` needs on this platform."""
+    """What a container needs on this platform: options, or the words of ``docker run``."""
 
-    args: list[str] | None = Field(default=None, description="Instead of what every accelerator needs")
-    device_args: list[str] = Field(default_factory=list)
-    least_args: list[str] = Field(default_factory=list, description="Instead of --privileged")
+    args: ContainerOptions | None = Field(default=None, description="Instead of what every accelerator needs")
+    device_args: ContainerOptions = ContainerOptions()
+    least_args: ContainerOptions = Field(default=ContainerOptions(), description="Instead of --privileged")
 
 
 class Pod(Data):
@@ -97,7 +98,7 @@ class Engines(Data):
 class Containers(Data):
     """Arguments that every accelerator's container needs, by how much it is trusted."""
 
-    args: dict[SecurityName, list[str]]
+    args: dict[SecurityName, ContainerOptions]
     image: str = Field(description="Name of the kit's images")
 
 

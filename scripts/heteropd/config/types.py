@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -25,7 +25,8 @@ class Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def _matching(pattern: str, problem: str, fix: str) -> AfterValidator:
+def matching(pattern: str, problem: str, fix: str) -> AfterValidator:
+    """A validator of texts that match a pattern as a whole."""
     expression = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -36,12 +37,20 @@ def _matching(pattern: str, problem: str, fix: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def unique(values: list[Any]) -> list[Any]:
+    """A validator of lists that name nothing twice."""
+    twice = [value for index, value in enumerate(values) if value in values[:index]]
+    if twice:
+        raise ValueError(f"names {twice[0]} twice; name each once")
+    return values
+
+
 Port = Annotated[int, Field(ge=1, le=65535, description="TCP port")]
 Count = Annotated[int, Field(ge=1, le=1000)]
 BlockSize = Annotated[int, Field(ge=1, le=65536, description="Tokens in a KV block")]
 Commit = Annotated[
     str,
-    _matching(
+    matching(
         rf"[0-9a-f]{{40}}|{UNRESOLVED}",
         "is not a full commit",
         "give all 40 hex digits, or 'unresolved' with the command that resolves it",
@@ -49,7 +58,7 @@ Commit = Annotated[
 ]
 Digest = Annotated[
     str,
-    _matching(
+    matching(
         rf"sha256:[0-9a-f]{{64}}|{UNRESOLVED}",
         "is not an image digest",
         "give sha256:… with 64 hex digits, or 'unresolved' with the command that resolves it",
@@ -57,21 +66,21 @@ Digest = Annotated[
 ]
 GitRef = Annotated[
     str,
-    _matching(
+    matching(
         r"refs/[A-Za-z0-9][^\s~^:?*\[\\]*", "is not a full git ref", "write refs/heads/… or refs/tags/…"
     ),
 ]
-Word = Annotated[str, _matching(r"[^\0]*", "holds a null byte", "no program takes one")]
+Word = Annotated[str, matching(r"[^\0]*", "holds a null byte", "no program takes one")]
 EnvName = Annotated[
-    str, _matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
+    str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "is not a variable name", "use letters, digits and _")
 ]
 Name = Annotated[
     str,
-    _matching(r"[a-z0-9][a-z0-9._-]*", "is not a name", "use lower-case letters, digits, '.', '_' and '-'"),
+    matching(r"[a-z0-9][a-z0-9._-]*", "is not a name", "use lower-case letters, digits, '.', '_' and '-'"),
 ]
 SshDestination = Annotated[
     str,
-    _matching(
+    matching(
         # After the @ a name or address; one colon alone would be a port, which ssh takes for part of a name.
         r"[A-Za-z0-9._][A-Za-z0-9._-]*(@([A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}))?",
         "is not an ssh destination",
@@ -82,29 +91,31 @@ SshDestination = Annotated[
 
 HostFile = Annotated[
     str,
-    _matching(r"/[\w./+-]+", "is no absolute path of a program", "give it from the root: /opt/…/python"),
+    matching(r"/[\w./+-]+", "is not an absolute path of a program", "give it from the root: /opt/…/python"),
 ]
 HostFolder = Annotated[
     str,
-    _matching(r"/[\w./+-]+", "is no absolute path of a folder", "give it from the root: /models/…"),
+    matching(r"/[\w./+-]+", "is not an absolute path of a folder", "give it from the root: /models/…"),
 ]
 ImageRef = Annotated[
     str,
-    _matching(
+    matching(
         r"[a-z0-9][\w.-]*(:[0-9]+)?(/[\w.-]+)*(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?",
-        "is no image reference",
+        "is not an image reference",
         "give [REGISTRY/]NAME:TAG or NAME@sha256:…",
     ),
 ]
 NetDevice = Annotated[
     str,
-    _matching(
-        r"[A-Za-z0-9][\w.-]*(:[0-9]+)?", "is no network device of UCX", "give DEVICE:PORT, such as mlx5_0:1"
+    matching(
+        r"[A-Za-z0-9][\w.-]*(:[0-9]+)?",
+        "is not a network device of UCX",
+        "give DEVICE:PORT, such as mlx5_0:1",
     ),
 ]
 ResourceName = Annotated[
     str,
-    _matching(
+    matching(
         r"cpu|memory|[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?",
         "is not a resource of Kubernetes",
         "write cpu, memory, or what a device plugin registers, such as nvidia.com/gpu",
@@ -112,13 +123,13 @@ ResourceName = Annotated[
 ]
 Quantity = Annotated[
     str,
-    _matching(
+    matching(
         r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?", "is not a quantity", 'write "4", 250m, 16Gi or the like'
     ),
 ]
 DnsLabel = Annotated[
     str,
-    _matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name in Kubernetes", "use a-z, 0-9 and '-'"),
+    matching(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "is not a name in Kubernetes", "use a-z, 0-9 and '-'"),
 ]
 
 
@@ -132,7 +143,7 @@ def _address(value: str) -> str:
             raise ValueError(f"is neither an IP address nor a host name; {fix}") from None
         return value
     if parsed.is_unspecified or parsed.is_multicast:
-        raise ValueError(f"is no address of one host; {fix}")
+        raise ValueError(f"is not the address of one host; {fix}")
     if parsed.version == 6 and parsed.is_link_local:  # with %eth0 or without
         raise ValueError(f"means another machine on every link; {fix}")
     return value

@@ -18,7 +18,7 @@ from docker.errors import DockerException
 from pydantic import BaseModel, ConfigDict
 from requests.exceptions import RequestException
 
-from heteropd.containers import archives, docker_host, docker_options, ssh_tunnel
+from heteropd.containers import archives, docker_host, ssh_tunnel
 from heteropd.errors import KitError
 
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
@@ -49,7 +49,7 @@ class ContainerLaunch:
     argv: list[str]
     env: dict[str, str]
     labels: dict[str, str]
-    options: docker_options.Options
+    options: dict[str, Any]
     log: Path
     secrets: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import yaml
 
+from heteropd.config.container_options import ContainerOptions, Ulimit
 from heteropd.errors import BadInput
 from heteropd.export.bash import commands
 from heteropd.export.yaml_emitter import Emitter
-from heteropd.plan.model import ContainerPlan, Plan, RolePlan
+from heteropd.plan.model import Plan, RolePlan
 
 Service = dict[str, Any]
 
-_GPUS = {
-    "resources": {
-        "reservations": {"devices": [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]}
-    }
-}
+# What compose files call differently; the other names are the same.
+_NAMES = {"network": "network_mode", "memory": "mem_limit", "env": "environment"}
 
 
 def compose(plan: Plan) -> str:
@@ -53,49 +50,33 @@ def _service(role: RolePlan) -> Service:
         problem = "a plan for the process runtime has no containers"
         raise BadInput("command line", "format", "compose", problem, "add runtime=docker")
     service: Service = {"image": role.container.image, "profiles": [role.host.name]}
-    for argument in _arguments(role.container):
-        name, _, value = argument.removeprefix("--").partition("=")
-        if name not in _KEYS:
-            problem = f"the container argument {argument!r} has no form in a compose file"
-            raise BadInput("command line", "format", "compose", problem, "use format=bash or format=json")
-        _KEYS[name](service, value)
-    # A shell in the container expands ${NAME}; compose itself must not, hence the doubled dollar.
-    service["entrypoint"] = ["bash", "-c"]
-    service["command"] = [commands(role).replace("$", "$$")]
+    service |= _options(role.container.options)
+    service["entrypoint"] = ["bash", "-c"]  # a shell in the container expands ${NAME}; compose must not
+    service["command"] = [_literal(commands(role))]
     return service
 
 
-def _arguments(container: ContainerPlan) -> list[str]:
-    return [*container.args, *container.device_args]
+def _options(options: ContainerOptions) -> Service:
+    fields = options.model_dump(exclude_defaults=True)
+    named = {_NAMES.get(name, name): value for name, value in fields.items()}
+    if "gpus" in named:
+        named["deploy"] = {"resources": {"reservations": {"devices": [_gpus(named.pop("gpus"))]}}}
+    if "ulimits" in named:
+        named["ulimits"] = {name: _limit(limit) for name, limit in options.ulimits.items()}
+    if "environment" in named:
+        named["environment"] = [_literal(f"{name}={value}") for name, value in options.env.items()]
+    return named
 
 
-def _put(key: str, fixed: Any = None) -> Callable[[Service, str], None]:
-    def put(service: Service, value: str) -> None:
-        service[key] = value if fixed is None else fixed
-
-    return put
+def _gpus(gpus: str | int | list[str]) -> Service:
+    wanted = {"device_ids": gpus} if isinstance(gpus, list) else {"count": gpus}
+    return {"driver": "nvidia", **wanted, "capabilities": ["gpu"]}
 
 
-def _append(key: str) -> Callable[[Service, str], None]:
-    def append(service: Service, value: str) -> None:
-        service.setdefault(key, []).append(value)
-
-    return append
+def _limit(limit: Ulimit) -> int | dict[str, int]:
+    return limit.soft if limit.soft == limit.hard else limit.model_dump()
 
 
-def _ulimit(service: Service, value: str) -> None:
-    name, _, limit = value.partition("=")
-    service.setdefault("ulimits", {})[name] = int(limit)
-
-
-_KEYS: dict[str, Callable[[Service, str], None]] = {
-    "privileged": _put("privileged", fixed=True),
-    "net": _put("network_mode"),
-    "ipc": _put("ipc"),
-    "runtime": _put("runtime"),
-    "gpus": _put("deploy", fixed=_GPUS),
-    "cap-add": _append("cap_add"),
-    "device": _append("devices"),
-    "env": _append("environment"),
-    "ulimit": _ulimit,
-}
+def _literal(text: str) -> str:
+    """The text as compose takes it, which would replace ${NAME}."""
+    return text.replace("$", "$$")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heteropd.config.container_options import ContainerOptions
 from heteropd.config.env import Env
 from heteropd.config.parameters import PlanRequest
 from heteropd.errors import BadInput
@@ -18,20 +19,19 @@ def engine_container(
     if request.parameters.runtime != "docker":
         return None
     security = request.parameters.security
-    container = env.platforms[platform].container
-    args = container.args
-    if args is None:
-        args = list(env.defaults.containers.args[security])
-        args += container.least_args if security == "least" else []
-    image = place.image or _image(platform, variant, request, env)
-    variable = f"--env={env.platforms[platform].visible_devices}="
+    facts = env.platforms[platform]
+    options = facts.container.args
+    if options is None:
+        options = env.defaults.containers.args[security]
+        if security == "least":
+            options = options.merged(facts.container.least_args)
+    devices = facts.container.device_args
+    if place.visible and facts.visible_devices in devices.env:
+        devices = devices.merged(ContainerOptions(env={facts.visible_devices: place.visible}))
     return ContainerPlan(
-        image=image,
-        args=args,
-        device_args=[
-            variable + place.visible if place.visible and word.startswith(variable) else word
-            for word in container.device_args
-        ],
+        image=place.image or _image(platform, variant, request, env),
+        args=options.words(),
+        device_args=devices.words(),
     )
 
 
@@ -39,7 +39,9 @@ def router_container(variant: str, request: PlanRequest, env: Env) -> ContainerP
     """The router needs the host's network and no privileges."""
     if request.parameters.runtime != "docker":
         return None
-    return ContainerPlan(image=_image("router", variant, request, env), args=["--net=host"])
+    return ContainerPlan(
+        image=_image("router", variant, request, env), args=ContainerOptions(network="host").words()
+    )
 
 
 def _image(platform: str, variant: str, request: PlanRequest, env: Env) -> str:

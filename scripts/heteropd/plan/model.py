@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heteropd.config.container_options import ContainerOptions, parse
 from heteropd.config.types import KVLayout, Role
 
 
@@ -62,6 +63,11 @@ class ContainerPlan(_PlanData):
     image: str
     args: list[str]
     device_args: list[str] = Field(default_factory=list)
+
+    @property
+    def options(self) -> ContainerOptions:
+        """All of them, typed. Raises BadInput for an argument that is not known."""
+        return parse([*self.args, *self.device_args], "plan")
 
 
 class HostPlan(_PlanData):

@@ -59,8 +59,7 @@ class ContainerStarter:
     def _launch(self, role: RolePlan) -> ContainerLaunch:
         planned = role.container
         assert planned is not None, "a plan for the docker runtime has containers"
-        where = f"env/platforms/{role.runs_on}.yaml"
-        options = docker_options.parse([*planned.args, *planned.device_args], where)
+        options = docker_options.create_options(planned.options)
         url = docker_host.of_host(role.host.ssh)
         baked = self._baked[url, planned.image]
         places = self._places(role)

@@ -7,9 +7,9 @@ import itertools
 import pytest
 from k8s_cluster import ENV, EXAMPLE, ROOT, Object, container, objects, plan, pod, text
 
+from heteropd.config.container_options import ContainerOptions
 from heteropd.config.platforms import Pod
 from heteropd.config.problems import validate
-from heteropd.containers import docker_options
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 
@@ -83,9 +83,12 @@ def test_every_argument_of_every_platform_is_mapped_or_named(words: str) -> None
 def test_the_table_above_misses_no_argument_of_env() -> None:
     containers = [ENV.platforms[name].container for name in ENV.platforms]
     known = {
-        *itertools.chain.from_iterable(ENV.defaults.containers.args.values()),
+        *itertools.chain.from_iterable(options.words() for options in ENV.defaults.containers.args.values()),
         *itertools.chain.from_iterable(
-            [*(one.args or []), *one.device_args, *one.least_args] for one in containers
+            options.words()
+            for container in containers
+            for options in (container.args, container.device_args, container.least_args)
+            if options
         ),
     }
     assert known == set(IN_A_POD) | {argument for argument, _ in BY_NAME}
@@ -118,6 +121,8 @@ def _with(argument: str, at: int = 0) -> Plan:
     ("argument", "where", "expected"),
     [
         ("--gpus=2", "resources", {"limits": {"nvidia.com/gpu": "2"}}),
+        ('--gpus="device=0,2,3"', "resources", {"limits": {"nvidia.com/gpu": "3"}}),
+        ("--memory=64g", "resources", {"limits": {"memory": "64Gi"}}),
         ("--env=A=b=c", "env", {"name": "A", "value": "b=c"}),
         ("--volume=/there:/here:ro", "volumeMounts",
          {"name": "folder-0", "mountPath": "/here", "readOnly": True}),
@@ -139,9 +144,9 @@ def test_sizes_of_shared_memory_are_dockers() -> None:
 @pytest.mark.parametrize(
     "argument",
     [
-        "--gpus=device=0,2", "--net=bridge", "--ipc=shareable", "--device=/dev/other", "--pid=host",
+        "--net=bridge", "--ipc=shareable", "--device=/dev/other", "--pid=host",
         "--user=0", "--security-opt=seccomp=unconfined", "--group-add=5", "--volume=named:/here",
-        "--volume=/there:/here:z", "--shm-size=much", "--pull=always",
+        "--volume=/there:/here:z",
     ],
 )  # fmt: skip
 def test_what_a_pod_cannot_have_is_refused_in_one_line(argument: str) -> None:
@@ -154,11 +159,16 @@ def test_what_a_pod_cannot_have_is_refused_in_one_line(argument: str) -> None:
 
 def test_no_argument_that_containers_take_is_dropped() -> None:
     """What the docker runtime understands is mapped, named or refused here too."""
-    values = {"--env": "A=b", "--volume": "/a:/b", "--ulimit": "core=0", "--device": "/dev/infiniband",
-              "--shm-size": "1g", "--gpus": "all", "--cap-add": "SYS_NICE"}  # fmt: skip
-    for option in docker_options._KNOWN:
-        switch = option in docker_options._SWITCHES
-        argument = option if switch else f"{option}={values.get(option, 'host')}"
+    everything = ContainerOptions.model_validate(
+        {"privileged": True, "shm_size": "1g", "memory": "1g", "cpuset": "0", "gpus": "all",
+         "env": {"A": "b"}, "devices": ["/dev/infiniband"], "ulimits": {"core": 0}, "cap_add": ["SYS_NICE"],
+         "volumes": ["/a:/b"]}
+        | {name: ["host"] for name in ("group_add", "security_opt")}
+        | dict.fromkeys(("network", "ipc", "pid", "runtime", "user"), "host")
+    )  # fmt: skip
+    assert {name for name, _, _ in everything.entries()} == set(ContainerOptions.model_fields)
+    for argument in everything.words():
+        option = argument.partition("=")[0]
         try:
             found = text(_with(argument))
         except BadInput as stop:

@@ -75,6 +75,11 @@ def test_compose_carries_the_container_arguments() -> None:
     assert (least["ulimits"], least["devices"]) == ({"memlock": -1}, ["/dev/infiniband"])
 
 
+def _reserved(**wanted: Any) -> dict[str, Any]:
+    device = {"driver": "nvidia", **wanted, "capabilities": ["gpu"]}
+    return {"resources": {"reservations": {"devices": [device]}}}
+
+
 def test_compose_leaves_variables_to_the_shell_in_the_container() -> None:
     [script] = service(f"case1 {EXAMPLE}", "prefill-0")["command"]
     assert "x86_64-linux-gnu:$${LD_LIBRARY_PATH}" in script
@@ -93,11 +98,31 @@ def test_compose_has_no_form_for_standins(runtime: str) -> None:
         export.render(plan("case1", f"runtime={runtime}"), "compose")
 
 
-def test_compose_refuses_what_it_cannot_say() -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--gpus=2"], {"deploy": _reserved(count=2)}),
+        (['--gpus="device=0,1"'], {"deploy": _reserved(device_ids=["0", "1"])}),
+        (["--gpus=device=3"], {"deploy": _reserved(device_ids=["3"])}),
+        (["--network=host", "--shm-size=8g"], {"network_mode": "host", "shm_size": "8g"}),
+        (["--user=1000:1000", "--memory=64g"], {"user": "1000:1000", "mem_limit": "64g"}),
+        (["--ulimit=memlock=-1:-1"], {"ulimits": {"memlock": -1}}),
+        (["--ulimit=nofile=1024:4096"], {"ulimits": {"nofile": {"soft": 1024, "hard": 4096}}}),
+        (["--pid=host", "--cpuset-cpus=0-7"], {"pid": "host", "cpuset": "0-7"}),
+        (["--env=A=$B", "-v", "/a:/b:ro"], {"environment": ["A=$$B"], "volumes": ["/a:/b:ro"]}),
+        (
+            ["--security-opt=seccomp=unconfined", "--group-add=5"],
+            {"security_opt": ["seccomp=unconfined"], "group_add": ["5"]},
+        ),
+    ],
+)
+def test_compose_says_what_docker_run_says(words: list[str], expected: dict[str, Any]) -> None:
     rendered = plan("case1", EXAMPLE)
-    odd = rendered.roles[0].model_copy(update={"container": ContainerPlan(image="x", args=["--pid=host"])})
-    with pytest.raises(BadInput, match="--pid=host"):
-        export.render(rendered.model_copy(update={"roles": [odd]}), "compose")
+    role = rendered.roles[0].model_copy(update={"container": ContainerPlan(image="x", args=words)})
+    text = export.render(rendered.model_copy(update={"roles": [role]}), "compose")
+    found = yaml.safe_load(text)["services"]["prefill-0"]
+    rest = {"image", "profiles", "entrypoint", "command"}
+    assert {name: value for name, value in found.items() if name not in rest} == expected
 
 
 def test_unknown_format_is_refused() -> None:

@@ -47,6 +47,6 @@ def _arguments(drafts: Iterable[PodDraft]) -> list[str]:
     """Each argument once, with all roles to which the same happened."""
     roles: dict[tuple[str, str], list[str]] = {}
     for one in drafts:
-        for argument, said in one.asked.said.items():
-            roles.setdefault((argument, said), []).append(one.role.name)
-    return [f"{argument} ({', '.join(names)}): {said}" for (argument, said), names in roles.items()]
+        for argument, outcome in one.asked.outcome.items():
+            roles.setdefault((argument, outcome), []).append(one.role.name)
+    return [f"{argument} ({', '.join(names)}): {outcome}" for (argument, outcome), names in roles.items()]
