@@ -162,7 +162,7 @@ FIELDS: dict[str, Field] = {
     "ssh is empty": ((*CUDA, "ssh"), "", "hosts.cuda-node.ssh", "is not an ssh"),
     "ssh is true": ((*CUDA, "ssh"), True, "hosts.cuda-node.ssh", "must be text"),
     "python is no path": ((*CUDA, "python"), "python3", "hosts.cuda-node.python", "is not an absolute path"),
-    "python with arguments": ((*CUDA, "python"), "/bin/sh -c x", "hosts.cuda-node.python", "is not an absolute"),
+    "python with arguments": ((*CUDA, "python"), "/bin/sh -c x", "hosts.cuda-node.python", "not an absolute"),
     "devices below zero": ((*CUDA, "devices"), [-1], "hosts.cuda-node.devices.0", "at least 0"),
     "devices twice": ((*CUDA, "devices"), [0, 1, 0], "hosts.cuda-node.devices", "names 0 twice"),
     "devices are text": ((*CUDA, "devices"), ["0"], "hosts.cuda-node.devices.0", "whole number"),
