@@ -46,6 +46,7 @@ def nothing_is_contacted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     ):
         monkeypatch.setattr(place, name, contacted)
     monkeypatch.setattr(env, "load", LOAD)
+    monkeypatch.setattr("heteropd.plan.load", LOAD)
     monkeypatch.setenv("HETEROPD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("HETEROPD_SSH_CONFIG", raising=False)
 
