@@ -10,7 +10,7 @@ import httpx
 
 from heteropd.bench.children import Child, Children, free_ports
 from heteropd.config.machine import probe
-from heteropd.engine_api.handover import prefill_request
+from heteropd.engine_api.requests import prefill_request
 from heteropd.errors import KitError
 from heteropd.plan import make
 from heteropd.plan.environment import child_argv

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
-
 from heteropd.config.env import Env
 from heteropd.doctor.model import Running
+from heteropd.engine_api.client import EngineClient
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.topology import Context, Topology, status
@@ -16,7 +15,7 @@ _TIMEOUT_S = 5.0
 def read(topology: Topology, context: Context, env: Env) -> Running:
     """What can be read of it; what cannot is unknown, not zero."""
     plan = topology.plan
-    with httpx.Client(trust_env=False, timeout=_TIMEOUT_S) as client:
+    with EngineClient(context.clock) as client:
         prefill = Counts.sum(_counts(client, role) for role in plan.of("prefill"))
         decode = Counts.sum(_counts(client, role) for role in plan.of("decode"))
     roles = status(context).roles
@@ -30,12 +29,9 @@ def read(topology: Topology, context: Context, env: Env) -> Running:
     )
 
 
-def _counts(client: httpx.Client, role: RolePlan) -> Counts:
-    try:
-        reply = client.get(f"{role.url}/metrics")
-    except httpx.HTTPError:
-        return Counts.read("")
-    return Counts.read(reply.text if reply.is_success else "")
+def _counts(client: EngineClient, role: RolePlan) -> Counts:
+    response = client.request("GET", f"{role.url}/metrics", limit_s=_TIMEOUT_S)
+    return Counts.read(response.text if response.ok else "")
 
 
 def _logs(topology: Topology, plan: Plan) -> dict[str, str | None]:

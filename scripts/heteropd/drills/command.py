@@ -37,8 +37,8 @@ def run(words: Arguments, ready: Callable[[Callable[[Plan], None]], Context]) ->
     context = ready(consent)
     results = []
     try:
-        for one in room.perform(names, int(times), context, load_settings(context.root), drills):
-            results.append(one)
+        for result in room.perform(names, int(times), context, load_settings(context.root), drills):
+            results.append(result)
             everything = report.keep(results, context.state_dir / "reports")
     except KeyboardInterrupt:
         raise Interrupted(
@@ -50,5 +50,5 @@ def run(words: Arguments, ready: Callable[[Callable[[Plan], None]], Context]) ->
         sys.stdout.write(report.to_json(results))
     else:
         report.show(results, context.console)
-    held = [one for one in results if one.status == "held"]
+    held = any(result.status == "held" for result in results)
     return EXIT_OK if held and not room.broken(results) else EXIT_FAILED

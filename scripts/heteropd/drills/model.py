@@ -42,7 +42,7 @@ class DrillResult(BaseModel):
 
     @property
     def broken(self) -> list[Observation]:
-        return [one for one in self.seen if not one.good]
+        return [observation for observation in self.seen if not observation.good]
 
 
 class CannotBePerformed(Exception):

@@ -26,9 +26,9 @@ def partition(stage: DrillSession) -> None:
     prefill_role = stage.first("prefill")
     prefill, decode = prefill_role.host, stage.first("decode").host
     with ExitStack() as stack:
-        for here, there in ((prefill, decode), (decode, prefill)):
-            rule = f"INPUT -s {shlex.quote(there.address)} -j DROP"
-            stack.enter_context(_while_held(here, f"iptables -w -I {rule}", f"iptables -w -D {rule}"))
+        for host, peer in ((prefill, decode), (decode, prefill)):
+            rule = f"INPUT -s {shlex.quote(peer.address)} -j DROP"
+            stack.enter_context(_while_held(host, f"iptables -w -I {rule}", f"iptables -w -D {rule}"))
         stage.fault(f"{prefill.name} and {decode.name} drop what comes from each other")
         stage.meanwhile()
         stage.saw("status", status(stage.context).state)
@@ -55,7 +55,7 @@ def _without_a_restart(stage: DrillSession) -> None:
     while waited < _RECOVERS_S:
         answer = stage.ask(stage.plan.router.url, known)
         waited = stage.clock.now() - began
-        if answer.kind == "whole":
+        if answer.ok:
             stage.judge("when the network is back", known, answer)
             stage.saw("without a restart", f"answers again after {waited:.0f} s")
             return
@@ -79,9 +79,9 @@ def _while_held(host: HostPlan, begin: str, end: str) -> Iterator[None]:
     ) as held:
         assert held.stdin is not None, "it is a pipe"
         assert held.stdout is not None, "it is a pipe"
-        said = held.stdout.readline().strip()
-        if said != "ready":
-            raise CannotBePerformed(f"{host.ssh}: {said or 'no answer'}")
+        word = held.stdout.readline().strip()
+        if word != "ready":
+            raise CannotBePerformed(f"{host.ssh}: {word or 'no answer'}")
         try:
             yield
         finally:

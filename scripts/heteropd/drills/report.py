@@ -36,12 +36,12 @@ def keep(results: Sequence[DrillResult], folder: Path) -> list[DrillResult]:
     """Add results to those of former runs; of each drill, what is new replaces what is old. All of them."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / FILE
-    fresh = {_place(one) for one in results if one.status != "skipped"}
+    fresh = {_place(result) for result in results if result.status != "skipped"}
     try:
         old = _RESULTS.validate_json(file.read_bytes())
     except (OSError, ValidationError):
         old = []
-    kept = [one for one in old if one.status != "skipped" and _place(one) not in fresh]
+    kept = [result for result in old if result.status != "skipped" and _place(result) not in fresh]
     everything = [*kept, *results]
     new = file.with_suffix(".new")
     new.write_bytes(_RESULTS.dump_json(everything, indent=2) + b"\n")
@@ -59,10 +59,10 @@ def show(results: Sequence[DrillResult], console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("drill", "promise", "answered", "fixed", ""):
         table.add_column(column, overflow="fold")
-    for one in results:
-        said = [f"{seen.what}: {seen.says}" for seen in one.broken] or ([one.why] if one.why else [])
-        status = Text(one.status, style=_STYLES[one.status])
-        table.add_row(one.name, status, _s(one.answered_s), _s(one.fixed_s), Text("; ".join(said)))
+    for result in results:
+        told = [f"{seen.what}: {seen.says}" for seen in result.broken] or ([result.why] if result.why else [])
+        status = Text(result.status, style=_STYLES[result.status])
+        table.add_row(result.name, status, _s(result.answered_s), _s(result.fixed_s), Text("; ".join(told)))
     console.print(table)
 
 
@@ -74,19 +74,19 @@ def export_catalogue(root: Path, drills: Drills) -> None:
 
 def with_catalogue(text: str, drills: Drills) -> str:
     """The page's text with every fault between its markers."""
-    parts = [_stated(name, one) for name, one in drills.drills.items()]
+    parts = [_stated(name, entry) for name, entry in drills.drills.items()]
     return between(text, _STATED, "\n" + "".join(parts), PAGE)
 
 
-def _stated(name: str, one: DrillEntry) -> str:
-    end = f"each answer or error within {one.bound_s:g} s" if one.bound_s else str(one.instead)
-    title, end = (text[:1].upper() + text[1:] for text in (one.title, end))
+def _stated(name: str, entry: DrillEntry) -> str:
+    end = f"each answer or error within {entry.bound_s:g} s" if entry.bound_s else str(entry.instead)
+    title, end = (text[:1].upper() + text[1:] for text in (entry.title, end))
     lines = [
         f"### {name}\n",
         f"{title}.\n",
-        f"- **A client sees:** {one.sees}. {end}.",
-        f"- **The kit:** {one.kit}.",
-        f"- **To recover:** {one.recover}.\n\n",
+        f"- **A client sees:** {entry.sees}. {end}.",
+        f"- **The kit:** {entry.kit}.",
+        f"- **To recover:** {entry.recover}.\n\n",
     ]
     return "\n".join(lines)
 
@@ -116,38 +116,46 @@ def _kept(text: str) -> dict[tuple[str, str], list[str]]:
 def _rows(results: Sequence[DrillResult], *statuses: str) -> dict[tuple[str, str], list[str]]:
     """A row for each drill, place and status."""
     rows: dict[tuple[str, str], list[str]] = {}
-    wanted = [one for one in results if one.status in statuses]
-    for name, where, status in dict.fromkeys((one.name, _where(one), one.status) for one in wanted):
-        runs = [one for one in wanted if (one.name, _where(one), one.status) == (name, where, status)]
+    wanted = [result for result in results if result.status in statuses]
+    for name, where, status in dict.fromkeys(
+        (result.name, _where(result), result.status) for result in wanted
+    ):
+        runs = [
+            result
+            for result in wanted
+            if (result.name, _where(result), result.status) == (name, where, status)
+        ]
         times = f", {len(runs)} times" if len(runs) > 1 else ""
         word = {"broken": f"**broken**{times}", "held": f"held{times}"}.get(status, status)
         says = runs[-1].why if status == "skipped" else _summary(runs[-1])
-        answered = max((one.answered_s for one in runs if one.answered_s is not None), default=None)
-        fixed = max((one.fixed_s for one in runs if one.fixed_s is not None), default=None)
-        day = max(one.at for one in runs)
+        answered = max((run.answered_s for run in runs if run.answered_s is not None), default=None)
+        fixed = max((run.fixed_s for run in runs if run.fixed_s is not None), default=None)
+        day = max(run.at for run in runs)
         cells = [name, where, word, says, _s(answered), _s(fixed), f"{day:%Y-%m-%d}"]
         rows.setdefault((name, where), []).append(f"| {' | '.join(map(str, cells))} |")
     return rows
 
 
-def _summary(one: DrillResult) -> str:
+def _summary(result: DrillResult) -> str:
     """What was seen, each sentence once; what broke a promise stands out."""
     told = [
         (f"{seen.what}: {shorten(seen.says, _SHOWN, placeholder=' …')}", seen.good)
-        for seen in one.seen
+        for seen in result.seen
         if not seen.good or seen.what not in _ROUTINE
     ]
-    said = dict.fromkeys(text if good else f"**{text}**" for text, good in told)
-    return "; ".join(said).replace("|", "\\|")
+    texts = dict.fromkeys(text if good else f"**{text}**" for text, good in told)
+    return "; ".join(texts).replace("|", "\\|")
 
 
-def _where(one: DrillResult) -> str:
-    machine = "stand-ins" if one.standin else "hardware"
-    return f"{one.case}, {one.runtime}, {machine}" + (f", {one.hosts} hosts" if one.hosts > 1 else "")
+def _where(result: DrillResult) -> str:
+    machine = "stand-ins" if result.standin else "hardware"
+    return f"{result.case}, {result.runtime}, {machine}" + (
+        f", {result.hosts} hosts" if result.hosts > 1 else ""
+    )
 
 
-def _place(one: DrillResult) -> tuple[str, str]:
-    return one.name, _where(one)
+def _place(result: DrillResult) -> tuple[str, str]:
+    return result.name, _where(result)
 
 
 def _s(seconds: float | None) -> str:

@@ -8,7 +8,7 @@ from heteropd.containers import faults
 from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
 from heteropd.drills.session import DrillSession
-from heteropd.engine_api.streaming import StreamedAnswer
+from heteropd.engine_api.responses import EngineResponse
 from heteropd.errors import KitError
 from heteropd.plan.model import RolePlan
 from heteropd.topology.probe import RoleProbe
@@ -33,7 +33,7 @@ def router_killed(stage: DrillSession) -> None:
     _in_a_stream(stage, lambda: stage.kill(name))
     _afterwards(stage, name)
     now = {role.name: (role.process, role.container) for role in stage.topology.roles}
-    changed = sorted(one for one in now if one != name and now[one] != engines[one])
+    changed = sorted(role for role in now if role != name and now[role] != engines[role])
     stage.saw("engines", f"restarted too: {', '.join(changed)}" if changed else "as before", good=not changed)
 
 
@@ -67,12 +67,12 @@ def prefill_killed_before(stage: DrillSession) -> None:
     """
     prefill, known = stage.first("prefill"), stage.healthy.long
     before = stage.ask(prefill.url, known, max_tokens=1)
-    asked = stage.aside(lambda: stage.ask(stage.plan.router.url, known))
+    waiting = stage.aside(lambda: stage.ask(stage.plan.router.url, known))
     stage.clock.sleep((before.ended - before.began) / 2)
-    if asked.done():
+    if waiting.done():
         raise CannotBePerformed("the prompt was done before the prefill could be killed")
     stage.kill(prefill.name)
-    stage.judge("the prompt that it computed", known, asked.result())
+    stage.judge("the prompt that it computed", known, waiting.result())
     _afterwards(stage, prefill.name)
 
 
@@ -110,7 +110,7 @@ def prefill_alone(stage: DrillSession) -> None:
     stage.fix(prefill.name)
 
 
-def _in_a_stream(stage: DrillSession, fault: Callable[[], None]) -> StreamedAnswer:
+def _in_a_stream(stage: DrillSession, fault: Callable[[], None]) -> EngineResponse:
     """Do it when the stream has brought some tokens; judge what came of the stream."""
     known, done = stage.healthy.streamed, False
 
@@ -139,7 +139,7 @@ def _until_healthy(stage: DrillSession, role: RolePlan) -> None:
         while not (answer := probe.health(role)).ok:
             if stage.clock.now() - began > stage.context.timeouts.ready:
                 raise CannotBePerformed(
-                    f"{role.name} is not healthy with a prefill that is new alone: {answer.text}"
+                    f"{role.name} is not healthy with a prefill that is new alone: {answer.short}"
                 )
             stage.clock.sleep(stage.context.timeouts.poll)
     stage.saw(role.name, "healthy", seconds=stage.clock.now() - began)

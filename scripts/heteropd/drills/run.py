@@ -13,6 +13,7 @@ from heteropd.drills.baseline import Baseline, measure
 from heteropd.drills.catalogue import DRILLS
 from heteropd.drills.model import CannotBePerformed, DrillResult, Observation
 from heteropd.drills.session import DrillSession
+from heteropd.engine_api.client import EngineClient
 from heteropd.errors import BadInput, Interrupted, KitError
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, running
@@ -27,9 +28,9 @@ def chosen(drills: Drills, words: Sequence[str]) -> list[str]:
     known = ", ".join(drills.drills)
     if not words:
         raise BadInput("command line", "drill", "", "names no drill", f"say all, or some of: {known}")
-    unknown = [one for one in words if one not in (*drills.drills, "all")]
+    unknown = [word for word in words if word not in (*drills.drills, "all")]
     if unknown:
-        raise BadInput("command line", "drill", unknown[0], "is no drill", f"say all, or some of: {known}")
+        raise BadInput("command line", "drill", unknown[0], "is not a drill", f"say all, or some of: {known}")
     return [name for name in drills.drills if name in words or "all" in words]
 
 
@@ -41,18 +42,17 @@ def require_consent(plan: Plan, drills: Drills, names: Sequence[str]) -> None:
     for name in names:
         if why_not(plan, drills.drills[name]) is None:
             for role in drills.drills[name].kills:
-                one = plan.of(role)[0]
-                victims[one.name] = f"{one.name} on {one.host.name}"
+                victim = plan.of(role)[0]
+                victims[victim.name] = f"{victim.name} on {victim.host.name}"
             if "hosts" in drills.drills[name].needs:
                 both = [plan.of("prefill")[0].host.name, plan.of("decode")[0].host.name]
                 victims[name] = f"the network between {' and '.join(both)}"
     what = "hardware" if not plan.standin else "other hosts"
-    said = ", ".join(victims.values()) or "nothing"
     raise BadInput(
         "command line",
         "drill",
         " ".join(names),
-        f"would break, on {what}: {said}",
+        f"would break, on {what}: {', '.join(victims.values()) or 'nothing'}",
         "say yes=1 if that is meant",
     )
 
@@ -64,7 +64,7 @@ def why_not(plan: Plan, entry: DrillEntry) -> str | None:
     if plan.runtime not in entry.runtimes:
         return f"needs runtime={' or '.join(entry.runtimes)}"
     both = (plan.of("prefill")[0].host, plan.of("decode")[0].host)
-    if "hosts" in entry.needs and (not all(one.ssh for one in both) or both[0].ssh == both[1].ssh):
+    if "hosts" in entry.needs and (not all(host.ssh for host in both) or both[0].ssh == both[1].ssh):
         return "needs prefill and decode on hosts of their own, reached over ssh"
     if "hosts" in entry.needs and any(ucx.transports(engine.env).may_use_rdma for engine in plan.engines):
         return "RDMA goes past what a host's kernel drops or slows: do it at the switch"
@@ -83,21 +83,21 @@ def perform(
     """
     plan = running(context).plan
     healthy: Baseline | None = None
-    for name in names:
-        entry = drills.drills[name]
-        said = why_not(plan, entry)
-        if said is not None:
-            yield _skipped(name, plan, context, said)
-            continue
-        for number in range(times):
-            of = f" ({number + 1} of {times})" if times > 1 else ""
-            context.console.print(f"{name}{of}: {entry.title}", soft_wrap=True, markup=False)
-            healthy = healthy or measure(plan, drills.asked, settings, context.clock)
-            stage = DrillSession(context, settings, healthy, drills, entry)
-            result = _performed(name, stage, plan)
-            yield result
-            if _lost(context):
-                return
+    with EngineClient(context.clock) as client:
+        for name in names:
+            entry = drills.drills[name]
+            reason = why_not(plan, entry)
+            if reason is not None:
+                yield _skipped(name, plan, context, reason)
+                continue
+            for number in range(times):
+                of = f" ({number + 1} of {times})" if times > 1 else ""
+                context.console.print(f"{name}{of}: {entry.title}", soft_wrap=True, markup=False)
+                healthy = healthy or measure(plan, drills.asked, settings, client)
+                stage = DrillSession(context, client, healthy, drills, entry)
+                yield _performed(name, stage, plan)
+                if _lost(context):
+                    return
 
 
 def _performed(name: str, stage: DrillSession, plan: Plan) -> DrillResult:
@@ -111,7 +111,7 @@ def _performed(name: str, stage: DrillSession, plan: Plan) -> DrillResult:
         raise
     except KitError as problem:
         stage.saw("the drill", str(problem), good=False)
-    broken = any(not one.good for one in stage.seen)
+    broken = any(not observation.good for observation in stage.seen)
     return _result(
         name,
         plan,
@@ -130,7 +130,7 @@ def _skipped(name: str, plan: Plan, context: Context, why: str) -> DrillResult:
     return _result(name, plan, context, status="skipped", why=why)
 
 
-def _result(name: str, plan: Plan, context: Context, **found: object) -> DrillResult:
+def _result(name: str, plan: Plan, context: Context, **seen: object) -> DrillResult:
     common = {
         "name": name,
         "case": plan.case,
@@ -139,7 +139,7 @@ def _result(name: str, plan: Plan, context: Context, **found: object) -> DrillRe
         "hosts": len({role.host.name for role in plan.roles}),
         "at": context.clock.wall(),
     }
-    return DrillResult.model_validate({**common, **found})
+    return DrillResult.model_validate({**common, **seen})
 
 
 def _lost(context: Context) -> bool:
@@ -158,4 +158,4 @@ def _rounded(seconds: float | None) -> float | None:
 
 def broken(results: Sequence[DrillResult]) -> list[Observation]:
     """Every promise that did not hold."""
-    return [one for result in results for one in result.broken]
+    return [observation for result in results for observation in result.broken]

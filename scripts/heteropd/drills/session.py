@@ -13,12 +13,12 @@ import psutil
 
 from heteropd.config.drills import DrillEntry, Drills
 from heteropd.config.types import Role
-from heteropd.config.validation import Settings
 from heteropd.containers import faults, lifecycle
 from heteropd.drills.baseline import Baseline, ReferenceAnswer
 from heteropd.drills.model import CannotBePerformed, Observation
-from heteropd.engine_api.client import Json
-from heteropd.engine_api.streaming import StreamedAnswer, ask, stream
+from heteropd.engine_api.client import COMPLETIONS, Endpoint, EngineClient
+from heteropd.engine_api.requests import HANDOVER, KEEP_FOR_DECODE, Json
+from heteropd.engine_api.responses import EngineResponse
 from heteropd.errors import Interrupted, KitError
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import shared_memory
@@ -31,9 +31,6 @@ from heteropd.topology.teardown import members
 
 T = TypeVar("T")
 
-# A prefill keeps what it computed for whoever fetches it; this is what a router asks for.
-_HAND_OVER = {"do_remote_decode": True, "do_remote_prefill": False}
-_PARAMS = "kv_transfer_params"
 _LOOK_S = 0.05
 
 
@@ -41,9 +38,15 @@ class DrillSession:
     """One drill on one topology. Everything that is seen is told at once and kept in ``seen``."""
 
     def __init__(
-        self, context: Context, settings: Settings, healthy: Baseline, drills: Drills, entry: DrillEntry
+        self,
+        context: Context,
+        client: EngineClient,
+        healthy: Baseline,
+        drills: Drills,
+        entry: DrillEntry,
     ) -> None:
-        self.context, self.settings, self.healthy = context, settings, healthy
+        self.context, self.healthy = context, healthy
+        self._client = client
         self.drills, self.entry = drills, entry
         self.seen: list[Observation] = []
         self.answered_s: float | None = None
@@ -57,7 +60,7 @@ class DrillSession:
 
     @property
     def plan(self) -> Plan:
-        return self._found().plan
+        return self._loaded().plan
 
     @property
     def clock(self) -> Clock:
@@ -70,6 +73,10 @@ class DrillSession:
 
     def first(self, role: Role) -> RolePlan:
         return self.plan.of(role)[0]
+
+    def endpoint(self, role: Role) -> Endpoint:
+        first = self.first(role)
+        return Endpoint(self._client, first.name, first.url, self.healthy.patience_s)
 
     def saw(self, what: str, says: str, *, good: bool = True, seconds: float | None = None) -> None:
         """Write something down, and say it."""
@@ -92,7 +99,7 @@ class DrillSession:
     def kill(self, name: str, *, largest: bool = False) -> None:
         """SIGKILL a role: its container, or all of its processes at once; with ``largest`` the one alone that
         takes the most memory, as the kernel chooses when that is out."""
-        role = self._found().role(name)
+        role = self._loaded().role(name)
         if role.container is not None and largest:
             victim = faults.kill_largest(role.container)
             self.fault(f"{victim} of {role.container.name} killed")
@@ -101,10 +108,10 @@ class DrillSession:
             faults.kill(role.container)
             self.fault(f"{role.container.name} killed")
             return
-        victims = members(self.context, self._found(), [role])
+        victims = members(self.context, self._loaded(), [role])
         if largest:
             victims = set(sorted(victims, key=_resident)[-1:])
-        killed = [one for one in victims if send(one, signal.SIGKILL)]
+        killed = [process for process in victims if send(process, signal.SIGKILL)]
         if not killed:
             raise CannotBePerformed(f"{name} was gone before it could be killed")
         self.fault(f"{len(killed)} of the processes of {name} killed")
@@ -112,21 +119,21 @@ class DrillSession:
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """Meanwhile the role does not run: its container is paused, or its processes are stopped."""
-        topology = self._found()
+        topology = self._loaded()
         role = topology.role(name)
         stopped = members(self.context, topology, [role])
         self.saw(name, "does not run for a while")
         try:
             if role.container is not None:
                 faults.pause(role.container)
-            for one in stopped:
-                send(one, signal.SIGSTOP)
+            for process in stopped:
+                send(process, signal.SIGSTOP)
             yield
         finally:
             if role.container is not None:
                 faults.unpause(role.container)
-            for one in stopped:
-                send(one, signal.SIGCONT)
+            for process in stopped:
+                send(process, signal.SIGCONT)
 
     # Requests
 
@@ -138,30 +145,31 @@ class DrillSession:
         *,
         max_tokens: int | None = None,
         patient: bool = False,
-    ) -> StreamedAnswer:
+    ) -> EngineResponse:
         """Ask for a known answer; what has none within twice the bound is late. ``patient``: not sooner than
         `validate` would give up, for what is no test of the bound."""
         body = {**self.healthy.body(known, max_tokens=max_tokens), **(extra or {})}
-        limit = max(self._patience(), self.settings.waits.request_s) if patient else self._patience()
-        return ask(url, body, self.clock, limit)
+        limit = max(self._patience(), self.healthy.patience_s) if patient else self._patience()
+        return self._client.complete(url, body, limit_s=limit)
 
-    def stream(self, known: ReferenceAnswer, on_token: Callable[[int], None]) -> StreamedAnswer:
+    def stream(self, known: ReferenceAnswer, on_token: Callable[[int], None]) -> EngineResponse:
         """The same from the router, as a stream."""
-        return stream(self.plan.router.url, self.healthy.body(known), self.clock, self._patience(), on_token)
+        url, body = self.plan.router.url + COMPLETIONS, self.healthy.body(known)
+        return self._client.stream(url, body, limit_s=self._patience(), on_token=on_token)
 
     def hand_over(self, known: ReferenceAnswer) -> Json:
         """Have the prefill compute a prompt as a router does; what the decode is to be asked with."""
-        answer = self.ask(self.first("prefill").url, known, {_PARAMS: _HAND_OVER}, max_tokens=1)
-        params = answer.extra.get(_PARAMS)
-        if answer.kind != "whole" or not params:
+        answer = self.ask(self.first("prefill").url, known, {HANDOVER: KEEP_FOR_DECODE}, max_tokens=1)
+        params = answer.json.get(HANDOVER)
+        if not params:
             raise CannotBePerformed(f"the prefill hands nothing over: {answer.short}")
-        return {_PARAMS: params}
+        return {HANDOVER: params}
 
     def aside(self, work: Callable[[], T]) -> Future[T]:
         """Do something beside the drill."""
         return side_by_side([work], 1)[0]
 
-    def judge(self, what: str, known: ReferenceAnswer, answer: StreamedAnswer) -> None:
+    def judge(self, what: str, known: ReferenceAnswer, answer: EngineResponse) -> None:
         """The promise: not wrong, and within the bound, counted from the fault if that came later than the
         request."""
         took = answer.ended - max(answer.began, self._fault or answer.began)
@@ -183,7 +191,7 @@ class DrillSession:
         began = self.clock.now()
         while True:
             report = status(self.context)
-            role = next(one for one in report.roles if one.name == name)
+            role = next(role for role in report.roles if role.name == name)
             if role.state == "dead" or role.health != "ok":
                 self.saw("status", f"{report.state}: {name} {role.state} {role.health}".strip())
                 return
@@ -210,7 +218,7 @@ class DrillSession:
         """Every known answer must come, and be right; how soon, is no question of the fault any more."""
         for known in (*self.healthy.short, self.healthy.long):
             answer = self.ask(self.plan.router.url, known, patient=True)
-            wrong = self.healthy.differs(known, answer) if answer.kind == "whole" else answer.short
+            wrong = self.healthy.differs(known, answer) if answer.ok else answer.short
             if wrong:
                 self.saw(when, wrong, good=False)
                 return False
@@ -218,29 +226,29 @@ class DrillSession:
         return True
 
     def _nothing_left(self) -> None:
-        topology = self._found()
+        topology = self._loaded()
         ours: set[Identity] = set()
         for role in topology.roles:
             ours |= family(role.process) if role.process else set()
         strays = marked(self.context.state_dir, topology.id) - ours
-        left = [f"pid {one.pid}" for one in strays]
+        left = [f"pid {process.pid}" for process in strays]
         boxes = {role.container for role in topology.roles if role.container}
         for url in topology.engines:
-            found = lifecycle.find_any(url).items()
-            mine = {ref for ref, labels in found if labels.get(lifecycle.TOPOLOGY) == topology.id}
+            labelled = lifecycle.find_any(url).items()
+            mine = {ref for ref, labels in labelled if labels.get(lifecycle.TOPOLOGY) == topology.id}
             left += [ref.name for ref in mine - boxes if ref.id not in {box.id for box in boxes}]
         used = shared_memory.segments(psutil.pids())
         left += sorted(path for path in self._segments - used if Path(path).exists())
         self.saw("left behind", ", ".join(left) or "nothing", good=not left)
 
-    def _found(self) -> Topology:
+    def _loaded(self) -> Topology:
         topology = load(self.context)
         if topology is None:
             raise KitError("the topology was ended meanwhile")
         return topology
 
     def _pids(self, topology: Topology) -> set[int]:
-        pids = {one.pid for one in marked(self.context.state_dir, topology.id)}
+        pids = {process.pid for process in marked(self.context.state_dir, topology.id)}
         return pids.union(*(role.pids() for role in topology.roles))
 
     def _patience(self) -> float:

@@ -1,1 +1,1 @@
-"""One client of vLLM's HTTP API: completions, streaming, metrics, hand-over."""
+"""The one client of vLLM's HTTP API: completions, chat, streams, tokenize, metrics, hand-over, health."""

@@ -1,103 +1,187 @@
-"""Talking to an engine or the router over HTTP; every failure is one sentence."""
+"""Talking to engines and the router over HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
 
 import httpx
+from httpx_sse import SSEError, connect_sse
+from prometheus_client.samples import Sample
 
-from heteropd.config.validation import Waits
-from heteropd.engine_api.metrics import Counts
+from heteropd.engine_api.metrics import Counts, samples
+from heteropd.engine_api.requests import Json
+from heteropd.engine_api.responses import (
+    EngineResponse,
+    Kind,
+    decoded,
+    in_one_line,
+    steps_of,
+    stream_problem,
+)
+from heteropd.system import Clock, SystemClock
 
-Json = dict[str, Any]
+COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
+_CONNECT_S = 5.0
 
 
 class AnswerProblem(Exception):
     """No answer, or not the one that the API promises. The message is fit for a report."""
 
 
-class Endpoint:
-    """One role's HTTP API. Safe to share between threads."""
+class EngineClient:
+    """One pool of connections to all roles of a topology. Safe to share between threads.
 
-    def __init__(
-        self, name: str, url: str, waits: Waits, transport: httpx.BaseTransport | None = None
-    ) -> None:
-        self.name, self.url = name, url
+    Never raises for what a server does or fails to do: the response says what came. ``limit_s`` is how long
+    the server may be silent, for a stream also how long the whole may take.
+    """
+
+    def __init__(self, clock: Clock | None = None, transport: httpx.BaseTransport | None = None) -> None:
+        self._clock = clock or SystemClock()
         # Proxies of the environment are for the internet; an engine is on this machine or next to it.
         self._http = httpx.Client(
-            base_url=url,
-            timeout=httpx.Timeout(waits.request_s, connect=waits.connect_s),
-            limits=httpx.Limits(max_connections=None),
-            transport=transport,
-            trust_env=False,
+            limits=httpx.Limits(max_connections=None), transport=transport, trust_env=False
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         self._http.close()
 
-    def get(self, path: str) -> httpx.Response:
-        return self._send("GET", path, None)
+    def request(self, method: str, url: str, body: Json | None = None, *, limit_s: float) -> EngineResponse:
+        """Send one request and wait for the whole answer."""
+        began = self._clock.now()
 
-    def post(self, path: str, body: Json) -> Json:
-        """The JSON object that answers; raises `AnswerProblem` for anything else."""
-        return self._object(self._send("POST", path, body))
+        def ended(kind: Kind, code: int | None, text: str) -> EngineResponse:
+            return EngineResponse(kind, code, text, began, self._clock.now())
+
+        try:
+            answer = self._http.request(method, url, json=body, timeout=_timeout(limit_s))
+        except httpx.TimeoutException:
+            return ended("late", None, f"{limit_s:g} s")
+        except httpx.HTTPError as problem:
+            return ended("refused", None, _words(problem))
+        if not answer.is_success:
+            return ended("refused", answer.status_code, in_one_line(answer.text))
+        return ended("whole", answer.status_code, answer.text)
+
+    def complete(self, url: str, body: Json, *, limit_s: float) -> EngineResponse:
+        """A completion that asks for log-probabilities: without any token it is not whole."""
+        response = self.request("POST", url + COMPLETIONS, body, limit_s=limit_s)
+        if not response.ok or response.steps:
+            return response
+        if not response.json:
+            return replace(response, kind="cut", text="not JSON")
+        return replace(response, kind="refused", text=f"no tokens: {in_one_line(response.text)}")
+
+    def stream(
+        self, url: str, body: Json, *, limit_s: float, on_token: Callable[[int], None] | None = None
+    ) -> EngineResponse:
+        """Send a request and read its server-sent events; ``on_token`` is called with the count after each
+        token."""
+        began, code, problem = self._clock.now(), None, ""
+        events: list[Json | str] = []
+
+        def ended(kind: Kind, text: str) -> EngineResponse:
+            return EngineResponse(kind, code, text, began, self._clock.now(), tuple(events))
+
+        tokens = 0
+        try:
+            with connect_sse(
+                self._http, "POST", url, json={**body, "stream": True}, timeout=_timeout(limit_s)
+            ) as source:
+                code = source.response.status_code
+                if not source.response.is_success:
+                    return ended("refused", in_one_line(source.response.read().decode(errors="replace")))
+                for sent in source.iter_sse():
+                    event = decoded(sent.data)
+                    events.append(event if isinstance(event, dict) else sent.data)
+                    for _ in steps_of(event) if isinstance(event, dict) else ():
+                        tokens += 1
+                        if on_token:
+                            on_token(tokens)
+                    if self._clock.now() - began > limit_s:
+                        raise httpx.ReadTimeout("")
+        except httpx.TimeoutException:
+            return ended("late", f"{limit_s:g} s")
+        except (httpx.HTTPError, SSEError) as failure:
+            problem = _words(failure)
+        if code is None:
+            return ended("refused", problem)
+        # Whoever reads to the end of the stream takes it for whole unless something tells otherwise.
+        problem = problem or stream_problem(events)
+        return ended("cut" if problem else "whole", problem)
+
+
+class Endpoint:
+    """One role's API by its name, for whom an answer that did not come is an exception."""
+
+    def __init__(self, client: EngineClient, name: str, url: str, limit_s: float) -> None:
+        self.name, self.url = name, url
+        self._client, self._limit_s = client, limit_s
+
+    def get(self, path: str, *, limit_s: float | None = None) -> EngineResponse:
+        """The whole answer. Raises `AnswerProblem`, as all of these do."""
+        return self._whole("GET", path, None, limit_s)
 
     def get_json(self, path: str) -> Json:
-        return self._object(self.get(path))
+        return self._object(path, self.get(path))
+
+    def post(self, path: str, body: Json, *, limit_s: float | None = None) -> Json:
+        """The JSON object that answers."""
+        return self._object(path, self._whole("POST", path, body, limit_s))
+
+    def stream(self, path: str, body: Json) -> EngineResponse:
+        """A streamed answer, which has begun at least."""
+        response = self._client.stream(self.url + path, body, limit_s=self._limit_s)
+        return response if response.kind == "cut" else self._require(f"POST {path}", response)
+
+    def metrics(self) -> list[Sample]:
+        return samples(self.get("/metrics").text)
 
     def counts(self) -> Counts:
-        return Counts.read(self.get("/metrics").text)
+        return Counts.of(self.metrics())
 
-    def stream(self, path: str, body: Json) -> tuple[str, str]:
-        """The content type and the whole text of a streamed answer."""
-        answer = self._send("POST", path, {**body, "stream": True})
-        return answer.headers.get("content-type", ""), answer.text
-
-    def tokenize(self, model: str, text: str, special: bool = True) -> list[int]:
-        """Token ids as this engine's tokenizer gives them; ``special``: with what it adds of itself (BOS)."""
-        answer = self.post("/tokenize", {"model": model, "prompt": text, "add_special_tokens": special})
-        tokens = answer.get("tokens")
-        if not isinstance(tokens, list) or not all(isinstance(one, int) for one in tokens):
+    def tokenize(self, model: str, text: str | Sequence[Json], special: bool = True) -> list[int]:
+        """Token ids of a text, or of a chat's messages through its template, as this engine gives them;
+        ``special``: with what the tokenizer adds of itself (BOS)."""
+        body: Json = {"model": model, "messages": list(text)}
+        if isinstance(text, str):
+            body = {"model": model, "prompt": text, "add_special_tokens": special}
+        tokens = self.post("/tokenize", body).get("tokens")
+        if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
             raise AnswerProblem(f"{self.name}: /tokenize gave no token ids")
         return tokens
 
-    def _send(self, method: str, path: str, body: Json | None) -> httpx.Response:
-        try:
-            answer = self._http.request(method, path, json=body)
-        except httpx.ConnectError:
-            raise AnswerProblem(f"{self.name} at {self.url} does not accept connections") from None
-        except httpx.TimeoutException:
-            raise AnswerProblem(f"{self.name}: {method} {path}: no answer in time") from None
-        except httpx.HTTPError as problem:
-            raise AnswerProblem(
-                f"{self.name}: {method} {path}: {type(problem).__name__}: {problem}"
-            ) from None
-        if answer.status_code != httpx.codes.OK:
-            excerpt = " ".join(answer.text.split())[:200]
-            raise AnswerProblem(f"{self.name}: {method} {path}: HTTP {answer.status_code}: {excerpt}")
-        return answer
+    def _whole(self, method: str, path: str, body: Json | None, limit_s: float | None) -> EngineResponse:
+        response = self._client.request(method, self.url + path, body, limit_s=limit_s or self._limit_s)
+        return self._require(f"{method} {path}", response)
 
-    def _object(self, answer: httpx.Response) -> Json:
-        try:
-            value = answer.json()
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise AnswerProblem(f"{self.name}: {answer.request.url.path}: the answer is not a JSON object")
-        return value
+    def _require(self, what: str, response: EngineResponse) -> EngineResponse:
+        if response.ok:
+            return response
+        if response.kind == "refused" and response.code is None:
+            raise AnswerProblem(f"{self.name} at {self.url} does not accept connections ({response.text})")
+        raise AnswerProblem(f"{self.name}: {what}: {response.short}")
+
+    def _object(self, path: str, response: EngineResponse) -> Json:
+        if not response.json:
+            raise AnswerProblem(f"{self.name}: {path}: the answer is not a JSON object")
+        return response.json
 
 
-def greedy(model: str, tokens: Sequence[int], max_tokens: int, top: int, salt: str) -> Json:
-    """A completion request whose answer can be compared token by token."""
-    return {
-        "model": model,
-        "prompt": list(tokens),
-        "max_tokens": max_tokens,
-        "temperature": 0,
-        "ignore_eos": True,
-        "logprobs": top,
-        # Different ids may print alike (bytes of a character); ids do not.
-        "return_tokens_as_token_ids": True,
-        "cache_salt": salt,
-    }
+def _timeout(limit_s: float) -> httpx.Timeout:
+    return httpx.Timeout(limit_s, connect=min(_CONNECT_S, limit_s))
+
+
+def _words(problem: Exception) -> str:
+    return in_one_line(str(problem)) or type(problem).__name__

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-_LINE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?$")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 # What is counted, as (name without suffix, labels). A histogram's sum counts like a counter.
 COUNTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -27,45 +25,37 @@ COUNTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "requests": ("vllm:request_success", {}),
 }
 _SUFFIXES = ("_total", "_sum", "")
+_CACHE = "vllm:cache_config_info"
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One line of the page."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
-
-
-def parse(page: str) -> list[Sample]:
-    """Samples of a text exposition page; comments, buckets and lines that are not samples are skipped."""
-    samples = []
-    for line in page.splitlines():
-        match = None if line.startswith("#") or "_bucket{" in line else _LINE.match(line.strip())
-        if match is None:
-            continue
-        try:
-            value = float(match[3])
-        except ValueError:
-            continue
-        samples.append(Sample(match[1], dict(_LABEL.findall(match[2] or "")), value))
-    return samples
+def samples(page: str) -> list[Sample]:
+    """The samples of a text exposition page without buckets; none of a page that is not one."""
+    # Buckets are most of the page, and nothing here reads them.
+    lines = [line for line in page.splitlines() if "_bucket{" not in line]
+    try:
+        families = list(text_string_to_metric_families("\n".join(lines) + "\n"))
+    except ValueError:
+        return []
+    return [sample for family in families for sample in family.samples]
 
 
-def total(samples: Iterable[Sample], name: str, labels: Mapping[str, str]) -> float | None:
+def total(page: Iterable[Sample], name: str, labels: Mapping[str, str]) -> float | None:
     """The sum over all series of one metric that carry ``labels``; None when there is none."""
-    pool = list(samples)
+    pool = list(page)
     for suffix in _SUFFIXES:
         values = [
-            one.value
-            for one in pool
-            if one.name == name + suffix
-            and all(one.labels.get(key) == value for key, value in labels.items())
+            sample.value
+            for sample in pool
+            if sample.name == name + suffix and labels.items() <= sample.labels.items()
         ]
         if values:
             return sum(values)
     return None
+
+
+def cache_config(page: Iterable[Sample]) -> Mapping[str, str]:
+    """What an engine says of its KV cache (``block_size``, ``num_gpu_blocks``, …), empty if it does not."""
+    return next((sample.labels for sample in page if sample.name == _CACHE), {})
 
 
 class Counts(dict[str, int | None]):
@@ -73,8 +63,12 @@ class Counts(dict[str, int | None]):
 
     @classmethod
     def read(cls, page: str) -> Counts:
-        samples = parse(page)
-        return cls({key: _whole(total(samples, name, labels)) for key, (name, labels) in COUNTERS.items()})
+        return cls.of(samples(page))
+
+    @classmethod
+    def of(cls, page: Iterable[Sample]) -> Counts:
+        pool = list(page)
+        return cls({key: _whole(total(pool, name, labels)) for key, (name, labels) in COUNTERS.items()})
 
     def since(self, earlier: Counts) -> Counts:
         """How far each count has moved."""
@@ -98,4 +92,4 @@ def _minus(now: int | None, then: int | None) -> int | None:
 
 def _plus(values: Iterable[int | None]) -> int | None:
     known = list(values)
-    return None if not known or any(one is None for one in known) else sum(one or 0 for one in known)
+    return None if not known or any(value is None for value in known) else sum(value or 0 for value in known)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 from heteropd.config.validation import Noise, NoiseLimits
-from heteropd.engine_api.answers import Step
+from heteropd.engine_api.responses import Step
 from heteropd.proof.verdict import Floor, Outcome
 
 
@@ -32,7 +32,7 @@ class Comparison:
 
     @property
     def known(self) -> list[float]:
-        return [one for one in self.distances if one is not None]
+        return [value for value in self.distances if value is not None]
 
     @property
     def largest(self) -> float | None:
@@ -89,7 +89,7 @@ def judge(comparison: Comparison, bound: float) -> Outcome:
     """
     if not comparison.distances or len(comparison.known) < len(comparison.distances):
         return "unknown" if comparison.diverged_at is None else "diverged"
-    near = all(one <= bound for one in comparison.known)
+    near = all(value <= bound for value in comparison.known)
     if comparison.diverged_at is None:
         return "equal" if near else "far"
     tied = comparison.gap is not None and comparison.gap <= 2 * bound

@@ -9,7 +9,9 @@ from functools import partial
 from typing import ClassVar, TypeVar
 
 from heteropd.config.validation import Settings
-from heteropd.engine_api.client import AnswerProblem, Endpoint, Json
+from heteropd.engine_api.client import CHAT, COMPLETIONS, AnswerProblem, Endpoint
+from heteropd.engine_api.requests import Json
+from heteropd.engine_api.responses import EngineResponse
 from heteropd.proof.concurrency import side_by_side
 from heteropd.proof.progress import Phases
 
@@ -19,17 +21,17 @@ _TOP = 5  # enough alternatives to recognise a tie between a plain and a streame
 
 
 @dataclass(frozen=True)
-class Conversations:
+class ApiAnswers:
     """The answers; a sentence stands for an answer that did not come. ``plain`` and ``streamed`` are keyed
-    ``completion`` and ``chat``; a streamed answer is its content type and its whole text."""
+    ``completion`` and ``chat``."""
 
     document: Json | str
     plain: dict[str, Json | str]
-    streamed: dict[str, tuple[str, str] | str]
+    streamed: dict[str, EngineResponse | str]
 
     def prompt_tokens(self) -> int:
         """Of all five requests, as the answers state them; a streamed request has its plain twin's prompt."""
-        return _prompt_tokens(self.document) + 2 * sum(_prompt_tokens(one) for one in self.plain.values())
+        return _prompt_tokens(self.document) + 2 * sum(map(_prompt_tokens, self.plain.values()))
 
 
 class ApiRequests:
@@ -40,12 +42,12 @@ class ApiRequests:
     def __init__(self, router: Endpoint, model: str, settings: Settings, phases: Phases) -> None:
         phases.begin(_PHASE, self.REQUESTS)
 
-        def start(ask: Callable[[], T]) -> Future[T | str]:
-            return side_by_side([partial(_or_problem, ask, phases)], at_once=1)[0]
+        def start(send: Callable[[], T]) -> Future[T | str]:
+            return side_by_side([partial(_or_problem, send, phases)], at_once=1)[0]
 
         document = {"model": model, **settings.request.model_dump()}
-        self._document = start(partial(router.post, "/v1/completions", document))
         bodies = _short_bodies(model, settings)
+        self._document = start(partial(router.post, COMPLETIONS, document))
         self._plain = {kind: start(partial(router.post, path, body)) for kind, (path, body) in bodies.items()}
         self._streamed = {
             kind: start(partial(router.stream, path, body)) for kind, (path, body) in bodies.items()
@@ -53,41 +55,32 @@ class ApiRequests:
 
     def over(self) -> bool:
         """Whether every answer is there."""
-        futures: list[Future[Json | str] | Future[tuple[str, str] | str]] = [
-            self._document,
-            *self._plain.values(),
-            *self._streamed.values(),
-        ]
-        return all(one.done() for one in futures)
+        plain = [self._document, *self._plain.values()]
+        return all(future.done() for future in plain) and all(
+            future.done() for future in self._streamed.values()
+        )
 
-    def end(self) -> Conversations:
-        return Conversations(
+    def end(self) -> ApiAnswers:
+        return ApiAnswers(
             self._document.result(),
-            {kind: one.result() for kind, one in self._plain.items()},
-            {kind: one.result() for kind, one in self._streamed.items()},
+            {kind: future.result() for kind, future in self._plain.items()},
+            {kind: future.result() for kind, future in self._streamed.items()},
         )
 
 
 def _short_bodies(model: str, settings: Settings) -> dict[str, tuple[str, Json]]:
-    asked = settings.short
-    common: Json = {"model": model, "max_tokens": asked.max_tokens, "temperature": 0}
+    short = settings.short
+    common: Json = {"model": model, "max_tokens": short.max_tokens, "temperature": 0}
+    messages = [{"role": "user", "content": short.message}]
     return {
-        "completion": ("/v1/completions", {**common, "prompt": asked.prompt, "logprobs": _TOP}),
-        "chat": (
-            "/v1/chat/completions",
-            {
-                **common,
-                "messages": [{"role": "user", "content": asked.message}],
-                "logprobs": True,
-                "top_logprobs": _TOP,
-            },
-        ),
+        "completion": (COMPLETIONS, {**common, "prompt": short.prompt, "logprobs": _TOP}),
+        "chat": (CHAT, {**common, "messages": messages, "logprobs": True, "top_logprobs": _TOP}),
     }
 
 
-def _or_problem(ask: Callable[[], T], phases: Phases) -> T | str:
+def _or_problem(send: Callable[[], T], phases: Phases) -> T | str:
     try:
-        return ask()
+        return send()
     except AnswerProblem as problem:
         return str(problem)
     finally:

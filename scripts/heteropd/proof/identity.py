@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from heteropd.config.validation import NoiseLimits
-from heteropd.proof.verdict import Check, Evidence, Floor
+from heteropd.findings import Evidence
+from heteropd.proof.verdict import Check, Floor, checked, skipped
 
 _COMMIT = re.compile(r"\+.*?\bg([0-9a-f]{7,40})")
 
@@ -27,69 +28,61 @@ class EngineInfo:
     tokens: list[list[int]]
 
 
-def check_models(cards: Mapping[str, EngineInfo], model: str) -> Check:
+def check_models(engines: Mapping[str, EngineInfo], model: str) -> Check:
     """Every engine serves the name that requests carry."""
-    without = [name for name, card in cards.items() if model not in card.models]
-    evidence: Evidence = {name: ", ".join(card.models) for name, card in cards.items()}
-    return _check(
-        "model",
-        evidence,
-        f"{model} on every engine",
+    without = [name for name, engine in engines.items() if model not in engine.models]
+    return checked(
+        "identity.model",
         f"{', '.join(without)} does not serve {model!r}" if without else None,
+        f"{model} on every engine",
+        {name: ", ".join(engine.models) for name, engine in engines.items()},
         "give both engines the same --served-model-name or model",
     )
 
 
-def check_length(cards: Mapping[str, EngineInfo]) -> Check:
+def check_length(engines: Mapping[str, EngineInfo]) -> Check:
     """A decode engine with a shorter limit refuses what the prefill engine has already computed."""
-    evidence: Evidence = {name: card.max_model_len for name, card in cards.items()}
-    same = len({card.max_model_len for card in cards.values()}) == 1
-    return _check(
-        "max_model_len",
-        evidence,
+    limits: Evidence = {name: engine.max_model_len for name, engine in engines.items()}
+    return checked(
+        "identity.max_model_len",
+        None
+        if len({engine.max_model_len for engine in engines.values()}) == 1
+        else "differs between the engines",
         "the same on every engine",
-        None if same else "differs between the engines",
+        limits,
         "give both engines the same --max-model-len",
     )
 
 
-def check_tokenizer(cards: Mapping[str, EngineInfo], texts: Sequence[str]) -> Check:
+def check_tokenizer(engines: Mapping[str, EngineInfo], texts: Sequence[str]) -> Check:
     """The same texts give the same ids; the router sends text on, so each side tokenizes for itself."""
-    names = list(cards)
     for position, text in enumerate(texts):
-        ids = {name: cards[name].tokens[position] for name in names if position < len(cards[name].tokens)}
-        if len(ids) < len(names) or len({tuple(one) for one in ids.values()}) > 1:
-            return _check(
-                "tokenizer",
-                {name: one[:16] for name, one in ids.items()},
-                "",
+        ids = {
+            name: engine.tokens[position] for name, engine in engines.items() if position < len(engine.tokens)
+        }
+        if len(ids) < len(engines) or len({tuple(tokens) for tokens in ids.values()}) > 1:
+            return checked(
+                "identity.tokenizer",
                 f"{text!r} is tokenized differently",
+                "",
+                {name: tokens[:16] for name, tokens in ids.items()},
                 "load the same model revision on both sides",
             )
-    return _check(
-        "tokenizer", {"texts": len(texts)}, f"{len(texts)} awkward texts, same ids everywhere", None, ""
-    )
+    good = f"{len(texts)} awkward texts, same ids everywhere"
+    return checked("identity.tokenizer", None, good, {"texts": len(texts)})
 
 
-def check_versions(cards: Mapping[str, EngineInfo]) -> Check:
+def check_versions(engines: Mapping[str, EngineInfo]) -> Check:
     """The same vLLM, whatever device it was built for."""
-    versions = {name: card.version for name, card in cards.items()}
-    if None in versions.values():
-        return Check(
-            id="identity.version",
-            group="identity",
-            status="SKIP",
-            essential=False,
-            says="an engine does not answer /version",
-            evidence=dict(versions),
-        )
-    known = [version for version in versions.values() if version is not None]
-    same = all(same_version(known[0], other) for other in known[1:])
-    return _check(
-        "version",
-        dict(versions),
+    versions: Evidence = {name: engine.version for name, engine in engines.items()}
+    known = [engine.version for engine in engines.values() if engine.version is not None]
+    if len(known) < len(engines):
+        return skipped("identity.version", "an engine does not answer /version", evidence=versions)
+    return checked(
+        "identity.version",
+        None if all(same_version(known[0], version) for version in known) else "different vLLM versions",
         "the same vLLM on every engine",
-        None if same else "different vLLM versions",
+        versions,
         "install both sides from the same pin set",
     )
 
@@ -110,39 +103,26 @@ def check_weights(floor: Floor, limits: NoiseLimits) -> Check:
     Without this, different weights would raise the floor and with it every bound.
     """
     if floor.median is None or floor.maximum is None:
-        return Check(
-            id="identity.weights",
-            group="identity",
-            status="SKIP",
-            says="no log-probabilities from both engines alone, so nothing to compare weights by",
+        return skipped(
+            "identity.weights",
+            "no log-probabilities from both engines alone, so nothing to compare weights by",
+            essential=True,
             fix="see the failed requests below, and whether the engines allow logprobs",
         )
     apart = floor.median > limits.most_median or floor.maximum > limits.most_position
-    evidence: Evidence = {
-        "median": floor.median,
-        "largest": floor.maximum,
-        "dtype": floor.dtype,
-        "most_median": limits.most_median,
-        "most_largest": limits.most_position,
-    }
-    return _check(
-        "weights",
-        evidence,
-        "both engines alone agree within the noise of their dtype",
+    return checked(
+        "identity.weights",
         "the engines alone disagree by more than the noise of their dtype: different weights, "
         "or one of them computes wrongly"
         if apart
         else None,
+        "both engines alone agree within the noise of their dtype",
+        {
+            "median": floor.median,
+            "largest": floor.maximum,
+            "dtype": floor.dtype,
+            "most_median": limits.most_median,
+            "most_largest": limits.most_position,
+        },
         "load the same model revision and dtype on both sides, then ask each engine directly",
-    )
-
-
-def _check(name: str, evidence: Evidence, good: str, problem: str | None, fix: str) -> Check:
-    return Check(
-        id=f"identity.{name}",
-        group="identity",
-        status="FAIL" if problem else "PASS",
-        says=problem or good,
-        evidence=evidence,
-        fix=fix if problem else None,
     )

@@ -8,26 +8,26 @@ engines' alone. It comes last, so that nothing that is counted about the other r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from heteropd.engine_api.answers import steps_of
-from heteropd.engine_api.client import AnswerProblem, Endpoint, greedy
-from heteropd.engine_api.handover import prefill_request
+from heteropd.engine_api.client import COMPLETIONS, AnswerProblem, Endpoint
 from heteropd.engine_api.metrics import Counts
+from heteropd.engine_api.requests import HANDOVER, greedy, prefill_request
+from heteropd.engine_api.responses import steps_of
+from heteropd.findings import Evidence
 from heteropd.plan.pairs import Names, crossed, rounds
 from heteropd.proof import kv_transfer
-from heteropd.proof.accounting import ExpectedTransfer, check, missing
+from heteropd.proof.accounting import ExpectedTransfer, uncounted
 from heteropd.proof.compare import compare, judge, worst
 from heteropd.proof.concurrency import side_by_side
-from heteropd.proof.integrity import MEND, Replies, Reply
+from heteropd.proof.integrity import FIX, GOOD, Replies, Reply
 from heteropd.proof.probes import Probe
 from heteropd.proof.progress import Phases
 from heteropd.proof.session import ProbeSession
-from heteropd.proof.verdict import Check, Evidence, Outcome
+from heteropd.proof.verdict import Check, Outcome, checked
 
 _PHASE = "pairs of engines"
-_PATH = "/v1/completions"
 
 
 @dataclass(frozen=True)
@@ -49,127 +49,126 @@ class PairResults:
     known: int
 
 
-def hold(lab: ProbeSession, probes: Sequence[Probe], run: str, phases: Phases) -> PairResults | None:
+def probe_pairs(
+    session: ProbeSession, probes: Sequence[Probe], run: str, phases: Phases
+) -> PairResults | None:
     """Send ``probes`` through every pair, at most about 64 of them; None where there is one pair. Pairs
     without a common engine go side by side, so an engine's counters are one pair's."""
-    known = len(lab.prefills) * len(lab.decodes)
+    known = len(session.prefills) * len(session.decodes)
     if known == 1:
         return None
-    ends = {one.name: one for one in (*lab.prefills, *lab.decodes)}
-    pairs = crossed([one.name for one in lab.prefills], [one.name for one in lab.decodes])
-    host = _Host(lab, probes, run, phases)
+    engines = {engine.name: engine for engine in (*session.prefills, *session.decodes)}
+    pairs = crossed([engine.name for engine in session.prefills], [engine.name for engine in session.decodes])
     phases.begin(_PHASE, len(pairs) * len(probes))
-    found: dict[Names, PairResult] = {}
+    prober = _PairProber(session, probes, run, phases)
+    results: dict[Names, PairResult] = {}
     for together in rounds(pairs):
-        jobs = [partial(host.meet, ends[one], ends[other]) for one, other in together]
-        futures = side_by_side(jobs, lab.settings.probes.in_flight)
-        found |= {names: future.result() for names, future in zip(together, futures, strict=True)}
-    return PairResults(probes, {names: found[names] for names in pairs}, known)
+        jobs = [partial(prober.probe, engines[prefill], engines[decode]) for prefill, decode in together]
+        futures = side_by_side(jobs, session.settings.probes.in_flight)
+        results |= {names: future.result() for names, future in zip(together, futures, strict=True)}
+    return PairResults(probes, {names: results[names] for names in pairs}, known)
 
 
 @dataclass(frozen=True)
-class _Host:
+class _PairProber:
     """Brings two engines together."""
 
-    lab: ProbeSession
+    session: ProbeSession
     probes: Sequence[Probe]
     run: str
     phases: Phases
 
-    def meet(self, prefill: Endpoint, decode: Endpoint) -> PairResult:
+    def probe(self, prefill: Endpoint, decode: Endpoint) -> PairResult:
         prefill_then, decode_then = prefill.counts(), decode.counts()
         replies = {}
         for probe in self.probes:
-            replies[probe.index] = self._handed_over(prefill, decode, probe)
+            replies[probe.index] = self._hand_over(prefill, decode, probe)
             self.phases.step(_PHASE)
-        received = self.lab.settle([decode], decode_then, "transfers", len(self.probes))
-        served = self.lab.settle([prefill], prefill_then, "requests", len(self.probes))
+        received = self.session.wait_for_counter([decode], decode_then, "transfers", len(self.probes))
+        served = self.session.wait_for_counter([prefill], prefill_then, "requests", len(self.probes))
         return PairResult(replies, received, served["requests"])
 
-    def _handed_over(self, prefill: Endpoint, decode: Endpoint, probe: Probe) -> Reply:
-        asked = self.lab.settings.probes
+    def _hand_over(self, prefill: Endpoint, decode: Endpoint, probe: Probe) -> Reply:
+        probes = self.session.settings.probes
         salt = f"{self.run}-{prefill.name}-{decode.name}"
-        body = greedy(self.lab.plan.model, probe.tokens, asked.max_tokens, asked.top_logprobs, salt)
+        body = greedy(self.session.plan.model, probe.tokens, probes.max_tokens, probes.top_logprobs, salt)
         try:
-            kept = prefill.post(_PATH, prefill_request(body)).get("kv_transfer_params")
+            kept = prefill.post(COMPLETIONS, prefill_request(body)).get(HANDOVER)
             if not kept:
                 return Reply(error=f"{prefill.name} kept no KV for {decode.name}")
-            steps = steps_of(decode.post(_PATH, {**body, "kv_transfer_params": kept}))
+            steps = steps_of(decode.post(COMPLETIONS, {**body, HANDOVER: kept}))
             return Reply(steps) if steps else Reply(error=f"{decode.name}: no tokens with logprobs")
         except AnswerProblem as problem:
             return Reply(error=str(problem))
 
 
-def checks(found: PairResults, expected: ExpectedTransfer, references: Replies, bound: float) -> list[Check]:
+def checks(
+    results: PairResults, expected: ExpectedTransfer, references: Replies, bound: float
+) -> list[Check]:
     """One of each group: what moved between every pair, and what came of it. ``expected`` is of all probes
     of the run; ``bound`` is in nats."""
-    return [_moved(found, expected), _right(found, references, bound)]
+    return [_check_moved(results, expected), _check_right(results, references, bound)]
 
 
-def _moved(found: PairResults, expected: ExpectedTransfer) -> Check:
-    sent = ExpectedTransfer(
-        prompt_tokens=[len(one.tokens) for one in found.probes],
-        wire_block=expected.wire_block,
-        token_bytes=expected.token_bytes,
-        layers=expected.layers,
-    )
-    judged = {names: kv_transfer.check_bytes(sent, one.received).status for names, one in found.tried.items()}
-    if all(status == "SKIP" for status in judged.values()):
-        return missing("pairs", "vllm:nixl_bytes_transferred")
+def _check_moved(results: PairResults, expected: ExpectedTransfer) -> Check:
+    sent = replace(expected, prompt_tokens=[len(probe.tokens) for probe in results.probes])
+    status = {
+        names: kv_transfer.check_bytes(sent, result.received).status
+        for names, result in results.tried.items()
+    }
+    if all(word == "SKIP" for word in status.values()):
+        return uncounted("kv_transfer.pairs", "vllm:nixl_bytes_transferred")
     wrong = [
         _named(names)
-        for names, one in found.tried.items()
-        if judged[names] != "PASS" or one.served not in (None, len(found.probes))
+        for names, result in results.tried.items()
+        if status[names] != "PASS" or result.served not in (None, len(results.probes))
     ]
-    evidence: Evidence = {
-        **_counted(found, wrong),
-        "bytes": [one.received["bytes"] or 0 for one in found.tried.values()],
+    evidence = {
+        **_evidence(results, wrong),
+        "bytes": [result.received["bytes"] or 0 for result in results.tried.values()],
     }
-    text = f"{_of(found, wrong)} moved exactly their blocks"
+    text = f"{_how_many(results, wrong)} moved exactly their blocks"
     fix = "make logs of the two; a firewall between them, or a side channel that is not reached"
-    return check("pairs", "FAIL" if wrong else "PASS", text, evidence, fix)
+    return checked("kv_transfer.pairs", text if wrong else None, text, evidence, fix)
 
 
-def _right(found: PairResults, references: Replies, bound: float) -> Check:
-    outcomes = {names: _outcome(one, references, bound) for names, one in found.tried.items()}
+def _check_right(results: PairResults, references: Replies, bound: float) -> Check:
     wrong = [
-        _named(names) for names, outcome in outcomes.items() if outcome not in ("equal", "tie", "unknown")
+        _named(names)
+        for names, result in results.tried.items()
+        if _outcome(result, references, bound) not in GOOD
     ]
-    lost = [reply.error for one in found.tried.values() for reply in one.replies.values() if reply.error]
-    text = f"{_of(found, wrong)} give the answers of the engines alone"
-    return Check(
-        id="integrity.pairs",
-        group="integrity",
-        status="FAIL" if wrong else "PASS",
-        says=f"{text}: {lost[0]}" if lost else text,
-        evidence={**_counted(found, wrong), "bound": bound},
-        fix=MEND if wrong else None,
-    )
+    replies = [reply for result in results.tried.values() for reply in result.replies.values()]
+    lost = [reply.error for reply in replies if reply.error]
+    text = f"{_how_many(results, wrong)} give the answers of the engines alone"
+    text += f": {lost[0]}" if lost else ""
+    evidence = {**_evidence(results, wrong), "bound": bound}
+    return checked("integrity.pairs", text if wrong else None, text, evidence, FIX)
 
 
-def _outcome(one: PairResult, references: Replies, bound: float) -> Outcome:
-    found: list[Outcome] = []
-    for index, reply in one.replies.items():
+def _outcome(result: PairResult, references: Replies, bound: float) -> Outcome:
+    outcomes: list[Outcome] = []
+    for index, reply in result.replies.items():
         alone = references.references(index).values()
-        found += [judge(compare(ref.steps, reply.steps), bound) for ref in alone] or ["error"]
-        found += ["error"] if reply.error else []
-    return worst(found)
+        outcomes += [judge(compare(ref.steps, reply.steps), bound) for ref in alone] or ["error"]
+        outcomes += ["error"] if reply.error else []
+    return worst(outcomes)
 
 
-def _counted(found: PairResults, wrong: list[str]) -> Evidence:
+def _evidence(results: PairResults, wrong: list[str]) -> Evidence:
     return {
-        "pairs": found.known,
-        "tried": len(found.tried),
-        "prompt_tokens": [len(one.tokens) for one in found.probes],
+        "pairs": results.known,
+        "tried": len(results.tried),
+        "prompt_tokens": [len(probe.tokens) for probe in results.probes],
         "wrong": wrong,
     }
 
 
-def _of(found: PairResults, wrong: list[str]) -> str:
-    tried = len(found.tried)
+def _how_many(results: PairResults, wrong: list[str]) -> str:
+    tried = len(results.tried)
     text = f"{tried - len(wrong)} of {tried} pairs"
-    if tried < found.known:
-        text += f" (of {found.known:,}; every engine is in one of them)"
+    if tried < results.known:
+        text += f" (of {results.known:,}; every engine is in one of them)"
     return f"{text}, but not {', '.join(wrong[:4])}{' …' if len(wrong) > 4 else ''}," if wrong else text
 
 

@@ -45,7 +45,7 @@ def lengths(sizes: Sequence[int], least: int, budget: int, longest: int) -> list
     large = max(sizes)
     wanted = {size + off for size in sizes for off in (-1, 0, 1, 2)}
     wanted |= {2 * large, 2 * large + 2, 2 * large + _STRIDE + 3}
-    chosen = {one for one in wanted if _SHORTEST <= one <= longest}
+    chosen = {length for length in wanted if _SHORTEST <= length <= longest}
     strides = [k * _STRIDE + off for k in range(1, longest // _STRIDE + 1) for off in (-1, 0, 1, 2)]
     for extra in [*strides, *range(_SHORTEST, longest + 1)]:
         if len(chosen) >= least and sum(chosen) + extra > budget:

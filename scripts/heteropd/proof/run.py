@@ -11,6 +11,7 @@ from rich.console import Console
 
 from heteropd.config.validation import Settings
 from heteropd.engine_api.client import AnswerProblem
+from heteropd.engine_api.responses import text_of
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from heteropd.proof import connectivity, geometry, identity, integrity, kv_transfer, pairwise
@@ -21,11 +22,11 @@ from heteropd.proof.integrity import Pair
 from heteropd.proof.pairwise import PairResults
 from heteropd.proof.probes import Probe, block_sizes, build, lengths
 from heteropd.proof.progress import Phases
-from heteropd.proof.session import Findings, ProbeSession
-from heteropd.proof.verdict import STANDIN_NOTE, Check, Floor, ProbeResult, Sent, Verdict
+from heteropd.proof.session import ProbeRun, ProbeSession
+from heteropd.proof.verdict import STANDIN_NOTE, Check, Floor, ProbeResult, Sent, Verdict, checked
 from heteropd.system import Clock
 
-_UP_MEND = "bring the topology up (make case1 or make case2), look at it with make status and make logs"
+_UP_FIX = "bring the topology up (make case1 or make case2), look at it with make status and make logs"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class _Trial:
     """What is sent, and what is known about the engines before anything is."""
 
     pair: Pair
-    cards: dict[str, EngineInfo]
+    engines: dict[str, EngineInfo]
     probes: list[Probe]
     lone: set[int]
     twice: set[int]
@@ -65,13 +66,13 @@ def run(
     """
     pair = _geometry(plan)
     began, started_at = clock.now(), clock.wall()
-    lab = ProbeSession(plan, settings, clock, transport)
+    session = ProbeSession(plan, settings, clock, transport)
     try:
         with Phases(console, clock) as phases:
-            judged = _judge(lab, pair, phases)
+            judged = _judge(session, pair, phases)
             times = phases.done()
     finally:
-        lab.close()
+        session.close()
     return Verdict(
         case=plan.case,
         model=plan.model,
@@ -90,49 +91,55 @@ def run(
     )
 
 
-def _judge(lab: ProbeSession, pair: Pair, phases: Phases) -> _Judged:
-    down = lab.unreachable()
+def _judge(session: ProbeSession, pair: Pair, phases: Phases) -> _Judged:
+    down = session.unreachable()
     if down:
-        return _Judged([_failed("connectivity.reachable", "; ".join(down), _UP_MEND)])
+        return _Judged([checked("connectivity.reachable", "; ".join(down), "", fix=_UP_FIX)])
     try:
-        cards = lab.cards()
-        same = _identity(lab, cards)
+        engines = session.engines()
+        same = _identity(session, engines)
         if same[0].status == "FAIL":
             return _Judged(same)
-        trial = _trial(lab, pair, cards)
+        trial = _trial(session, pair, engines)
         run_id = secrets.token_hex(8)
-        found = lab.investigate(trial.probes, trial.lone, trial.twice, run_id, phases)
-        few = _spread(trial.probes, lab.settings.probes.each_pair)
-        met = pairwise.hold(lab, [one for one in trial.probes if one.index in few], run_id, phases)
+        seen = session.investigate(trial.probes, trial.lone, trial.twice, run_id, phases)
+        few = _spread(trial.probes, session.settings.probes.each_pair)
+        paired = pairwise.probe_pairs(
+            session, [probe for probe in trial.probes if probe.index in few], run_id, phases
+        )
     except AnswerProblem as problem:
-        return _Judged([_failed("connectivity.answers", str(problem), _UP_MEND)])
-    return _conclude(lab, trial, same, found, met)
+        return _Judged([checked("connectivity.answers", str(problem), "", fix=_UP_FIX)])
+    return _conclude(session, trial, same, seen, paired)
 
 
-def _identity(lab: ProbeSession, cards: dict[str, EngineInfo]) -> list[Check]:
+def _identity(session: ProbeSession, engines: dict[str, EngineInfo]) -> list[Check]:
     return [
-        identity.check_models(cards, lab.plan.model),
-        identity.check_tokenizer(cards, lab.settings.tokenizer_texts),
-        identity.check_length(cards),
-        identity.check_versions(cards),
+        identity.check_models(engines, session.plan.model),
+        identity.check_tokenizer(engines, session.settings.tokenizer_texts),
+        identity.check_length(engines),
+        identity.check_versions(engines),
     ]
 
 
-def _trial(lab: ProbeSession, pair: Pair, cards: dict[str, EngineInfo]) -> _Trial:
-    asked = lab.settings.probes
-    longest = min(card.max_model_len or 2**31 for card in cards.values()) - asked.max_tokens
-    sizes = lengths(block_sizes(*pair), asked.least, asked.token_budget, longest)
-    words = lab.prefills[0].tokenize(lab.plan.model, " " + " ".join(lab.settings.words), special=False)
+def _trial(session: ProbeSession, pair: Pair, engines: dict[str, EngineInfo]) -> _Trial:
+    wanted = session.settings.probes
+    longest = min(engine.max_model_len or 2**31 for engine in engines.values()) - wanted.max_tokens
+    sizes = lengths(block_sizes(*pair), wanted.least, wanted.token_budget, longest)
+    words = session.prefills[0].tokenize(
+        session.plan.model, " " + " ".join(session.settings.words), special=False
+    )
     chosen = build(sizes, sorted(set(words)), secrets.token_hex(8))
-    config = geometry.find_config(lab.plan.model_source, *(card.root for card in cards.values() if card.root))
+    config = geometry.find_config(
+        session.plan.model_source, *(engine.root for engine in engines.values() if engine.root)
+    )
     return _Trial(
         pair=pair,
-        cards=cards,
+        engines=engines,
         probes=chosen,
-        lone=_spread(chosen, asked.one_by_one),
-        twice=_spread(chosen, asked.prefill_references),
+        lone=_spread(chosen, wanted.one_by_one),
+        twice=_spread(chosen, wanted.prefill_references),
         config=config,
-        dtype=_dtype(lab.plan, config),
+        dtype=_dtype(session.plan, config),
     )
 
 
@@ -143,39 +150,39 @@ def _spread(chosen: Sequence[Probe], count: int) -> set[int]:
 
 
 def _conclude(
-    lab: ProbeSession, trial: _Trial, same: list[Check], found: Findings, met: PairResults | None
+    session: ProbeSession, trial: _Trial, same: list[Check], seen: ProbeRun, paired: PairResults | None
 ) -> _Judged:
-    settings = lab.settings
+    settings = session.settings
     limits = settings.limits_for(trial.dtype)
-    floor = integrity.measure_floor(found.replies, trial.dtype, settings.noise, limits)
+    floor = integrity.measure_floor(seen.replies, trial.dtype, settings.noise, limits)
     # A floor that is not noise fails identity.weights; it must not excuse the probes as well.
     most = settings.noise.times_largest * limits.most_position
     bound = min(floor.position_bound or limits.least_position, most)
     results = [
-        integrity.judge_probe(one, _sent(one, trial), found.replies, bound, trial.pair)
-        for one in trial.probes
+        integrity.judge_probe(probe, _sent(probe, trial), seen.replies, bound, trial.pair)
+        for probe in trial.probes
     ]
     repeated = [
-        integrity.judge_probe(one, "again", found.replies, bound, trial.pair)
-        for one in trial.probes
-        if one.index in found.replies.again
+        integrity.judge_probe(probe, "again", seen.replies, bound, trial.pair)
+        for probe in trial.probes
+        if probe.index in seen.replies.again
     ]
-    document = found.conversations.document
-    expected = _expected(lab.plan, trial)
+    document = seen.answers.document
+    expected = _expected(session.plan, trial)
     return _Judged(
         [
-            *_connectivity(lab, found, bound),
+            *_connectivity(session, seen, bound),
             *same,
             identity.check_weights(floor, limits),
-            *_moved(trial, found, expected),
-            *integrity.checks(results, found.replies, floor, settings.probes.least, bound),
-            integrity.check_reuse(repeated, found.reused),
-            *(pairwise.checks(met, expected, found.replies, bound) if met else []),
+            *_moved(trial, seen, expected),
+            *integrity.checks(results, seen.replies, floor, settings.probes.least, bound),
+            integrity.check_reuse(repeated, seen.reused),
+            *(pairwise.checks(paired, expected, seen.replies, bound) if paired else []),
         ],
         floor,
         [*results, *repeated],
-        {name: card.version or "unknown" for name, card in trial.cards.items()},
-        None if isinstance(document, str) else connectivity.text_of(document, "completion"),
+        {name: engine.version or "unknown" for name, engine in trial.engines.items()},
+        None if isinstance(document, str) else text_of(document),
     )
 
 
@@ -183,15 +190,15 @@ def _sent(probe: Probe, trial: _Trial) -> Sent:
     return "one by one" if probe.index in trial.lone else "together"
 
 
-def _connectivity(lab: ProbeSession, found: Findings, bound: float) -> list[Check]:
-    talk, settings, model = found.conversations, lab.settings, lab.plan.model
+def _connectivity(session: ProbeSession, seen: ProbeRun, bound: float) -> list[Check]:
+    answers, settings, model = seen.answers, session.settings, session.plan.model
     try:
-        counted = len(lab.prefills[0].tokenize(model, settings.request.prompt))
+        counted = len(session.prefills[0].tokenize(model, settings.request.prompt))
     except AnswerProblem:
         counted = None
-    checks = [connectivity.document_check(talk.document, settings.request, model, counted)]
+    checks = [connectivity.document_check(answers.document, settings.request, model, counted)]
     for kind in connectivity.KINDS:
-        plain, streamed = talk.plain[kind], talk.streamed[kind]
+        plain, streamed = answers.plain[kind], answers.streamed[kind]
         checks.append(connectivity.plain_check(kind, plain, model, settings.short.max_tokens))
         checks.append(connectivity.stream_check(kind, plain, streamed, bound))
     return checks
@@ -200,24 +207,22 @@ def _connectivity(lab: ProbeSession, found: Findings, bound: float) -> list[Chec
 def _expected(plan: Plan, trial: _Trial) -> ExpectedTransfer:
     kv_dtype = geometry.kv_dtype(plan.of("decode")[0].argv) or trial.dtype
     return ExpectedTransfer(
-        prompt_tokens=[len(one.tokens) for one in trial.probes],
+        prompt_tokens=[len(probe.tokens) for probe in trial.probes],
         wire_block=trial.pair[0].wire_block_size,
         token_bytes=geometry.bytes_per_token(trial.config, kv_dtype) if trial.config else None,
         layers=geometry.layers_of(trial.config) if trial.config else None,
     )
 
 
-def _moved(trial: _Trial, found: Findings, expected: ExpectedTransfer) -> list[Check]:
-    tokens = {one.index: len(one.tokens) for one in trial.probes}
+def _moved(trial: _Trial, seen: ProbeRun, expected: ExpectedTransfer) -> list[Check]:
+    tokens = {probe.index: len(probe.tokens) for probe in trial.probes}
     sent = Traffic(
-        prefill_alone=[tokens[index] for index in found.replies.prefill],
-        decode_alone=[tokens[index] for index in found.replies.decode],
-        router_requests=ApiRequests.REQUESTS + len(found.replies.again),
-        router_tokens=found.conversations.prompt_tokens() + sum(tokens[one] for one in found.replies.again),
+        prefill_alone=[tokens[index] for index in seen.replies.prefill],
+        decode_alone=[tokens[index] for index in seen.replies.decode],
+        router_requests=ApiRequests.REQUESTS + len(seen.replies.again),
+        router_tokens=seen.answers.prompt_tokens() + sum(tokens[index] for index in seen.replies.again),
     )
-    return kv_transfer.checks(
-        expected, sent, Observed(found.window, found.prefill, found.decode, found.single)
-    )
+    return kv_transfer.checks(expected, sent, Observed(seen.window, seen.prefill, seen.decode, seen.single))
 
 
 def _dtype(plan: Plan, config: geometry.Config | None) -> str:
@@ -237,7 +242,3 @@ def _geometry(plan: Plan) -> Pair:
             "make the plan with heteropd plan",
         )
     return pair[0], pair[1]
-
-
-def _failed(check_id: str, says: str, fix: str) -> Check:
-    return Check(id=check_id, group="connectivity", status="FAIL", says=says, fix=fix)

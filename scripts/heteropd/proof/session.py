@@ -10,12 +10,13 @@ from functools import partial
 import httpx
 
 from heteropd.config.validation import Settings
-from heteropd.engine_api.answers import steps_of
-from heteropd.engine_api.client import AnswerProblem, Endpoint, greedy
+from heteropd.engine_api.client import COMPLETIONS, AnswerProblem, Endpoint, EngineClient
 from heteropd.engine_api.metrics import Counts
+from heteropd.engine_api.requests import greedy
+from heteropd.engine_api.responses import steps_of
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.proof.concurrency import side_by_side
-from heteropd.proof.conversation import ApiRequests, Conversations
+from heteropd.proof.conversation import ApiAnswers, ApiRequests
 from heteropd.proof.identity import EngineInfo
 from heteropd.proof.integrity import Replies, Reply
 from heteropd.proof.probes import Probe
@@ -28,10 +29,10 @@ Single = list[tuple[int, int | None]]
 
 
 @dataclass(frozen=True)
-class Findings:
+class ProbeRun:
     """Everything seen in one run; counts are movements since the run (or the window) began."""
 
-    conversations: Conversations
+    answers: ApiAnswers
     replies: Replies
     window: Counts
     prefill: Counts
@@ -47,61 +48,58 @@ class ProbeSession:
     def __init__(
         self, plan: Plan, settings: Settings, clock: Clock, transport: httpx.BaseTransport | None
     ) -> None:
-        def reach(role: RolePlan) -> Endpoint:
-            return Endpoint(role.name, role.url, settings.waits, transport)
-
         self.plan, self.settings, self.clock = plan, settings, clock
+        self._client = EngineClient(clock, transport)
+
+        def reach(role: RolePlan) -> Endpoint:
+            return Endpoint(self._client, role.name, role.url, settings.waits.request_s)
+
         self.router = reach(plan.router)
         self.prefills = [reach(role) for role in plan.of("prefill")]
         self.decodes = [reach(role) for role in plan.of("decode")]
 
     def close(self) -> None:
-        for one in (self.router, *self.prefills, *self.decodes):
-            one.close()
+        self._client.close()
 
     def unreachable(self) -> list[str]:
         """A sentence for every role that does not answer its health path."""
-        found = []
-        for role, one in zip(
-            [*self.plan.of("prefill"), *self.plan.of("decode"), self.plan.router],
-            [*self.prefills, *self.decodes, self.router],
-            strict=True,
-        ):
+        problems = []
+        for role in self.plan.roles:
             try:
-                one.get(role.health_path)
+                Endpoint(self._client, role.name, role.url, self.settings.waits.request_s).get(
+                    role.health_path
+                )
             except AnswerProblem as problem:
-                found.append(str(problem))
-        return found
+                problems.append(str(problem))
+        return problems
 
-    def cards(self) -> dict[str, EngineInfo]:
+    def engines(self) -> dict[str, EngineInfo]:
         """What each engine says of itself; raises `AnswerProblem` when one does not list its models."""
-        return {one.name: self._card(one) for one in (*self.prefills, *self.decodes)}
+        return {engine.name: self._describe(engine) for engine in (*self.prefills, *self.decodes)}
 
-    def _card(self, engine: Endpoint) -> EngineInfo:
-        listed = [one for one in engine.get_json("/v1/models").get("data") or [] if isinstance(one, dict)]
-        served = next((one for one in listed if one.get("id") == self.plan.model), {})
+    def _describe(self, engine: Endpoint) -> EngineInfo:
+        listed = [
+            model for model in engine.get_json("/v1/models").get("data") or [] if isinstance(model, dict)
+        ]
+        served = next((model for model in listed if model.get("id") == self.plan.model), {})
         try:
             version = str(engine.get_json("/version").get("version"))
         except AnswerProblem:
             version = None
-        tokens = (
-            [engine.tokenize(self.plan.model, text) for text in self.settings.tokenizer_texts]
-            if served
-            else []
-        )
+        texts = self.settings.tokenizer_texts if served else []
         limit = served.get("max_model_len")
         return EngineInfo(
-            [str(one.get("id")) for one in listed],
+            [str(model.get("id")) for model in listed],
             served.get("root"),
             limit if isinstance(limit, int) else None,
             version,
-            tokens,
+            [engine.tokenize(self.plan.model, text) for text in texts],
         )
 
     def counts(self, side: Sequence[Endpoint]) -> Counts:
-        return Counts.sum(one.counts() for one in side)
+        return Counts.sum(engine.counts() for engine in side)
 
-    def settle(self, side: Sequence[Endpoint], since: Counts, key: str, wanted: int) -> Counts:
+    def wait_for_counter(self, side: Sequence[Endpoint], since: Counts, key: str, wanted: int) -> Counts:
         """Movements since a reading, once ``key`` has moved by ``wanted`` or the time for it is over.
 
         Engines publish counters with their next step, so a reading right after an answer may lack it.
@@ -116,7 +114,7 @@ class ProbeSession:
 
     def investigate(
         self, probes: Sequence[Probe], lone: Collection[int], twice: Collection[int], run: str, phases: Phases
-    ) -> Findings:
+    ) -> ProbeRun:
         """Send it all. Probes in ``lone`` go one by one, those in ``twice`` to the prefill engine alone as
         well; ``run`` makes the cache salts unique.
 
@@ -124,29 +122,29 @@ class ProbeSession:
         do not disturb what is counted about the others, and no engine idles.
         """
         prefill_then, decode_then = self.counts(self.prefills), self.counts(self.decodes)
-        talk = ApiRequests(self.router, self.plan.model, self.settings, phases)
+        api = ApiRequests(self.router, self.plan.model, self.settings, phases)
         decode = self._references(self.decodes[0], probes, run, phases)
         prefill = self._references(
-            self.prefills[0], [one for one in probes if one.index in twice], run, phases
+            self.prefills[0], [probe for probe in probes if probe.index in twice], run, phases
         )
-        self._await_transfers(decode_then, talk)
+        self._await_transfers(decode_then, api)
         window_then = self.counts(self.decodes)
-        routed, single = self._one_by_one([one for one in probes if one.index in lone], run, phases)
-        others = [one for one in probes if one.index not in lone]
+        routed, single = self._one_by_one([probe for probe in probes if probe.index in lone], run, phases)
+        others = [probe for probe in probes if probe.index not in lone]
         routed |= self._together("probes together", others, run, phases)
-        window = self.settle(self.decodes, window_then, "transfers", len(probes))
+        window = self.wait_for_counter(self.decodes, window_then, "transfers", len(probes))
         repeated = probes[-self.settings.probes.again :]
         again = self._together("probes again", repeated, run, phases)
         reused = self.counts(self.decodes).since(window_then)["local_hits"]
         replies = Replies(routed, again, _gather(prefill), _gather(decode))
-        conversations = talk.end()
+        answers = api.end()
         through = len(probes) + len(repeated) + ApiRequests.REQUESTS
-        return Findings(
-            conversations=conversations,
+        return ProbeRun(
+            answers=answers,
             replies=replies,
             window=window,
-            prefill=self.settle(self.prefills, prefill_then, "requests", through + len(prefill)),
-            decode=self.settle(self.decodes, decode_then, "requests", through + len(decode)),
+            prefill=self.wait_for_counter(self.prefills, prefill_then, "requests", through + len(prefill)),
+            decode=self.wait_for_counter(self.decodes, decode_then, "requests", through + len(decode)),
             single=single,
             reused=reused,
         )
@@ -155,9 +153,9 @@ class ProbeSession:
         """Few at a time: a long step of prompt work would hold up the transfers that run beside it."""
         name = f"{engine.name} alone"
         phases.begin(name, len(probes))
-        jobs = [partial(self._ask, engine, one, run, name, phases) for one in probes]
+        jobs = [partial(self._ask, engine, probe, run, name, phases) for probe in probes]
         futures = side_by_side(jobs, self.settings.probes.references_in_flight)
-        return {one.index: future for one, future in zip(probes, futures, strict=True)}
+        return {probe.index: future for probe, future in zip(probes, futures, strict=True)}
 
     def _one_by_one(
         self, probes: Sequence[Probe], run: str, phases: Phases
@@ -168,36 +166,34 @@ class ProbeSession:
         for probe in probes:
             then = self.counts(self.decodes)
             replies[probe.index] = self._ask(self.router, probe, run, name, phases)
-            moved = self.settle(self.decodes, then, "transfers", 1)
+            moved = self.wait_for_counter(self.decodes, then, "transfers", 1)
             single.append((len(probe.tokens), moved["bytes"]))
         return replies, single
 
     def _together(self, name: str, probes: Sequence[Probe], run: str, phases: Phases) -> dict[int, Reply]:
         phases.begin(name, len(probes))
-        jobs = [partial(self._ask, self.router, one, run, name, phases) for one in probes]
+        jobs = [partial(self._ask, self.router, probe, run, name, phases) for probe in probes]
         futures = side_by_side(jobs, self.settings.probes.in_flight)
-        return {one.index: future.result() for one, future in zip(probes, futures, strict=True)}
+        return {probe.index: future.result() for probe, future in zip(probes, futures, strict=True)}
 
-    def _ask(self, who: Endpoint, probe: Probe, run: str, phase: str, phases: Phases) -> Reply:
+    def _ask(self, endpoint: Endpoint, probe: Probe, run: str, phase: str, phases: Phases) -> Reply:
         """One probe, one path. The salt names the path: no path finds another's KV in a prefix cache."""
-        asked = self.settings.probes
-        body = greedy(
-            self.plan.model, probe.tokens, asked.max_tokens, asked.top_logprobs, f"{run}-{who.name}"
-        )
+        probes = self.settings.probes
+        salt = f"{run}-{endpoint.name}"
+        body = greedy(self.plan.model, probe.tokens, probes.max_tokens, probes.top_logprobs, salt)
         try:
-            steps = steps_of(who.post("/v1/completions", body))
-            return (
-                Reply(steps) if steps else Reply(error=f"{who.name}: the answer has no tokens with logprobs")
-            )
+            steps = steps_of(endpoint.post(COMPLETIONS, body))
+            lacking = f"{endpoint.name}: the answer has no tokens with logprobs"
+            return Reply(steps) if steps else Reply(error=lacking)
         except AnswerProblem as problem:
             return Reply(error=str(problem))
         finally:
             phases.step(phase)
 
-    def _await_transfers(self, decode_then: Counts, talk: ApiRequests) -> None:
+    def _await_transfers(self, decode_then: Counts, api: ApiRequests) -> None:
         """Until the connectivity requests have got their KV: what moves after that belongs to the probes. The
         rest of their answers may take its time beside the probes."""
-        while not talk.over():
+        while not api.over():
             moved = self.counts(self.decodes).since(decode_then)["transfers"]
             if moved is not None and moved >= ApiRequests.REQUESTS:
                 return

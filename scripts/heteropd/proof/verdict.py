@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
-Status = Literal["PASS", "FAIL", "SKIP"]
-Group = Literal["connectivity", "identity", "kv_transfer", "integrity"]
+from heteropd.console.findings import summary
+from heteropd.findings import Evidence, Finding
+
 Outcome = Literal["equal", "tie", "far", "diverged", "unknown", "error"]
 Sent = Literal["one by one", "together", "again"]
-Evidence = dict[str, str | int | float | bool | list[int] | list[float] | list[str] | None]
 
 STANDIN_NOTE = (
     "STAND-IN RUN: at least one role ran on a CPU in place of its accelerator. It proves the software path: "
@@ -20,20 +20,67 @@ STANDIN_NOTE = (
 )
 
 
+def _without_computed(model: type[BaseModel], data: Any) -> Any:
+    """What was written of a model, without what follows from it."""
+    if not isinstance(data, dict):
+        return data
+    return {name: value for name, value in data.items() if name not in model.model_computed_fields}
+
+
 class _VerdictData(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class Check(_VerdictData):
-    """One question and its answer. ``essential``: without a PASS here there is no PASS overall."""
+class Check(Finding):
+    """A finding of the proof. ``essential``: without a PASS here there is no PASS overall."""
 
-    id: str
-    group: Group
-    status: Status
-    says: str
-    evidence: Evidence = Field(default_factory=dict)
-    fix: str | None = None
     essential: bool = True
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def group(self) -> str:
+        """What it is about: the first word of its id."""
+        return self.id.partition(".")[0]
+
+    @computed_field(description="The former name of ``text``")  # type: ignore[prop-decorator]
+    @property
+    def says(self) -> str:
+        return self.text
+
+    @computed_field(description="The former name of ``fix``")  # type: ignore[prop-decorator]
+    @property
+    def mend(self) -> str | None:
+        return self.fix
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_again(cls, data: Any) -> Any:
+        return _without_computed(cls, data)
+
+
+def checked(
+    check_id: str, problem: str | None, good: str, evidence: Evidence | None = None, fix: str = ""
+) -> Check:
+    """FAIL where there is a problem, with the fix; else PASS, saying what is good."""
+    return Check(
+        id=check_id,
+        status="FAIL" if problem else "PASS",
+        text=problem or good,
+        evidence=evidence or {},
+        fix=fix if problem else None,
+    )
+
+
+def skipped(
+    check_id: str,
+    text: str,
+    *,
+    essential: bool = False,
+    evidence: Evidence | None = None,
+    fix: str | None = None,
+) -> Check:
+    """What could not be looked at; ``essential``: the proof is incomplete without it."""
+    return Check(id=check_id, status="SKIP", text=text, essential=essential, evidence=evidence or {}, fix=fix)
 
 
 class Floor(_VerdictData):
@@ -102,6 +149,11 @@ class Verdict(_VerdictData):
     probes: list[ProbeResult] = Field(default_factory=list)
     phases: list[Phase] = Field(default_factory=list)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_again(cls, data: Any) -> Any:
+        return _without_computed(cls, data)
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def result(self) -> Literal["PASS", "FAIL", "INCOMPLETE"]:
@@ -122,9 +174,6 @@ class Verdict(_VerdictData):
     def headline(self) -> str:
         """One line for the terminal, honest about what the engines ran on."""
         ran = "CPU STAND-IN, not the hardware" if self.standin else "on hardware"
-        counts = {
-            status: sum(one.status == status for one in self.checks) for status in ("PASS", "FAIL", "SKIP")
-        }
-        text = f"{self.result} {self.case} ({ran}): " + ", ".join(f"{n} {s}" for s, n in counts.items() if n)
+        text = f"{self.result} {self.case} ({ran}): {summary(self.checks)}"
         first = next(iter(self.failures()), None)
-        return f"{text}; first failure {first.id}: {first.says}" if first else text
+        return f"{text}; first failure {first.id}: {first.text}" if first else text

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 
-import httpx
-
+from heteropd.engine_api.client import COMPLETIONS, EngineClient
+from heteropd.engine_api.responses import EngineResponse
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.topology.context import Timeouts
 
 
-@dataclass(frozen=True)
-class RoleResponse:
-    """``code`` is the HTTP status, None when nothing answered; ``text`` says it in a few words."""
-
-    ok: bool
-    code: int | None
-    text: str
-
-    @property
-    def final(self) -> bool:
-        """True when the server refused the request itself: asking again would change nothing."""
-        return self.code is not None and 400 <= self.code < 500 and self.code not in (408, 425, 429)
-
-
 class RoleProbe:
-    """HTTP to roles on their own addresses, never through a proxy of the caller's environment."""
+    """How roles are, one after the other, on one pool of connections."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._client = httpx.Client(trust_env=False)
+        self._client = EngineClient()
 
     def __enter__(self) -> RoleProbe:
         return self
@@ -41,29 +27,18 @@ class RoleProbe:
     ) -> None:
         self._client.close()
 
-    def health(self, role: RolePlan) -> RoleResponse:
+    def health(self, role: RolePlan) -> EngineResponse:
         """One look at a role's health path."""
-        return self._ask("GET", role.url + role.health_path, None, self._timeouts.health)
+        return self._client.request("GET", role.url + role.health_path, limit_s=self._timeouts.health)
 
-    def completion(self, plan: Plan) -> RoleResponse:
+    def completion(self, plan: Plan) -> EngineResponse:
         """One short completion through the router: what decides that a topology is ready."""
         body = {"model": plan.model, "prompt": "Ready, steady,", "max_tokens": 1, "temperature": 0}
-        answer = self._ask("POST", plan.router.url + "/v1/completions", body, self._timeouts.request)
-        if answer.ok and '"choices"' not in answer.text:
-            return RoleResponse(False, answer.code, f"an answer without choices: {answer.text[:120]}")
-        return answer
-
-    def _ask(self, method: str, url: str, body: dict[str, object] | None, limit_s: float) -> RoleResponse:
-        try:
-            reply = self._client.request(method, url, json=body, timeout=limit_s)
-        except httpx.TimeoutException:
-            return RoleResponse(False, None, f"no answer within {limit_s:g} s")
-        except httpx.HTTPError as problem:
-            return RoleResponse(False, None, str(problem) or type(problem).__name__)
-        if reply.is_success:
-            return RoleResponse(True, reply.status_code, reply.text)
-        said = " ".join(reply.text.split())[:200]
-        return RoleResponse(False, reply.status_code, f"HTTP {reply.status_code} {said}".rstrip())
+        url, limit_s = plan.router.url + COMPLETIONS, self._timeouts.request
+        response = self._client.request("POST", url, body, limit_s=limit_s)
+        if response.ok and not response.json.get("choices"):
+            return replace(response, kind="refused", text=f"an answer without choices: {response.text[:120]}")
+        return response
 
 
 class CompletionInBackground:
@@ -72,9 +47,9 @@ class CompletionInBackground:
     def __init__(self, probe: RoleProbe, plan: Plan) -> None:
         self._probe, self._plan = probe, plan
         self._thread: threading.Thread | None = None
-        self._answer: RoleResponse | None = None
+        self._answer: EngineResponse | None = None
 
-    def poll(self) -> RoleResponse | None:
+    def poll(self) -> EngineResponse | None:
         """The answer once it is there, each one once; asks (again) when no question is open."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)

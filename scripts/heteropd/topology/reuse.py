@@ -47,7 +47,7 @@ def settle(plan: Plan, context: Context) -> Topology | None:
         )
     with RoleProbe(context.timeouts) as probe:
         answers = {role.name: probe.health(role) for role in plan.roles}
-    sick = [f"{name}: {answer.text}" for name, answer in answers.items() if not answer.ok]
+    sick = [f"{name}: {answer.short}" for name, answer in answers.items() if not answer.ok]
     if sick:
         _clear(context, found, f"the same plan, but not healthy: {'; '.join(sick)}")
         return None

@@ -138,7 +138,7 @@ def _role(
     health, state = "", _state(role, away)
     if state in ("running", "not reached"):
         answer = probe.health(planned)
-        health = "ok" if answer.ok else answer.text
+        health = "ok" if answer.ok else answer.short
     return RoleStatus(
         name=role.name,
         platform=planned.platform,

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from heteropd.console.log_tail import last_lines, last_word
 from heteropd.console.progress import Progress, Row
+from heteropd.engine_api.responses import EngineResponse
 from heteropd.errors import TopologyFailed
 from heteropd.plan.model import RolePlan
 from heteropd.topology import hints
 from heteropd.topology.context import Context
-from heteropd.topology.probe import CompletionInBackground, RoleProbe, RoleResponse
+from heteropd.topology.probe import CompletionInBackground, RoleProbe
 from heteropd.topology.state import RoleState, Topology
 
 _TAIL_LINES = 20
@@ -31,7 +32,7 @@ class Waiting:
         self._starts: dict[str, float] = {}
         self._shown = [role.name for role in topology.roles if role.healthy_after_s is None]
         self._completion = CompletionInBackground(probe, topology.plan)
-        self._last_answer = RoleResponse(False, None, "not asked yet")
+        self._last_answer = EngineResponse("refused", None, "not asked yet")
         self._refusals = 0
 
     def started(self, topology: Topology, name: str) -> None:
@@ -85,7 +86,7 @@ class Waiting:
         self._refusals = self._refusals + 1 if answer.final else 0
         if self._refusals >= _REFUSALS:
             raise TopologyFailed(
-                f"the router refuses a completion: {answer.text}",
+                f"the router refuses a completion: {answer.short}",
                 last_lines(self.topology.role(self.topology.plan.router.name).log, _TAIL_LINES),
                 "does the model's name in the plan equal the one that the engines serve?",
             )
@@ -119,7 +120,7 @@ class Waiting:
         role = self.topology.role(name)
         what = f"{name} was not healthy" if role.healthy_after_s is None else "no completion came through"
         if role.healthy_after_s is not None:
-            what += f" (last answer: {self._last_answer.text})"
+            what += f" (last answer: {self._last_answer.short})"
         role.refresh_log()
         lines = last_lines(role.log, _SEARCHED_LINES)
         message = f"not ready after {limit_s:g} s: {what} (log: {self._context.shown(role.log)})"
@@ -139,7 +140,7 @@ class Waiting:
         where = f"{planned.platform} stand-in on {planned.runs_on}" if planned.standin else planned.runs_on
         if role.healthy_after_s is not None:
             # Healthy roles have been seen to be so, yet nothing came through: say what is waited for.
-            word = f"waiting for a completion: {self._last_answer.text}" if role.name == slowest else ""
+            word = f"waiting for a completion: {self._last_answer.short}" if role.name == slowest else ""
             return Row(role.name, where, state or "healthy", role.healthy_after_s, "" if state else word)
         if role.name not in self._starts:
             return Row(role.name, where, "waiting", 0.0)

@@ -8,7 +8,7 @@ import pytest
 from heteropd.bench.cpu import busy_s
 from heteropd.bench.peers import protocol
 from heteropd.bench.router_stage import check, router_argv
-from heteropd.engine_api import handover
+from heteropd.engine_api import requests
 from heteropd.errors import KitError
 
 ROOT = Path(__file__).parents[3]
@@ -54,7 +54,7 @@ def test_the_mock_tells_prefill_decode_and_plain_apart() -> None:
     request = {"model": "mock", "prompt": "x", "max_tokens": 9, "max_completion_tokens": 9, "stream": True,
                "stream_options": {"include_usage": True}}  # fmt: skip
     assert protocol.kind_of(request) == "plain"
-    asked = handover.prefill_request(request)
+    asked = requests.prefill_request(request)
     assert protocol.kind_of(asked) == "prefill"
     assert (asked["max_tokens"], asked["max_completion_tokens"], asked["stream"]) == (1, 1, False)
     assert "stream_options" not in asked

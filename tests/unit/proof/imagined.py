@@ -73,7 +73,7 @@ class Topology:
 
     def page(self, side, name, path):
         if path == "/metrics":
-            lines = [f'vllm:{one}{{engine="0"}} {value}' for one, value in sorted(self.counts[name].items())]
+            lines = [f"vllm:{metric} {value}" for metric, value in sorted(self.counts[name].items())]
             zero = ["vllm:nixl_num_failed_transfers_total 0.0", "vllm:prefix_cache_hits_total 0.0"]
             known = (
                 "nixl_xfer_time_seconds_count",

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from heteropd.config.validation import Noise, NoiseLimits
-from heteropd.engine_api.answers import Step
+from heteropd.engine_api.responses import Step
 from heteropd.proof.compare import Comparison, compare, distance, floor_of, judge, run_statistic, worst
 
 VOCABULARY = 48

@@ -3,10 +3,19 @@
 import copy
 import json
 
+import httpx
 import pytest
 
 from heteropd.config.validation import DocumentRequest
-from heteropd.proof.connectivity import document_check, read_stream, shape_problems, stream_check, text_of
+from heteropd.engine_api.client import EngineClient
+from heteropd.engine_api.responses import text_of
+from heteropd.proof.connectivity import (
+    document_check,
+    shape_problems,
+    stream_check,
+    stream_problems,
+    streamed_text,
+)
 
 REQUEST = DocumentRequest(prompt="Mark Elliot", max_tokens=100, temperature=0)
 EXAMPLE = {  # the source document's, its text cut
@@ -67,12 +76,12 @@ def test_a_departure_from_the_example_is_named(path, value, told):
 def test_a_prompt_of_another_length_than_the_tokenizers_fails():
     found = document_check(EXAMPLE, REQUEST, MODEL, 215)
     assert found.status == "FAIL"
-    assert "the tokenizer counts 215" in found.says
+    assert "the tokenizer counts 215" in found.text
 
 
 def test_no_answer_is_told_as_it_is():
     found = document_check("router: HTTP 503: No available workers", REQUEST, MODEL, None)
-    assert (found.status, found.says) == ("FAIL", "router: HTTP 503: No available workers")
+    assert (found.status, found.text) == ("FAIL", "router: HTTP 503: No available workers")
 
 
 def stream(*events, done=True, kind="text_completion"):
@@ -85,20 +94,26 @@ def piece(text, finish=None, top=None):
     return {"choices": [{"index": 0, "text": text, "finish_reason": finish, "logprobs": logprobs}]}
 
 
+def received(content_type, body):
+    """The response that a client makes of these bytes."""
+    answer = httpx.Response(200, headers={"content-type": content_type}, text=body)
+    with EngineClient(transport=httpx.MockTransport(lambda _: answer)) as client:
+        return client.stream("http://router/v1/completions", {}, limit_s=5)
+
+
 def test_a_stream_is_put_together():
-    got = read_stream(
-        "text/event-stream; charset=utf-8", stream(piece(" a"), piece(" b", "length")), "completion"
-    )
-    assert (got.text, got.finish, got.problems) == (" a b", "length", [])
+    body = stream(piece(" a"), piece(" b", "length"))
+    response = received("text/event-stream; charset=utf-8", body)
+    assert (streamed_text(response), stream_problems(response, "completion")) == (" a b", [])
 
 
 def test_a_usage_event_without_choices_is_fine():
     body = stream(piece(" a", "length"), {"choices": [], "usage": {"total_tokens": 3}})
-    assert read_stream("text/event-stream", body, "completion").problems == []
+    assert stream_problems(received("text/event-stream", body), "completion") == []
 
 
 @pytest.mark.parametrize(("content_type", "body", "told"), [
-    ("application/json", stream(piece("a", "stop")), "content type"),
+    ("application/json", stream(piece("a", "stop")), "text/event-stream"),
     ("text/event-stream", stream(piece("a", "stop"), done=False), "[DONE]"),
     ("text/event-stream", "data: {broken\n\n" + stream(piece("a", "stop")), "[DONE]"),
     ("text/event-stream", stream(piece("a", "stop")) + "data: [DONE]\n\n", "[DONE]"),
@@ -108,7 +123,7 @@ def test_a_usage_event_without_choices_is_fine():
     ("text/event-stream", "", "[DONE]"),
 ])  # fmt: skip
 def test_broken_framing_is_named(content_type, body, told):
-    problems = read_stream(content_type, body, "completion").problems
+    problems = stream_problems(received(content_type, body), "completion")
     assert any(told in problem for problem in problems), problems
 
 
@@ -127,15 +142,15 @@ def test_a_stream_may_depart_from_the_plain_text_at_a_tie_only():
         piece(" a", None, {" a": -0.7, " z": -0.71}), piece(" y", "length", {" y": -0.7, " b": -0.71})
     )
     for body, bound, status in ((same, 1e-3, "PASS"), (tie, 0.02, "PASS"), (tie, 1e-3, "FAIL")):
-        assert stream_check("completion", answer, ("text/event-stream", body), bound).status == status
+        assert stream_check("completion", answer, received("text/event-stream", body), bound).status == status
 
 
 def test_a_lost_event_is_not_excused_by_equal_tokens():
     answer = plain((" a", " z"), (" b", " y"))
     body = stream(piece(" a", "length", {" a": -0.7, " z": -0.71}))
-    assert stream_check("completion", answer, ("text/event-stream", body), 1.0).status == "FAIL"
+    assert stream_check("completion", answer, received("text/event-stream", body), 1.0).status == "FAIL"
 
 
 @pytest.mark.parametrize("answer", [{}, {"choices": []}, {"choices": [{"message": None}]}])
 def test_an_answer_without_text_has_none(answer):
-    assert text_of(answer, "chat") == ""
+    assert text_of(answer) == ""

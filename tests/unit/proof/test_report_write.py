@@ -33,13 +33,13 @@ def test_the_conclusion_comes_first_and_says_what_ran(written):
     assert "PASS case1" in shown
 
 
-def test_a_failure_is_told_with_its_mend(written):
+def test_a_failure_is_told_with_its_fix(written):
     _, text, data, shown = written("stale")
     head = text.split("## Topology")[0]
     assert "**integrity.tokens**" in head
     assert "Fix: " in head
     assert data["result"] == "FAIL"
-    assert "FAIL integrity.tokens" in shown
+    assert "FAIL  integrity.tokens: 25 of 26" in shown
     assert "fix: " in shown
 
 

@@ -29,7 +29,7 @@ def test_every_pair_is_proven(prove, prefills, decodes):
         assert evidence["pairs"] == evidence["tried"] == prefills * decodes
         assert evidence["wrong"] == []
         assert len(evidence["prompt_tokens"]) == 2
-    assert f"{prefills * decodes} of {prefills * decodes} pairs" in found(verdict)["kv_transfer.pairs"].says
+    assert f"{prefills * decodes} of {prefills * decodes} pairs" in found(verdict)["kv_transfer.pairs"].text
 
 
 def test_too_many_pairs_are_said_and_every_engine_is_in_one(prove):
@@ -37,7 +37,7 @@ def test_too_many_pairs_are_said_and_every_engine_is_in_one(prove):
     assert verdict.passed
     check = found(verdict)["kv_transfer.pairs"]
     assert (check.evidence["tried"], check.evidence["pairs"]) == (64, 72)
-    assert "of 72; every engine is in one of them" in check.says
+    assert "of 72; every engine is in one of them" in check.text
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_a_fault_of_one_pair_is_found_and_named(prove, fault, caught_by):
     assert failed(verdict) == {caught_by}
     check = found(verdict)[caught_by]
     assert check.evidence["wrong"] == ["prefill-0 with decode-1"]
-    assert "prefill-0 with decode-1" in check.says
+    assert "prefill-0 with decode-1" in check.text
     assert check.fix
 
 
 def test_a_prefill_that_keeps_nothing_is_named(prove):
     verdict = prove("keeps nothing", prefills=2, decodes=1)
     assert failed(verdict) == PAIR_CHECKS
-    assert "prefill-1 kept no KV for decode-0" in found(verdict)["integrity.pairs"].says
+    assert "prefill-1 kept no KV for decode-0" in found(verdict)["integrity.pairs"].text
 
 
 def test_faults_of_all_pairs_are_caught_as_ever(prove):

@@ -122,6 +122,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def begin(self):
         self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 

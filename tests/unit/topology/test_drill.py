@@ -128,7 +128,7 @@ def test_silence_breaks_the_promise(stage, stated):
         "prefill-killed-after", context=replace(stage.kit.context, console=console), drills=drills
     )
     assert result.status == "broken"
-    assert any("no answer (1 s)" in one.says for one in result.broken)
+    assert any("no answer within 1 s" in one.says for one in result.broken)
     assert status(stage.kit.context).state == "up"
 
 

@@ -20,7 +20,7 @@ import uvicorn  # type: ignore[import-not-found]
 from fastapi import FastAPI, Request  # type: ignore[import-not-found]
 from fastapi.responses import StreamingResponse  # type: ignore[import-not-found]
 
-from heteropd.engine_api.handover import prefill_request
+from heteropd.engine_api.requests import prefill_request
 
 
 class Proxy:

@@ -6,8 +6,9 @@ import json
 import shlex
 from collections.abc import Iterable, Sequence
 
+from heteropd.findings import Evidence
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.proof.verdict import Check, Evidence, Floor, ProbeResult, Verdict
+from heteropd.proof.verdict import Check, Floor, ProbeResult, Verdict
 
 _SHOWN = 160  # characters of a text in a table
 
@@ -37,7 +38,7 @@ def _conclusion(verdict: Verdict) -> str:
         lines.append(f"> **{verdict.note}**")
     for check in verdict.checks:
         if check.status == "FAIL":
-            lines.append(f"- **{check.id}**: {check.says}" + (f". Fix: {check.fix}." if check.fix else "."))
+            lines.append(f"- **{check.id}**: {check.text}" + (f". Fix: {check.fix}." if check.fix else "."))
     return "\n\n".join(lines)
 
 
@@ -85,7 +86,7 @@ def _facts(verdict: Verdict, plan: Plan) -> str:
 
 
 def _checks(checks: Sequence[Check]) -> str:
-    rows = [[check.status, check.id, check.says, _evidence(check.evidence)] for check in checks]
+    rows = [[check.status, check.id, check.text, _evidence(check.evidence)] for check in checks]
     return _table(["", "check", "finding", "evidence"], rows)
 
 
@@ -101,7 +102,7 @@ def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list):
-        return " ".join(_value(one) for one in value) or "none"
+        return " ".join(_value(item) for item in value) or "none"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -136,24 +137,24 @@ def _probes(probes: Iterable[ProbeResult]) -> str:
         "mean diff.",
         "against",
     ]
-    return _table(header, [_probe(one) for one in probes])
+    return _table(header, [_probe(result) for result in probes])
 
 
-def _probe(one: ProbeResult) -> list[str]:
-    outcome = f"error: {one.error}" if one.error else one.outcome
-    blocks = [str(count) for count in (one.prefill_blocks, one.decode_blocks, one.wire_blocks)]
-    where = "" if one.diverged_at is None else str(one.diverged_at)
-    gap = "" if one.diverged_at is None else _nats(one.gap)
+def _probe(result: ProbeResult) -> list[str]:
+    outcome = f"error: {result.error}" if result.error else result.outcome
+    blocks = [str(count) for count in (result.prefill_blocks, result.decode_blocks, result.wire_blocks)]
+    where = "" if result.diverged_at is None else str(result.diverged_at)
+    gap = "" if result.diverged_at is None else _nats(result.gap)
     return [
-        str(one.prompt_tokens),
-        one.sent,
+        str(result.prompt_tokens),
+        result.sent,
         *blocks,
         outcome,
         where,
         gap,
-        _nats(one.distance),
-        _nats(one.mean),
-        ", ".join(one.against),
+        _nats(result.distance),
+        _nats(result.mean),
+        ", ".join(result.against),
     ]
 
 
@@ -179,7 +180,7 @@ def _curl(verdict: Verdict, plan: Plan) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(_cell(one) for one in row) + " |" for row in rows)])
+    return "\n".join([*lines, *("| " + " | ".join(_cell(text) for text in row) + " |" for row in rows)])
 
 
 def _cell(text: str) -> str:

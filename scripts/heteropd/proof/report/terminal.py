@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from heteropd.console.findings import show_findings
 from heteropd.plan.model import Plan
 from heteropd.proof.verdict import Verdict
 
@@ -23,11 +24,8 @@ class Paths(NamedTuple):
 
 def show(verdict: Verdict, plan: Plan, paths: Paths, console: Console) -> None:
     """Print a summary of a few lines; everything else is in the report."""
-    for check in verdict.checks:
-        if check.status != "PASS":
-            console.print(f"[{_STYLE[check.status]}]{check.status}[/] {check.id}: {escape(check.says)}")
-            if check.fix:
-                console.print(f"     fix: {escape(check.fix)}", highlight=False)
+    bad = [check for check in verdict.checks if check.status != "PASS"]
+    show_findings(bad, console, everything=True)
     if verdict.note:
         console.print(f"[bold yellow]{escape(verdict.note)}[/]", highlight=False)
     if verdict.probes:
@@ -44,7 +42,7 @@ def show(verdict: Verdict, plan: Plan, paths: Paths, console: Console) -> None:
 def _figures(verdict: Verdict) -> str:
     tally = [f"{count} {name}" for name, count in _outcomes(verdict).items()]
     text = f"{len(verdict.probes)} probes: {', '.join(tally)}"
-    distances = [one.distance for one in verdict.probes if one.distance is not None]
+    distances = [probe.distance for probe in verdict.probes if probe.distance is not None]
     if distances and verdict.floor and verdict.floor.maximum is not None:
         text += (
             f"; largest difference {max(distances):.1e} nats, {verdict.floor.maximum:.1e} between the engines"
@@ -53,5 +51,5 @@ def _figures(verdict: Verdict) -> str:
 
 
 def _outcomes(verdict: Verdict) -> dict[str, int]:
-    names = [one.outcome for one in verdict.probes]
+    names = [probe.outcome for probe in verdict.probes]
     return {name: names.count(name) for name in dict.fromkeys(names)}

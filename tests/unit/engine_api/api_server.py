@@ -27,7 +27,8 @@ END = b"data: [DONE]\n\n"
 
 
 class Server:
-    """Answers each POST with ``code`` and ``chunks``; ``breaks``: without a last chunk."""
+    """Answers each POST with ``code`` and ``chunks``, as a stream to who asks for one;
+    ``breaks``: without a last chunk."""
 
     def __init__(self):
         self.code, self.chunks, self.breaks, self.wait = 200, [], False, threading.Event()
@@ -43,6 +44,9 @@ class Server:
                 if outer.silent:
                     outer.wait.wait(10)
                 self.send_response(outer.code)
+                self.send_header(
+                    "Content-Type", "text/event-stream" if outer.asked[-1].get("stream") else "text/plain"
+                )
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 for chunk in outer.chunks:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heteropd.engine_api.metrics import COUNTERS, Counts, parse, total
+from heteropd.engine_api.metrics import COUNTERS, Counts, cache_config, samples, total
 
 PAGE = """\
 # HELP vllm:nixl_bytes_transferred Histogram of bytes transferred per NIXL KV Cache transfers.
@@ -18,7 +18,7 @@ vllm:request_success_total{finished_reason="length"} 3.0
 vllm:request_success_total{finished_reason="stop"} 1.0
 vllm:external_prefix_cache_hits 12
 vllm:kv_cache_usage_perc NaN
-nonsense line here {
+vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="1820"} 1.0
 """
 
 
@@ -35,7 +35,16 @@ def test_a_page_is_read(key, value):
 
 
 def test_labels_with_quotes_and_braces_survive():
-    assert 'a \\"b\\" {c}' in {one.labels.get("model_name") for one in parse(PAGE)}
+    assert 'a "b" {c}' in {sample.labels.get("model_name") for sample in samples(PAGE)}
+
+
+def test_an_engine_tells_its_cache():
+    assert cache_config(samples(PAGE))["block_size"] == "16"
+    assert cache_config([]) == {}
+
+
+def test_what_is_not_a_page_of_metrics_knows_nothing():
+    assert Counts.read(PAGE + "nonsense line here {\n") == dict.fromkeys(COUNTERS)
 
 
 def test_an_empty_page_knows_nothing():
