@@ -1,4 +1,4 @@
-# The packages of an image's locks as files, for `nox -s bundle`. It runs on the image's own base, so that they are
+# The packages of an image's locks as files, for `make bundle`. It runs on the image's own base, so that they are
 # those of its Python and platform, and its result is a folder, not an image.
 ARG BASE
 
