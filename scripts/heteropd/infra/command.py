@@ -37,26 +37,28 @@ def names_image(words: Sequence[str]) -> bool:
 
 def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -> int:
     """Test hosts; 0 or 1. ``make`` plans the words of a case. Raises BadInput, MissingPrerequisite."""
-    parsed = Arguments([_as_on(word) for word in words], flags=("strict", "running"), options=_OPTIONS)
-    asked = [*([parsed.options["case"]] if "case" in parsed.options else []), *parsed.rest]
+    parsed = Arguments(
+        [_as_on(word) for word in words], flags=("strict", "running", "everything"), options=_OPTIONS
+    )
+    case = [*([parsed.options["case"]] if "case" in parsed.options else []), *parsed.rest]
     topology = _alive(context)
-    what = chosen(make(asked) if asked else None, topology, parsed)
+    tested = choose(make(case) if case else None, topology, parsed)
     if importlib.util.find_spec("testinfra") is None:
         raise MissingPrerequisite("testinfra is not in this environment", "run `make infra`, which has it")
     config = ssh_config(reach.ssh_config(parsed.options.get("ssh_config")))
     with tempfile.TemporaryDirectory(prefix="heteropd-infra-") as folder:
         file = Path(folder) / "subjects.json"
-        file.write_text(what.model_dump_json())
+        file.write_text(tested.model_dump_json())
         file.with_name(_SSH_CONFIG).write_text(config)
-        status = context.runner.show(argv(what, file, parsed), env=_environ(context, topology))
+        status = context.runner.show(argv(tested, file, parsed), env=_environ(context, topology))
     if status > _TESTS_FAILED:
         raise KitError(f"infra: pytest ended with status {status}; see its output above")
     return EXIT_FAILED if status else EXIT_OK
 
 
-def chosen(wanted: Plan | None, topology: Topology | None, parsed: Arguments) -> Subjects:
-    """What the words mean: ``wanted`` is the plan they name, ``topology`` what runs. Raises BadInput."""
-    plan = wanted or (topology.plan if topology else None)
+def choose(planned: Plan | None, topology: Topology | None, parsed: Arguments) -> Subjects:
+    """What the words mean: ``planned`` is the plan they name, ``topology`` what runs. Raises BadInput."""
+    plan = planned or (topology.plan if topology else None)
     if plan is None:
         fix = "start one (`make case1`), or name a case: make infra on=local case=case1"
         raise BadInput("command line", None, None, "no topology is running here", fix)
@@ -66,27 +68,29 @@ def chosen(wanted: Plan | None, topology: Topology | None, parsed: Arguments) ->
     known = subjects.running(topology) if topology is not None and started and not elsewhere else []
     runs = "running" in parsed.flags or (started and (plan.runtime == "process" or elsewhere))
     if "on" in parsed.options:
-        found = subjects.named(parsed.options["on"], plan, known, runs=runs)
+        chosen = subjects.named(parsed.options["on"], plan, known, runs=runs)
     else:
-        found = known or subjects.hosts(plan, runs=runs)
-    for one in found:
-        if [other.connection for other in found].count(one.connection) > 1:
+        chosen = known or subjects.hosts(plan, runs=runs)
+    connections = [subject.connection for subject in chosen]
+    for connection in connections:
+        if connections.count(connection) > 1:
             problem = "stands for more than one host or role"
-            raise BadInput("command line", "--hosts", one.connection, problem, "give each its own connection")
-    return Subjects(plan=plan, subjects=found)
+            raise BadInput("command line", "--hosts", connection, problem, "give each its own connection")
+    return Subjects(plan=plan, subjects=chosen)
 
 
-def argv(what: Subjects, file: Path, parsed: Arguments) -> list[str]:
+def argv(tested: Subjects, file: Path, parsed: Arguments) -> list[str]:
     """The command that tests them: all suites that one of them needs; `selection` picks for each."""
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "-rN"]
     words += [word for name in _PLUGINS for word in ("-p", f"heteropd.infra.{name}")]
     words.append(f"--subjects={file}")
-    words.append(f"--hosts={','.join(one.connection for one in what.subjects)}")
+    words.append(f"--hosts={','.join(subject.connection for subject in tested.subjects)}")
     words.append(f"--ssh-config={file.with_name(_SSH_CONFIG)}")
     words += ["--strict-facts"] if "strict" in parsed.flags else []
+    words += ["--everything-facts"] if "everything" in parsed.flags else []
     words += [f"--junit-xml={parsed.options['junit']}"] if "junit" in parsed.options else []
     words += [f"--json-facts={parsed.options['json']}"] if "json" in parsed.options else []
-    return [*words, *(f"{SUITES}/{name}" for name in what.folders)]
+    return [*words, *(f"{SUITES}/{name}" for name in tested.folders)]
 
 
 def ssh_config(given: Path | None) -> str:

@@ -30,18 +30,18 @@ def versions(engine: RolePlan, plan: Plan, env: Env, root: Path, python: Mapping
     """
     image = next(name for name in env.images.images if name == engine.runs_on)
     wanted = expected(recipe.choose(image, plan.pins, plan.variant, env), env, root)
-    found = wanted.locked(python)
+    locked = wanted.locked(python)
     if wanted.nixl is not None and wanted.nixl.package and wanted.nixl_version:
-        found.setdefault(canonical(wanted.nixl.package), wanted.nixl_version)
-    if wanted.vllm and not any(name.startswith("vllm") for name in found):
-        found["vllm"] = wanted.vllm
-    return found
+        locked.setdefault(canonical(wanted.nixl.package), wanted.nixl_version)
+    if wanted.vllm and not any(name.startswith("vllm") for name in locked):
+        locked["vllm"] = wanted.vllm
+    return locked
 
 
 def installed(python: Mapping[str, Any]) -> dict[str, str]:
     """Versions by canonical name, of what `PROGRAM` printed; the first on the path wins, as in an import."""
-    found: dict[str, str] = {}
+    versions_by_name: dict[str, str] = {}
     for name, version in python["packages"]:
         if name:
-            found.setdefault(canonical(name), version)
-    return found
+            versions_by_name.setdefault(canonical(name), version)
+    return versions_by_name

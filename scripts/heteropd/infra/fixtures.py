@@ -17,8 +17,9 @@ from heteropd.doctor import judge
 from heteropd.doctor.examination import read_host
 from heteropd.doctor.model import ExaminedHost
 from heteropd.errors import BadInput
-from heteropd.infra import expected, processes, reading, selection, transports
-from heteropd.infra.processes import Family
+from heteropd.infra import expected, fabric, processes, reading, selection
+from heteropd.infra.judge import NO_PROXY, PROXIES
+from heteropd.infra.processes import ProcessTree
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
 
@@ -61,7 +62,7 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 @pytest.fixture
 def subject(request: pytest.FixtureRequest, host: Any) -> Subject:
     """What this host is in the plan."""
-    return selection.subject(host, request.config)
+    return selection.subject_of(host, request.config)
 
 
 @pytest.fixture
@@ -78,50 +79,54 @@ def once(request: pytest.FixtureRequest, host: Any) -> Once:
 
 
 @pytest.fixture(scope="session")
-def nodes(request: pytest.FixtureRequest, plan: Plan, checks: Checks) -> dict[str, ExaminedHost]:
+def all_examined(request: pytest.FixtureRequest, plan: Plan, checks: Checks) -> dict[str, ExaminedHost]:
     """Every host with the facts that the doctor reads; all of them at once."""
 
     def read(host: Any) -> ExaminedHost:
-        return reading.node(host, selection.subject(host, request.config), plan, checks.limits)
+        return reading.examine(host, selection.subject_of(host, request.config), plan, checks.limits)
 
     return _at_once(read, selection.hosts(request.config))
 
 
 @pytest.fixture(scope="session")
-def nixl_nodes(request: pytest.FixtureRequest, nodes: dict[str, ExaminedHost]) -> dict[str, ExaminedHost]:
+def all_with_nixl(
+    request: pytest.FixtureRequest, all_examined: dict[str, ExaminedHost]
+) -> dict[str, ExaminedHost]:
     """With what NIXL says where RDMA is named, started in the place of the engines; no card is opened."""
 
     def read(host: Any) -> ExaminedHost:
-        node = nodes[host.backend.get_pytest_id()]
-        return read_host(node.target, reading.Through(host), node.limits) if node.verbs else node
+        examined = all_examined[host.backend.get_pytest_id()]
+        if not examined.verbs:
+            return examined
+        return read_host(examined.target, reading.Through(host), examined.limits)
 
     return _at_once(read, selection.hosts(request.config))
 
 
 @pytest.fixture
-def node(host: Any, nodes: dict[str, ExaminedHost]) -> ExaminedHost:
+def examined(host: Any, all_examined: dict[str, ExaminedHost]) -> ExaminedHost:
     """The host with its facts."""
-    return nodes[host.backend.get_pytest_id()]
+    return all_examined[host.backend.get_pytest_id()]
 
 
 @pytest.fixture
-def nixl_node(host: Any, nixl_nodes: dict[str, ExaminedHost]) -> ExaminedHost:
+def examined_nixl(host: Any, all_with_nixl: dict[str, ExaminedHost]) -> ExaminedHost:
     """The host with what its NIXL says."""
-    return nixl_nodes[host.backend.get_pytest_id()]
+    return all_with_nixl[host.backend.get_pytest_id()]
 
 
 @pytest.fixture(autouse=True)
-def _reached(request: pytest.FixtureRequest, node: ExaminedHost, unknown: Unknown) -> None:
+def _reached(request: pytest.FixtureRequest, examined: ExaminedHost, unknown: Unknown) -> None:
     """Where a host does not answer, one test says why, and the others only that they could not look."""
-    if node.facts.trouble and request.node.originalname != "test_host_answers":
+    if examined.facts.trouble and request.node.originalname != "test_host_answers":
         unknown("the host does not answer")
 
 
 @pytest.fixture
-def doctor(node: ExaminedHost, checks: Checks, unknown: Unknown) -> Callable[..., None]:
+def doctor(examined: ExaminedHost, checks: Checks, unknown: Unknown) -> Callable[..., None]:
     """Call it with the id of a check of the doctor: passes, fails with its fix, or cannot be had."""
 
-    def examine(name: str, of: ExaminedHost = node) -> None:
+    def examine(name: str, of: ExaminedHost = examined) -> None:
         outcome = judge.HOST_CHECKS[name](of)
         if outcome.status == "FAIL":
             pytest.fail(f"{name}: {outcome.text}; fix: {checks.checks[name].fix}", pytrace=False)
@@ -154,34 +159,34 @@ def engine(role: RolePlan) -> RolePlan:
 
 @pytest.fixture
 def ucx_offers(
-    host: Any, node: ExaminedHost, engine: RolePlan, output: Any, unknown: Unknown
+    host: Any, examined: ExaminedHost, engine: RolePlan, output: Any, unknown: Unknown
 ) -> frozenset[str]:
     """Transports of the host's UCX: of the one that the plan lets the engine load, else the one on PATH."""
-    if "gaudi" in node.platforms and (node.target.serves or node.facts.holders):
+    if "gaudi" in examined.platforms and (examined.target.serves or examined.facts.holders):
         not_needed("an engine uses the card, and ucx_info -d would take it away (15)")
-    if "gaudi" in node.platforms and not node.facts.root:
+    if "gaudi" in examined.platforms and not examined.facts.root:
         unknown("only root sees whether an engine uses the card, which ucx_info -d would take away (15)")
-    return transports.offered(output(reading.ucx_info(host, engine), "-d"))
+    return fabric.offered_transports(output(reading.ucx_info(host, engine), "-d"))
 
 
 @pytest.fixture
-def family(host: Any, subject: Subject, role: RolePlan, once: Once) -> Family:
+def process_tree(host: Any, subject: Subject, role: RolePlan, once: Once) -> ProcessTree:
     """The role's processes as they run; ``trouble`` says why nothing is known of them."""
-    reader, pid, names = reading.Through(host), subject.pids.get(role.name), sorted(role.env)
-    found: Family = once(role.name, lambda: processes.read(reader, pid, role.ports.api, names))
-    return found
+    reader, pid, names = reading.Through(host), subject.pids.get(role.name), [*role.env, *PROXIES, *NO_PROXY]
+    tree: ProcessTree = once(role.name, lambda: processes.read(reader, pid, role.ports.api, names))
+    return tree
 
 
 @pytest.fixture
-def running(engine: RolePlan, family: Family, unknown: Unknown) -> Family:
+def running(engine: RolePlan, process_tree: ProcessTree, unknown: Unknown) -> ProcessTree:
     """An engine's processes, where there are some."""
-    if family.trouble:
-        unknown(f"the processes of {engine.name}: {family.trouble}")
-    return family
+    if process_tree.trouble:
+        unknown(f"the processes of {engine.name}: {process_tree.trouble}")
+    return process_tree
 
 
 @pytest.fixture
-def python(host: Any, running: Family, unknown: Unknown) -> dict[str, Any]:
+def python(host: Any, running: ProcessTree, unknown: Unknown) -> dict[str, Any]:
     """The engine's Python and its packages, as that Python says it."""
     program = (running.arguments or ("nothing",))[0]
     if not program.startswith("/"):
@@ -189,8 +194,8 @@ def python(host: Any, running: Family, unknown: Unknown) -> dict[str, Any]:
     done = reading.Through(host).run([program, "-I", "-c", expected.PROGRAM])
     if done.code != 0:
         unknown(f"packages of {program}: {done.err.strip()[-200:]}")
-    found: dict[str, Any] = json.loads(done.out)
-    return found
+    packages: dict[str, Any] = json.loads(done.out)
+    return packages
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Family:
+class ProcessTree:
     """An engine's first process and its descendants. ``trouble``: why nothing is known of it."""
 
     trouble: str | None = None
@@ -49,28 +49,33 @@ class Family:
 
     @property
     def first(self) -> Process:
-        return next(one for one in self.processes if one.pid == self.leader)
+        return next(process for process in self.processes if process.pid == self.leader)
 
     def loading(self, library: str) -> list[Process]:
         """The processes that have a library loaded."""
-        return [one for one in self.processes if one.loaded(library)]
+        return [process for process in self.processes if process.loaded(library)]
 
     def listening(self, port: int) -> set[str]:
         """Addresses on which a process of the engine listens at a TCP port."""
-        return {address for one in self.processes for address, found in one.listens or () if found == port}
+        return {
+            address
+            for process in self.processes
+            for address, number in process.listens or ()
+            if number == port
+        }
 
     def closed(self, fact: Literal["memlock", "variables", "libraries", "listens"]) -> list[str]:
         """Processes of which a fact cannot be had. A child's overwritten environment was its parent's."""
         return [
-            f"pid {one.pid} ({one.name})"
-            for one in self.processes
-            if getattr(one, fact) is None
-            and not (fact == "variables" and one.retitled and one.pid != self.leader)
+            f"pid {process.pid} ({process.name})"
+            for process in self.processes
+            if getattr(process, fact) is None
+            and not (fact == "variables" and process.retitled and process.pid != self.leader)
         ]
 
 
-def read(reader: Reader, pid: int | None, port: int, names: Sequence[str], root: str = "") -> Family:
-    """Read an engine: of ``pid``, or of whoever listens on ``port``. Never raises; see ``Family.trouble``.
+def read(reader: Reader, pid: int | None, port: int, names: Sequence[str], root: str = "") -> ProcessTree:
+    """Read an engine: of ``pid``, or of whoever listens on ``port``. Never raises: see ``trouble``.
 
     ``names``: the variables that are wanted; the rest of the environment stays where it is.
     """
@@ -78,17 +83,19 @@ def read(reader: Reader, pid: int | None, port: int, names: Sequence[str], root:
     words = ["sh", "-c", script, "processes", root, str(pid or 0), str(port), *names]
     done = reader.run(words, timeout_s=_TIMEOUT_S)
     if not done.out.rstrip().endswith("\nend"):
-        said = " ".join(done.err.split()) or "no output"
-        return Family(trouble=f"its processes could not be read: {said[-200:]} (exit status {done.code})")
-    found = parse(done.out)
-    if found.leader and found.processes:
-        return found
+        problem = " ".join(done.err.split()) or "no output"
+        return ProcessTree(
+            trouble=f"its processes could not be read: {problem[-200:]} (exit status {done.code})"
+        )
+    tree = parse(done.out)
+    if tree.leader and tree.processes:
+        return tree
     gone = f"there is no process {pid}" if pid else f"no process of this user listens on port {port}"
-    return Family(trouble=f"{gone}: it does not run here, or belongs to somebody else")
+    return ProcessTree(trouble=f"{gone}: it does not run here, or belongs to somebody else")
 
 
-def parse(text: str) -> Family:
-    """A family from the script's lines; pure."""
+def parse(text: str) -> ProcessTree:
+    """A process tree from the script's lines; pure."""
     rows: dict[str, list[list[str]]] = {}
     for line in text.splitlines():
         key, *values = line.split("\t")
@@ -109,7 +116,7 @@ def parse(text: str) -> Family:
             retitled=environment == [["overwritten"]],
         )
 
-    return Family(
+    return ProcessTree(
         leader=rows.get("leader", [[""]])[0][0],
         arguments=tuple("\t".join(row) for row in rows.get("argument", [])),
         processes=tuple(process(row[0], row[1]) for row in rows.get("process", [])),

@@ -1,6 +1,7 @@
 # heteropd-processes: an engine and its descendants, one fact a line: KEY<TAB>VALUE<TAB>...
 # $1: folder to read instead of / (tests), $2: the engine's pid, or 0 for whoever listens on TCP port $3,
-# further: names of variables. Only these leave the process's environment: others may be secrets.
+# further: names of variables. Only these leave the process's environment: others may be secrets. Of a proxy it is
+# said that it is set, and not which: its address may hold a password.
 root=$1 leader=$2 port=$3; shift 3
 wanted=" $* "
 fact() { first=$1; shift; printf '%s' "$first"; for value in "$@"; do printf '\t%s' "$value"; done; echo; }
@@ -29,7 +30,8 @@ family=$(grep -H '^PPid:' "$root"/proc/[0-9]*/status 2>/dev/null |
     if [ -n "$content" ]; then fact environment "$pid" read; else fact environment "$pid" overwritten; fi
     printf '%s\n' "$content" | awk -v pid="$pid" -v wanted="$wanted" '{
       at = index($0, "="); name = substr($0, 1, at - 1)
-      if (at > 1 && index(wanted, " " name " ")) print "variable\t" pid "\t" name "\t" substr($0, at + 1)}'
+      value = tolower(name) ~ /^(http|https|all)_proxy$/ ? "set" : substr($0, at + 1)
+      if (at > 1 && index(wanted, " " name " ")) print "variable\t" pid "\t" name "\t" value}'
   fi
   if content=$(cat "$process/maps" 2>/dev/null) && [ -n "$content" ]; then
     fact maps "$pid" read

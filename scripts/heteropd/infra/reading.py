@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -47,38 +46,25 @@ class Through:
 
 def unreached(lost: RuntimeError) -> str:
     """Why ssh did not get there, in its own words."""
-    said = getattr(lost.args[0], "stderr", "") if lost.args else ""
-    return " ".join(str(said).split()) or str(lost)
+    message = getattr(lost.args[0], "stderr", "") if lost.args else ""
+    return " ".join(str(message).split()) or str(lost)
 
 
 def target(subject: Subject, plan: Plan) -> HostTarget:
     """What the plan wants of this host, or of this container of it."""
     part = plan.model_copy(update={"roles": subject.planned(plan)})
-    found = replace(targets.of_plan(part, serves=subject.runs)[0], serves=subject.runs)
+    host = replace(targets.of_plan(part, serves=subject.runs)[0], serves=subject.runs)
     if not subject.container:
-        return found
+        return host
     # It is the engine's own container that is looked into: none need be started for the engine's NIXL.
-    inside = tuple(replace(engine, launch=("sh",), python="python3") for engine in found.engines)
-    return replace(found, engines=inside)
+    inside = tuple(replace(engine, launch=("sh",), python="python3") for engine in host.engines)
+    return replace(host, engines=inside)
 
 
-def node(host: TestedHost, subject: Subject, plan: Plan, limits: HostLimits) -> ExaminedHost:
+def examine(host: TestedHost, subject: Subject, plan: Plan, limits: HostLimits) -> ExaminedHost:
     """The host with its facts; ``facts.trouble`` says why there are none."""
     wanted = target(subject, plan)
     return ExaminedHost(wanted, facts.read(Through(host), wanted.model), limits)
-
-
-def skew(host: TestedHost) -> tuple[float, float] | None:
-    """Seconds by which the host's clock is ahead, and how long the look took; None without an answer."""
-    before = time.time()
-    done = Through(host).run(["date", "+%s.%N"])
-    after = time.time()
-    try:
-        # busybox has no %N and prints it as it stands, or nothing.
-        there = float(done.out.strip().removesuffix("%N").rstrip("."))
-    except ValueError:
-        return None
-    return there - (before + after) / 2, after - before
 
 
 def loaded(host: TestedHost, module: str) -> bool:

@@ -35,10 +35,12 @@ def hosts(config: pytest.Config) -> dict[str, Any]:
     return config.stash[_HOSTS]
 
 
-def subject(host: Any, config: pytest.Config) -> Subject:
+def subject_of(host: Any, config: pytest.Config) -> Subject:
     """What a host of testinfra's is in the plan."""
     return next(
-        one for one in tested(config).subjects if _name(one.connection) == host.backend.get_pytest_id()
+        subject
+        for subject in tested(config).subjects
+        if _name(subject.connection) == host.backend.get_pytest_id()
     )
 
 
@@ -53,20 +55,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is not for a host."""
     fitting = [item for item in items if isinstance(item, pytest.Function) and _fits(item, config)]
     every: list[Any] = [item.callspec.params[_HOST] for item in fitting]
-    config.stash[_HOSTS] = {one.backend.get_pytest_id(): one for one in every}
+    config.stash[_HOSTS] = {host.backend.get_pytest_id(): host for host in every}
     config.hook.pytest_deselected(items=[item for item in items if item not in fitting])
     items[:] = fitting
 
 
 def _fits(item: pytest.Function, config: pytest.Config) -> bool:
-    one = subject(item.callspec.params[_HOST], config)
+    subject = subject_of(item.callspec.params[_HOST], config)
     role: Any = item.callspec.params.get("role")
-    suites = one.suites(tested(config).plan)
+    suites = subject.suites(tested(config).plan)
     if not any(item.path.parent.as_posix().endswith(f"/infra/{suite}") for suite in suites):
         return False
     if role is None:
         return True
-    return role.name in one.roles and ("engine" not in item.fixturenames or role.role != "router")
+    return role.name in subject.roles and ("engine" not in item.fixturenames or role.role != "router")
 
 
 def _name(connection: str) -> str:

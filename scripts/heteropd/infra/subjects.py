@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from heteropd.doctor import targets
+from heteropd import ucx
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.topology import Topology
@@ -40,16 +40,16 @@ class Subject(BaseModel):
 
     def planned(self, plan: Plan) -> list[RolePlan]:
         """Its roles, as planned."""
-        return [one for one in plan.roles if one.name in self.roles]
+        return [role for role in plan.roles if role.name in self.roles]
 
     def suites(self, plan: Plan) -> list[str]:
         """Folders of tests/infra that are for it."""
-        engines = [one for one in self.planned(plan) if one.role != "router"]
-        found = ["hosts"]
-        if any(targets.engine(one).verbs for one in engines):
-            found.append("fabric")
-        found += sorted({f"devices/{one.runs_on}" for one in engines if one.runs_on != "cpu"})
-        return [*found, *(["topology"] if self.runs else [])]
+        engines = [role for role in self.planned(plan) if role.role != "router"]
+        names = ["hosts"]
+        if any(ucx.transports(engine.env).names_rdma for engine in engines):
+            names.append("fabric")
+        names += sorted({f"devices/{engine.runs_on}" for engine in engines if engine.runs_on != "cpu"})
+        return [*names, *(["topology"] if self.runs else [])]
 
 
 class Subjects(BaseModel):
@@ -63,7 +63,7 @@ class Subjects(BaseModel):
     @property
     def folders(self) -> list[str]:
         """Every suite that some subject needs, in the order in which they run."""
-        return list(dict.fromkeys(name for one in self.subjects for name in one.suites(self.plan)))
+        return list(dict.fromkeys(name for subject in self.subjects for name in subject.suites(self.plan)))
 
 
 def running(topology: Topology) -> list[Subject]:
@@ -90,21 +90,22 @@ def hosts(plan: Plan, *, runs: bool) -> list[Subject]:
 def named(text: str, plan: Plan, known: Iterable[Subject], *, runs: bool) -> list[Subject]:
     """Subjects for ``[NAME=]CONNECTION,…``. ``known``: those of the running topology.
 
-    Raises BadInput for what is no connection, and where a plan of several hosts leaves open which one it is.
+    Raises BadInput for what is not a connection, and where a plan of several hosts leaves open
+    which it is.
     """
-    by_connection = {one.connection: one for one in known}
-    found = []
+    by_connection = {subject.connection: subject for subject in known}
+    chosen = []
     for word in text.split(","):
         match = _CONNECTION.fullmatch(word.strip())
         if match is None:
             fix = f"give {_FORMS}; the hosts file of a plan is hosts=FILE"
-            raise BadInput("command line", "--hosts", word, "is no connection", fix)
+            raise BadInput("command line", "--hosts", word, "is not a connection", fix)
         connection = LOCAL if match["to"] in ("local", LOCAL) else match["to"]
         if match["name"] is None and connection in by_connection:
-            found.append(by_connection[connection])
+            chosen.append(by_connection[connection])
         else:
-            found.append(_at(match["name"] or _host_of(connection, plan), connection, plan, runs))
-    return found
+            chosen.append(_at(match["name"] or _host_of(connection, plan), connection, plan, runs))
+    return chosen
 
 
 def _at(name: str, connection: str, plan: Plan, runs: bool) -> Subject:
@@ -112,7 +113,9 @@ def _at(name: str, connection: str, plan: Plan, runs: bool) -> Subject:
         return _of(plan, name, connection, {}, runs=runs)
     if any(role.host.name == name for role in plan.roles):
         return _host(plan, name, connection, runs)
-    raise BadInput("command line", "--hosts", name, "is no host and no role of the plan", _choices(plan))
+    raise BadInput(
+        "command line", "--hosts", name, "is neither a host nor a role of the plan", _choices(plan)
+    )
 
 
 def _host_of(connection: str, plan: Plan) -> str:
@@ -128,7 +131,7 @@ def _host_of(connection: str, plan: Plan) -> str:
         or (kind == "ssh" and ssh is not None and target in (ssh, ssh.rpartition("@")[2], name))
     ]
     if len(fitting) != 1:
-        problem = "may be any host of the plan" if kind != "local" else "is no host of the plan"
+        problem = "may be any host of the plan" if kind != "local" else "is not a host of the plan"
         raise BadInput("command line", "--hosts", connection, problem, _choices(plan, connection))
     return fitting[0]
 
@@ -146,5 +149,5 @@ def _host(plan: Plan, name: str, connection: str | None, runs: bool) -> Subject:
 
 
 def _of(plan: Plan, role: str, connection: str, pids: dict[str, int], *, runs: bool = True) -> Subject:
-    host = next(one.host.name for one in plan.roles if one.name == role)
+    host = next(each.host.name for each in plan.roles if each.name == role)
     return Subject(connection=connection, host=host, roles=[role], runs=runs, pids=pids)

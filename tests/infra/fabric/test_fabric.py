@@ -1,14 +1,16 @@
 """InfiniBand and RoCE, where an engine's UCX_TLS names them, whatever it runs on. Numbers: failure modes."""
 
 from heteropd.doctor.fabric import GID_INDEX, named_ports, used_ports
-from heteropd.infra import devices, reading, transports
+from heteropd.infra import fabric, reading
 from heteropd.infra.fixtures import not_needed
 
 
-def test_kernel_modules_are_loaded(host, node, facts):
+def test_kernel_modules_are_loaded(host, examined, facts):
     """Without the card's module there is no device, without ib_uverbs none that a program can use (9, 10)."""
-    names = named_ports(node) or [port.name for port in node.facts.ports]
-    missing = [name for name in devices.modules(names, facts.rdma_modules) if not reading.loaded(host, name)]
+    names = named_ports(examined) or [port.name for port in examined.facts.ports]
+    missing = [
+        name for name in fabric.kernel_modules(names, facts.rdma_modules) if not reading.loaded(host, name)
+    ]
     assert not missing, f"not loaded: {', '.join(missing)}"
 
 
@@ -29,24 +31,24 @@ def test_named_ports_are_active(doctor):
     doctor("T2-09-net-devices")
 
 
-def test_verbs_sees_the_ports(output, node, facts, agree):
+def test_verbs_sees_the_ports(output, examined, facts, agree):
     """The kernel's port may lack its user-space driver here; then link layer, LID and active MTU (9, 10)."""
-    found = {port.name: port for port in devices.ports(output("ibv_devinfo"))}
-    names = named_ports(node) or [port.name for port in used_ports(node)] or list(found)
+    listed = {port.name: port for port in fabric.parse_ports(output("ibv_devinfo"))}
+    names = named_ports(examined) or [port.name for port in used_ports(examined)] or list(listed)
     assert names, "ibv_devinfo lists no port"
-    agree(line for name in names for line in devices.seen(name, found, facts.active_mtu))
+    agree(line for name in names for line in fabric.port_problems(name, listed, facts.active_mtu))
 
 
-def test_gid_index_is_a_gid_that_roce_routes(doctor, node):
+def test_gid_index_is_a_gid_that_roce_routes(doctor, examined):
     """An unset GID, or one of RoCE v1, ends in time-outs when the first request comes (12)."""
-    if not any(GID_INDEX in engine.env for engine in node.target.engines):
+    if not any(GID_INDEX in engine.env for engine in examined.target.engines):
         not_needed(f"{GID_INDEX} is not set: UCX chooses")
     doctor("T2-12-gid-index")
 
 
-def test_a_gid_can_be_routed(doctor, node):
+def test_a_gid_can_be_routed(doctor, examined):
     """With link-local or RoCE v1 GIDs alone, connections between subnets time out (12)."""
-    if {port.link_layer for port in used_ports(node)} == {"InfiniBand"}:
+    if {port.link_layer for port in used_ports(examined)} == {"InfiniBand"}:
         not_needed("the ports in use are InfiniBand, which has no RoCE GIDs")
     doctor("T2-12-roce-gid")
 
@@ -58,9 +60,9 @@ def test_memory_may_be_locked(doctor):
 
 def test_ucx_offers_what_ucx_tls_names(ucx_offers, engine, agree):
     """UCX takes what is left of the names in UCX_TLS, and starts; TCP is far slower (7, 8, 39)."""
-    agree(transports.missing(engine.env, ucx_offers))
+    agree(fabric.missing_transports(engine.env, ucx_offers))
 
 
-def test_nixl_comes_up_with_the_fabric(doctor, nixl_node):
+def test_nixl_comes_up_with_the_fabric(doctor, examined_nixl):
     """NIXL's wheel brings a libibverbs of its own, which may not know the card: rc is lost there (5)."""
-    doctor("T2-57-nixl-verbs", nixl_node)
+    doctor("T2-57-nixl-verbs", examined_nixl)

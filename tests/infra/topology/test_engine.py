@@ -9,12 +9,19 @@ from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
 _WHO = "be root, or the user it runs as"
 
 
-def test_role_runs_and_answers_on_its_port(family, role, unknown):
+def test_role_runs_and_answers_on_its_port(process_tree, role, unknown):
     """A role that has died leaves a topology which still looks up: its peers answer, requests do not (34)."""
-    assert not family.trouble, family.trouble
-    if not family.listening(role.ports.api) and family.closed("listens"):
-        unknown(f"the sockets of {', '.join(family.closed('listens'))}: {_WHO}")
-    assert family.listening(role.ports.api), f"nothing of {role.name} listens on port {role.ports.api}"
+    assert not process_tree.trouble, process_tree.trouble
+    if not process_tree.listening(role.ports.api) and process_tree.closed("listens"):
+        unknown(f"the sockets of {', '.join(process_tree.closed('listens'))}: {_WHO}")
+    assert process_tree.listening(role.ports.api), f"nothing of {role.name} listens on port {role.ports.api}"
+
+
+def test_no_proxy_stands_between_the_roles(process_tree, role, plan, unknown, agree):
+    """A proxy from Docker's client or the hosts file gets the router's health checks, and no peer answers."""
+    if process_tree.trouble or process_tree.closed("variables"):
+        unknown(f"the environment of {role.name}: {process_tree.trouble or _WHO}")
+    agree(judge.proxied(process_tree, [peer.host.address for peer in plan.roles]))
 
 
 def test_environment_is_the_plans(running, engine, unknown, agree):

@@ -13,7 +13,7 @@ import pytest
 from heteropd.config import yamlfile
 from heteropd.config.infra import InfraFacts
 from heteropd.infra import judge, processes
-from heteropd.infra.processes import Family
+from heteropd.infra.processes import ProcessTree
 from heteropd.system import Completed, LocalRunner
 
 ROOT = Path(__file__).parents[3]
@@ -83,7 +83,7 @@ LOW = [("8388608	000001fffeffffff", "65536	0000000000000000")]
 PLANNED = {"VLLM_KV_CACHE_LAYOUT": "HND", "UCX_TLS": "tcp,sm,self"}
 
 
-def engine(*changes: tuple[str, str], text: str = ENGINE) -> Family:
+def engine(*changes: tuple[str, str], text: str = ENGINE) -> ProcessTree:
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
@@ -91,20 +91,41 @@ def engine(*changes: tuple[str, str], text: str = ENGINE) -> Family:
 
 
 def test_an_engine_is_read_with_its_descendants() -> None:
-    family = engine()
-    assert (family.leader, family.first.name, len(family.processes)) == ("20667", "python", 4)
-    assert [one.pid for one in family.loading("libucp")] == ["21311"]
-    assert [one.pid for one in judge.transferring(family)] == ["20667", "21311"]
-    assert family.listening(18110) == {"127.0.0.1"}
-    assert family.listening(15610) == {"127.0.0.1"}, "the core listens, not the first process"
-    assert family.listening(1) == set()
+    tree = engine()
+    assert (tree.leader, tree.first.name, len(tree.processes)) == ("20667", "python", 4)
+    assert [one.pid for one in tree.loading("libucp")] == ["21311"]
+    assert [one.pid for one in judge.transferring(tree)] == ["20667", "21311"]
+    assert tree.listening(18110) == {"127.0.0.1"}
+    assert tree.listening(15610) == {"127.0.0.1"}, "the core listens, not the first process"
+    assert tree.listening(1) == set()
+
+
+@pytest.mark.parametrize(
+    ("variables", "left_out"),
+    [
+        ({}, None),
+        ({"no_proxy": "192.0.2.10"}, None),
+        ({"http_proxy": "set"}, "192.0.2.10, 192.0.2.20"),
+        ({"HTTP_PROXY": "set", "no_proxy": "localhost,192.0.2.10"}, "192.0.2.20"),
+        ({"all_proxy": "set", "NO_PROXY": "192.0.2.10, 192.0.2.20"}, None),
+        ({"https_proxy": "set", "no_proxy": "*"}, None),
+        ({"http_proxy": "set", "no_proxy": "192.0.2.0/24"}, "192.0.2.10, 192.0.2.20"),
+        ({"http_proxy": ""}, None),
+    ],
+)
+def test_a_proxy_needs_every_peer_exempt(variables: dict[str, str], left_out: str | None) -> None:
+    tree = processes.ProcessTree(
+        leader="7", processes=(processes.Process("7", "router", variables=variables),)
+    )
+    lines = list(judge.proxied(tree, ["192.0.2.10", "192.0.2.20", "192.0.2.10"]))
+    assert [line.rpartition("does not name ")[2] for line in lines] == ([left_out] if left_out else [])
 
 
 def test_a_library_is_not_taken_for_another() -> None:
-    family = engine(
+    tree = engine(
         (f"{SITE}/nixl_cu12.libs/libuct-1141f529.so.0.0.0", f"{SITE}/nixl_cu12.libs/ucx/libuct_ib.so.0")
     )
-    assert family.loading("libuct") == []
+    assert tree.loading("libuct") == []
 
 
 @pytest.mark.parametrize(
@@ -121,11 +142,11 @@ def test_sockets_of_the_kernels_table(text: str, address: str, port: int) -> Non
 
 
 def test_a_sound_engine_has_nothing_wrong() -> None:
-    family = engine()
-    assert list(judge.environment(family, PLANNED)) == []
-    assert list(judge.one_copy(family, FACTS.libraries)) == []
-    assert list(judge.memlock(family)) == []
-    assert list(judge.side_channel(family, "127.0.0.1", 15610)) == []
+    tree = engine()
+    assert list(judge.environment(tree, PLANNED)) == []
+    assert list(judge.one_copy(tree, FACTS.libraries)) == []
+    assert list(judge.memlock(tree)) == []
+    assert list(judge.side_channel(tree, "127.0.0.1", 15610)) == []
 
 
 def test_environment_that_differs() -> None:
@@ -139,9 +160,9 @@ def test_environment_that_differs() -> None:
 
 
 def test_environment_with_a_place_of_whoever_starts() -> None:
-    family = engine()
-    assert list(judge.environment(family, {"UCX_TLS": "tcp,${MORE}"})) == []
-    assert len(list(judge.environment(family, {"UCX_TLS": "rc,${MORE}"}))) == 2
+    tree = engine()
+    assert list(judge.environment(tree, {"UCX_TLS": "tcp,${MORE}"})) == []
+    assert len(list(judge.environment(tree, {"UCX_TLS": "rc,${MORE}"}))) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,8 +178,8 @@ def test_environment_with_a_place_of_whoever_starts() -> None:
 def test_an_engine_adds_to_lists_of_paths(planned: str, holds: bool) -> None:
     # As importing cv2 does in an engine of vLLM 0.32.
     seen = f"LD_LIBRARY_PATH	{SITE}/cv2/../../lib64:/opt/ucx/lib:/opt/nixl/lib"
-    family = engine(("UCX_TLS	tcp,sm,self", seen))
-    assert (list(judge.environment(family, {"LD_LIBRARY_PATH": planned})) == []) is holds
+    tree = engine(("UCX_TLS	tcp,sm,self", seen))
+    assert (list(judge.environment(tree, {"LD_LIBRARY_PATH": planned})) == []) is holds
 
 
 def test_a_childs_title_over_its_environment_hides_nothing_else() -> None:
@@ -204,15 +225,15 @@ def test_memory_that_may_not_be_locked() -> None:
     ],
 )
 def test_side_channel(announced: str, port: int, listens: str, said: str | None) -> None:
-    family = engine(("0100007F:3CFA", listens))
-    assert list(judge.side_channel(family, announced, port)) == ([said] if said else [])
+    tree = engine(("0100007F:3CFA", listens))
+    assert list(judge.side_channel(tree, announced, port)) == ([said] if said else [])
 
 
 def test_what_another_user_may_not_read_is_unknown_and_not_right() -> None:
-    family = engine(text=FOREIGN)
-    assert family.closed("variables") == ["pid 20667 (python)", "pid 21311 (VLLM::Worker)"]
-    assert family.closed("libraries") == family.closed("listens") == family.closed("variables")
-    assert family.closed("memlock") == []
+    tree = engine(text=FOREIGN)
+    assert tree.closed("variables") == ["pid 20667 (python)", "pid 21311 (VLLM::Worker)"]
+    assert tree.closed("libraries") == tree.closed("listens") == tree.closed("variables")
+    assert tree.closed("memlock") == []
     assert engine().closed("variables") == engine().closed("listens") == []
 
 

@@ -14,7 +14,7 @@ from heteropd.config import yamlfile
 from heteropd.config.infra import InfraFacts
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
-from heteropd.infra import devices, expected, judge, reading, transports
+from heteropd.infra import expected, fabric, judge, reading
 from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.system import LocalRunner
@@ -134,12 +134,12 @@ def test_the_program_reads_the_python_it_runs_in() -> None:
     ],
 )
 def test_names_of_ucx_tls_and_what_ucx_offers(ucx_tls: str, offered: str, lost: list[str]) -> None:
-    said = list(transports.missing({"UCX_TLS": ucx_tls}, transports.offered(offered)))
+    said = list(fabric.missing_transports({"UCX_TLS": ucx_tls}, fabric.offered_transports(offered)))
     assert [line.split()[2].rstrip(",") for line in said] == lost
 
 
 def test_what_ucx_lacks_is_said_with_what_it_has() -> None:
-    [said] = transports.missing({"UCX_TLS": "rc,self"}, transports.offered(UCX_INFO))
+    [said] = fabric.missing_transports({"UCX_TLS": "rc,self"}, fabric.offered_transports(UCX_INFO))
     assert said == ("UCX_TLS names rc (rc_mlx5, rc_verbs), and ucx_info -d lists cma, posix, self, sysv, tcp")
 
 
@@ -155,25 +155,18 @@ def test_what_ucx_lacks_is_said_with_what_it_has() -> None:
         ),
         ("Ethernet", "InfiniBand", "rxe0:1: LID 0, for no subnet manager has configured the port"),
         ("link_layer:		Ethernet", "", "rxe0:1: link layer unknown, Ethernet or InfiniBand wanted"),
-        ("hca_id:	rxe0", "hca_id:	rxe1", "rxe0:1: ibv_devinfo does not list it (there: rxe1:1)"),
+        ("hca_id:	rxe0", "hca_id:	rxe1", "rxe0:1: ibv_devinfo does not list it (it lists rxe1:1)"),
     ],
 )
 def test_a_port_as_verbs_shows_it(old: str, new: str, said: str | None) -> None:
-    found = {one.name: one for one in devices.ports(DEVINFO.replace(old, new) if old else DEVINFO)}
-    assert list(devices.seen("rxe0:1", found, FACTS.active_mtu)) == ([said] if said else [])
+    found = {one.name: one for one in fabric.parse_ports(DEVINFO.replace(old, new) if old else DEVINFO)}
+    assert list(fabric.port_problems("rxe0:1", found, FACTS.active_mtu)) == ([said] if said else [])
 
 
 def test_kernel_modules_of_devices() -> None:
-    assert devices.modules(["rxe0"], FACTS.rdma_modules) == ["ib_uverbs", "rdma_rxe"]
-    assert devices.modules(["mlx5_0", "mlx5_bond_0"], FACTS.rdma_modules) == ["ib_uverbs", "mlx5_ib"]
-    assert devices.modules(["ibp3s0"], FACTS.rdma_modules) == ["ib_uverbs"]
-
-
-@pytest.mark.parametrize(
-    ("skew", "trip", "wrong"), [(0.2, 0.4, False), (5.3, 1.0, False), (5.3, 0.2, True), (-60.0, 1.0, True)]
-)
-def test_clocks(skew: float, trip: float, wrong: bool) -> None:
-    assert bool(list(judge.clock(skew, trip, 5))) is wrong
+    assert fabric.kernel_modules(["rxe0"], FACTS.rdma_modules) == ["ib_uverbs", "rdma_rxe"]
+    assert fabric.kernel_modules(["mlx5_0", "mlx5_bond_0"], FACTS.rdma_modules) == ["ib_uverbs", "mlx5_ib"]
+    assert fabric.kernel_modules(["ibp3s0"], FACTS.rdma_modules) == ["ib_uverbs"]
 
 
 def test_huge_pages() -> None:
@@ -190,13 +183,6 @@ class Spoken:
     def run(self, command: str) -> Spoken:
         self.asked = command
         return self
-
-
-def test_a_host_without_a_clock_is_unknown() -> None:
-    assert reading.skew(Spoken("date: unrecognized option")) is None
-    found = reading.skew(Spoken("1000.5"))
-    assert found is not None
-    assert found[0] < -1e9
 
 
 def test_a_command_reaches_the_host_as_it_was_meant() -> None:

@@ -93,7 +93,7 @@ class Stubs:
 
     def _start(self, role: RolePlan, stack: ExitStack) -> RoleState:
         argv = [self.python, STUB, json.dumps(self.told(role)), "--model", self.folder / "model"]
-        env = {**role.env, **self.env.get(role.name, {})}
+        env = {"PATH": os.environ["PATH"], **role.env, **self.env.get(role.name, {})}
         child = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         stack.callback(child.communicate, timeout=60)
         assert child.stdout is not None
@@ -169,7 +169,10 @@ def test_as_planned_everything_is_green_and_nothing_unknown(stubs: Stubs) -> Non
     }
     assert all(reasons[name].startswith("not needed: ") for name in of("skipped", outcomes))
     assert "test_role_runs_and_answers_on_its_port[router]" in of("passed", outcomes)
-    assert not any("router" in name for name in outcomes if "role_runs" not in name)
+    assert {name.partition("[")[0] for name in outcomes if "router" in name} == {
+        "test_role_runs_and_answers_on_its_port",
+        "test_no_proxy_stands_between_the_roles",
+    }
 
 
 def test_planted_faults_turn_exactly_their_tests_red(stubs: Stubs) -> None:
@@ -177,11 +180,11 @@ def test_planted_faults_turn_exactly_their_tests_red(stubs: Stubs) -> None:
     stubs.more["decode-0"] = ["second/libucp.so.0.0.0"]
     stubs.side_channel_at["decode-0"] = "127.0.0.2"
     stubs.package("nixl-cu12", "0.7.0")
-    stubs.dead = ("router",)
+    stubs.env["router"] = {"HTTPS_PROXY": "http://user:secret@proxy.example:3128", "no_proxy": "localhost"}
     with stubs.started():
         outcomes, reasons, said = infra(stubs)
     assert of("failed", outcomes) == {
-        "test_role_runs_and_answers_on_its_port[router]",
+        "test_no_proxy_stands_between_the_roles[router]",
         "test_environment_is_the_plans[prefill-0]",
         "test_one_copy_of_each_library[decode-0]",
         "test_side_channel_listens_where_it_is_announced[decode-0]",
@@ -189,6 +192,10 @@ def test_planted_faults_turn_exactly_their_tests_red(stubs: Stubs) -> None:
         "test_packages_of_the_engine_are_locked[decode-0]",
     }, said
     assert "VLLM_KV_CACHE_LAYOUT: 'NHD' in pid" in reasons["test_environment_is_the_plans[prefill-0]"]
+    assert reasons["test_no_proxy_stands_between_the_roles[router]"].endswith(
+        "(python), and no_proxy does not name 127.0.0.1"
+    )
+    assert "secret" not in said
     assert "second/libucp.so.0.0.0" in reasons["test_one_copy_of_each_library[decode-0]"]
     assert "127.0.0.2" in reasons["test_side_channel_listens_where_it_is_announced[decode-0]"]
     assert (

@@ -70,7 +70,7 @@ def topology(plan: Plan, dead: Sequence[str] = ()) -> Topology:
 def chosen(wanted: Plan | None, running: Topology | None, *words: str) -> Subjects:
     # As the verb reads them: with dashes, `hosts` is testinfra's word.
     given = [word.replace("--hosts=", "--on=") for word in words]
-    return command.chosen(wanted, running, Arguments(given, ("strict", "running"), ("on",)))
+    return command.choose(wanted, running, Arguments(given, ("strict", "running"), ("on",)))
 
 
 def suites(found: Subjects) -> dict[str, list[str]]:
@@ -162,14 +162,14 @@ def test_the_only_host_of_a_plan_needs_no_name(local: Plan) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--hosts=telnet://a"], "--hosts: 'telnet://a': is no connection; give local, ssh://HOST"),
+        (["--hosts=telnet://a"], "--hosts: 'telnet://a': is not a connection; give local, ssh://HOST"),
         (["--hosts=env/hosts/mine.yaml"], "the hosts file of a plan is hosts=FILE"),
         (
             ["--hosts=ssh://elsewhere"],
             "may be any host of the plan; write NAME=ssh://elsewhere, where NAME is",
         ),
-        (["--hosts=local"], "--hosts: 'local://': is no host of the plan; write NAME=local://"),
-        (["--hosts=rack-9=ssh://a"], "--hosts: 'rack-9': is no host and no role of the plan"),
+        (["--hosts=local"], "--hosts: 'local://': is not a host of the plan; write NAME=local://"),
+        (["--hosts=rack-9=ssh://a"], "--hosts: 'rack-9': is neither a host nor a role of the plan"),
         (["--hosts=prefill-0=ssh://a,decode-0=ssh://a"], "'ssh://a': stands for more than one host or role"),
     ],
 )

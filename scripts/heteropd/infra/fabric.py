@@ -1,13 +1,16 @@
-"""RDMA ports as `ibv_devinfo` shows them, and the kernel modules behind them. Pure."""
+"""RDMA as programs show it: ports (`ibv_devinfo`), kernel modules, UCX's transports (`ucx_info -d`). Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from heteropd import ucx
 
 _FIELD = re.compile(r"^\s*([\w.]+):\s+(.*?)\s*$")
 _NUMBER = re.compile(r"\d+")
+_OFFERED = re.compile(r"^#\s*Transport:\s*(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,9 @@ class Port:
     lid: int = 0
 
 
-def ports(devinfo: str) -> list[Port]:
+def parse_ports(devinfo: str) -> list[Port]:
     """Ports in the output of ``ibv_devinfo``."""
-    found: list[tuple[str, dict[str, str]]] = []
+    listed: list[tuple[str, dict[str, str]]] = []
     device = ""
     for line in devinfo.splitlines():
         match = _FIELD.match(line)
@@ -33,17 +36,17 @@ def ports(devinfo: str) -> list[Port]:
         if key == "hca_id":
             device = value
         elif key == "port":
-            found.append((f"{device}:{value}", {}))
-        elif found:
-            found[-1][1][key] = value
-    return [_port(name, fields) for name, fields in found]
+            listed.append((f"{device}:{value}", {}))
+        elif listed:
+            listed[-1][1][key] = value
+    return [_port(name, fields) for name, fields in listed]
 
 
-def seen(name: str, found: Mapping[str, Port], least_mtu: int) -> Iterator[str]:
+def port_problems(name: str, ports: Mapping[str, Port], least_mtu: int) -> Iterator[str]:
     """What keeps a port from carrying KV: no driver in user space, down, no LID, an MTU (bytes) too small."""
-    port = found.get(name)
+    port = ports.get(name)
     if port is None:
-        yield f"{name}: ibv_devinfo does not list it (there: {', '.join(found) or 'none'})"
+        yield f"{name}: ibv_devinfo does not list it (it lists {', '.join(ports) or 'none'})"
         return
     if port.state != "PORT_ACTIVE":
         yield f"{name}: {port.state or 'no state'}, PORT_ACTIVE wanted"
@@ -56,10 +59,26 @@ def seen(name: str, found: Mapping[str, Port], least_mtu: int) -> Iterator[str]:
         yield f"{name}: active MTU {port.active_mtu} bytes, at least {least_mtu} wanted"
 
 
-def modules(devices: Sequence[str], known: Mapping[str, str]) -> list[str]:
+def kernel_modules(devices: Sequence[str], known: Mapping[str, str]) -> list[str]:
     """Kernel modules that devices need, as far as their names tell; ``ib_uverbs`` always."""
     drivers = [module for device in devices for prefix, module in known.items() if device.startswith(prefix)]
     return ["ib_uverbs", *dict.fromkeys(drivers)]
+
+
+def offered_transports(ucx_info: str) -> frozenset[str]:
+    """Transports in the output of ``ucx_info -d``."""
+    return frozenset(_OFFERED.findall(ucx_info))
+
+
+def missing_transports(environment: Mapping[str, str], offers: Iterable[str]) -> Iterator[str]:
+    """A line for each word of UCX_TLS that leads to none of the transports that UCX offers."""
+    named, available = ucx.transports(environment), frozenset(offers)
+    shown = ", ".join(sorted(available)) or "nothing"
+    for word in named.words if named.mode == "named" else ():
+        wanted = frozenset(ucx.expand(word))
+        if not wanted & available:
+            stands = "" if wanted == {word} else f" ({', '.join(sorted(wanted))})"
+            yield f"UCX_TLS names {word}{stands}, and ucx_info -d lists {shown}"
 
 
 def _port(name: str, fields: Mapping[str, str]) -> Port:
@@ -73,5 +92,5 @@ def _port(name: str, fields: Mapping[str, str]) -> Port:
 
 
 def _number(text: str) -> int:
-    found = _NUMBER.match(text)
-    return int(found[0]) if found else 0
+    match = _NUMBER.match(text)
+    return int(match[0]) if match else 0
