@@ -6,6 +6,8 @@ or a missing prerequisite, 130 interrupted.
 
 from __future__ import annotations
 
+import re
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -60,10 +62,29 @@ class Interrupted(KitError):
     exit_code = EXIT_INTERRUPTED
 
 
+# What nobody wants in a terminal or a log: a password in an address, what stands behind a secret's name.
+_SECRETS = (
+    (re.compile(r"(?i)(://[^/\s:@]+:)[^/\s@]+@"), r"\1…@"),
+    (re.compile(r"(?i)\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|nvapi-)[\w-]+"), r"\1…"),
+    (re.compile(r"(?i)((?:api[-_]?key|token|secret|password)[\"']?(?:\s*[=:]\s*|\s+)[\"']?)[^\s\"']+"),
+     r"\1…"),
+        re.compile(r"(?i)((?:api[-_]?key|token|secret|password)[\"']?(?:\s*[=:]\s*|\s+)[\"']?)[^\s\"']+"),
+        r"\1…",
+    ),
+)
+
+
+def masked(text: str) -> str:
+    """The text without what looks like a secret."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
 def _shown(value: object, limit: int = 120) -> str:
-    text = repr(value)
+    text = masked(repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -15,6 +15,7 @@ from heteropd.config.pins import Pins, PinSet, StandinPins
 from heteropd.config.platforms import Platform
 from heteropd.config.problems import did_you_mean
 from heteropd.config.types import Data
+from heteropd.config.vllm_options import VllmOptions
 from heteropd.errors import BadInput
 
 Model = TypeVar("Model", bound=Data)
@@ -33,6 +34,7 @@ class Env(Data):
     platforms: dict[str, Platform]
     accelerator_pins: dict[str, PinSet]
     standin: StandinPins
+    vllm_options: VllmOptions
 
     @property
     def pins(self) -> dict[str, Pins]:
@@ -63,6 +65,7 @@ def load(root: Path, *, locked: bool = True) -> Env:
         platforms=_folder(Platform, folder / "platforms", root),
         accelerator_pins=accelerators,
         standin=standin,
+        vllm_options=yamlfile.load(VllmOptions, folder / "vllm-options.yaml", root),
     )
 
 

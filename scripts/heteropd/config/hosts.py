@@ -87,6 +87,11 @@ class Hosts(Data):
     roles: dict[EngineRole, RoleAdditions] = Field(default_factory=dict)
     parameters: dict[str, Any] = Field(default_factory=dict, description="As on the command line")
 
+    @property
+    def engine_roles(self) -> dict[EngineRole, RoleAdditions]:
+        """What is added to engines, by role."""
+        return self.roles
+
     @model_validator(mode="after")
     def _known_hosts(self) -> Self:
         named = [(f"platforms.{key}", name) for key, names in self.platforms.items() for name in names]

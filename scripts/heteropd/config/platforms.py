@@ -113,7 +113,6 @@ class Kubernetes(Data):
     """What manifests need and no container argument says."""
 
     devices: dict[str, ResourceName] = Field(description="Resource that stands for a --device=")
-    multipliers: list[str] = Field(description="An engine's options whose values multiply its accelerators")
     token: TokenSecret
     router: Pod
 

@@ -20,6 +20,7 @@ from heteropd.config.pins import PinSet, StandinPins
 from heteropd.config.platforms import Platform
 from heteropd.config.types import Data
 from heteropd.config.validation import Settings
+from heteropd.config.vllm_options import VllmOptions
 
 KINDS: dict[str, type[Data]] = {
     "bench": BenchSettings,
@@ -38,6 +39,7 @@ KINDS: dict[str, type[Data]] = {
     "standin-pins": StandinPins,
     "standins": StandIns,
     "validation": Settings,
+    "vllm-options": VllmOptions,
 }
 
 

@@ -36,7 +36,7 @@ def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
         variant = geometry.choose_variant(pins, geometry.needs(kv["prefill"], kv["decode"]))
     pick("variant", variant, pins.variants, request.origins["variant"])
     model = _model(request, pins)
-    placed = places({role: engine.platform for role, engine in engines.items()}, request)
+    placed = places({role: engine.platform for role, engine in engines.items()}, request, env.vllm_options)
     cores = _divide(machine.cores, sum(map(len, placed.values())))
     rendered = [
         render_engine(

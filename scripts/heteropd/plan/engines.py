@@ -13,13 +13,14 @@ from heteropd.config.hosts import RoleAdditions
 from heteropd.config.parameters import PlanRequest
 from heteropd.config.pins import Pins
 from heteropd.config.types import EngineRole, PlatformName
+from heteropd.plan.arguments import TENSOR_PARALLEL
 from heteropd.plan.container_options import engine_container
 from heteropd.plan.model import KVGeometry, Ports, RolePlan
 from heteropd.plan.placement import EnginePlacement
 from heteropd.plan.template import fill_all, fill_env
 
 SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
-TENSOR_PARALLEL = "--tensor-parallel-size"
+KV_TRANSFER = "--kv-transfer-config"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class EngineSpec:
 def render_engine(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -> RolePlan:
     """The engine with everything its command needs. Raises BadInput for a template's unknown field."""
     platform = env.platforms[spec.runs_on]
-    additions = (request.hosts.roles.get(spec.role) if request.hosts else None) or RoleAdditions()
+    additions = (request.hosts.engine_roles.get(spec.role) if request.hosts else None) or RoleAdditions()
     return RolePlan(
         name=f"{spec.role}-{spec.place.index}",
         role=spec.role,
@@ -50,7 +51,7 @@ def render_engine(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) 
         runs_on=spec.runs_on,
         host=spec.place.host,
         env=_environment(spec, request, env, pins) | additions.env,
-        argv=_command(spec, request, env) + additions.args,
+        argv=_command(spec, additions, request, env) + additions.args,
         ports=Ports(
             api=spec.place.port, side_channel=spec.place.side_channel, side_channels=spec.place.ranks
         ),
@@ -95,7 +96,7 @@ def _environment(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -
     return rendered | pins.added_env(spec.runs_on, spec.role)
 
 
-def _command(spec: EngineSpec, request: PlanRequest, env: Env) -> list[str]:
+def _command(spec: EngineSpec, additions: RoleAdditions, request: PlanRequest, env: Env) -> list[str]:
     platform = env.platforms[spec.runs_on]
     fields = _fields(spec, request, env)
     argv: list[str] = []
@@ -104,11 +105,11 @@ def _command(spec: EngineSpec, request: PlanRequest, env: Env) -> list[str]:
         if spec.model != spec.served_name:
             argv += ["--served-model-name", spec.served_name]
     argv += fill_all(platform.argv, fields, f"env/platforms/{spec.runs_on}.yaml")
-    if spec.place.ranks > 1:
-        argv += [TENSOR_PARALLEL, str(spec.place.ranks)]
+    if additions.tensor_parallel_size > 1:
+        argv += [TENSOR_PARALLEL, str(additions.tensor_parallel_size)]
     if not spec.prefix_caching:
         argv.append("--no-enable-prefix-caching")
-    return [*argv, "--kv-transfer-config", json.dumps(_kv_transfer(spec, env))]
+    return [*argv, KV_TRANSFER, json.dumps(_kv_transfer(spec, env))]
 
 
 def _kv_transfer(spec: EngineSpec, env: Env) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from heteropd.config.hosts import Host, RoleAdditions
 from heteropd.config.parameters import PlanRequest
 from heteropd.config.types import EngineRole, PlatformName
+from heteropd.config.vllm_options import VllmOptions
 from heteropd.errors import BadInput
+from heteropd.plan.arguments import parse
 from heteropd.plan.model import HostPlan
 
 LOCAL = HostPlan(name="local", address="127.0.0.1")
@@ -18,8 +20,8 @@ ENGINE_ROLES: tuple[EngineRole, EngineRole] = ("prefill", "decode")
 
 @dataclass(frozen=True)
 class EnginePlacement:
-    """``index`` counts the role's engines, ``ranks`` the devices that one model is split over. ``visible``
-    (devices) and ``nics`` are as their variables want them, empty where the hosts file does not say."""
+    """``index`` counts the role's engines, ``ranks`` the devices that each opens. ``visible`` (devices) and
+    ``nics`` are as their variables want them, empty where the hosts file does not say."""
 
     index: int
     host: HostPlan
@@ -32,15 +34,16 @@ class EnginePlacement:
 
 
 def places(
-    platforms: dict[EngineRole, PlatformName], request: PlanRequest
+    platforms: dict[EngineRole, PlatformName], request: PlanRequest, options: VllmOptions
 ) -> dict[EngineRole, list[EnginePlacement]]:
-    """The places of both roles' engines, in the order of the hosts file; ``platforms`` are the case's.
+    """The places of both roles' engines, in the order of the hosts file; ``platforms`` are the case's, and
+    ``options`` are what a role's added arguments are read by.
 
     A second engine of a role on a host takes the next port. Side channels count on over all engines of a
     host, by their ranks; from a role's own port where the hosts file gives one.
     """
     taken: Counter[str] = Counter()
-    return {role: _of_role(role, platforms[role], request, taken) for role in ENGINE_ROLES}
+    return {role: _of_role(role, platforms[role], request, options, taken) for role in ENGINE_ROLES}
 
 
 def router_place(request: PlanRequest) -> HostPlan:
@@ -52,13 +55,18 @@ def router_place(request: PlanRequest) -> HostPlan:
 
 
 def _of_role(
-    role: EngineRole, platform: PlatformName, request: PlanRequest, taken: Counter[str]
+    role: EngineRole,
+    platform: PlatformName,
+    request: PlanRequest,
+    options: VllmOptions,
+    taken: Counter[str],
 ) -> list[EnginePlacement]:
     asked, hosts = request.parameters, request.hosts
     names = _host_names(role, platform, request)
     plans = {name: _host_plan(name, hosts.hosts[name]) if hosts else LOCAL for name in names}
-    additions = (hosts.roles.get(role) if hosts else None) or RoleAdditions()
-    ranks, sharing = additions.tensor_parallel_size, Counter(names)
+    additions = (hosts.engine_roles.get(role) if hosts else None) or RoleAdditions()
+    ranks = additions.tensor_parallel_size * parse(additions.args, options).ranks
+    sharing = Counter(names)
     found: list[EnginePlacement] = []
     here: Counter[str] = Counter()
     for index, name in enumerate(names):

@@ -49,13 +49,15 @@ def command(role: RolePlan, names: Names, env: Env, places: Mapping[str, str]) -
 
 
 def environment(
-    role: RolePlan, names: Names, known: Mapping[str, str], extra: Mapping[str, str]
+    role: RolePlan, names: Names, known: Mapping[str, str], extra: Mapping[str, str], left_out: set[str]
 ) -> list[dict[str, Any]]:
     """``extra``, then the plan's environment, which wins; ``known`` is what its ``${NAME}`` may stand for.
 
-    The host's own address becomes the pod's, which only the cluster knows.
+    The host's own address becomes the pod's, which only the cluster knows. ``left_out`` are variables that
+    number a host's devices: a pod's are numbered anew.
     """
-    for key, value in role.env.items():
+    planned = {key: value for key, value in role.env.items() if key not in left_out}
+    for key, value in planned.items():
         unknown = [found for found in _NAME.findall(value) if found not in known]
         if unknown:
             problem = (
@@ -63,8 +65,8 @@ def environment(
             )
             raise BadInput(role.name, key, value, problem, "write the value out")
     entries: list[dict[str, Any]] = []
-    rendered = child_environment(role.env, known, {}, {}).variables
-    for key, value in {**extra, **{name: rendered[name] for name in role.env}}.items():
+    rendered = child_environment(planned, known, {}, {}).variables
+    for key, value in {**extra, **{name: rendered[name] for name in planned}}.items():
         if value == role.host.address:
             entries.append({"name": key, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
             continue

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from heteropd.config.container_options import Ulimit
+from heteropd.config.env import Env
 from heteropd.config.platforms import Kubernetes, Pod
+from heteropd.config.vllm_options import VllmOptions
 from heteropd.errors import BadInput
+from heteropd.plan.arguments import engine_words, parse
 from heteropd.plan.model import RolePlan
 
 
@@ -20,6 +22,7 @@ class ContainerNeeds:
     role: RolePlan
     needs: Pod
     facts: Kubernetes
+    options: VllmOptions
     shm: str | None
     pod: dict[str, Any] = field(default_factory=dict)
     security: dict[str, Any] = field(default_factory=dict)
@@ -40,9 +43,9 @@ class _NoForm(Exception):
     """Carries the fix."""
 
 
-def read(role: RolePlan, needs: Pod, facts: Kubernetes) -> ContainerNeeds:
+def read(role: RolePlan, needs: Pod, env: Env) -> ContainerNeeds:
     """Read the role's container options. Raises BadInput for one that has no form in a pod."""
-    pod = ContainerNeeds(role, needs, facts, needs.shm)
+    pod = ContainerNeeds(role, needs, env.defaults.kubernetes, env.vllm_options, needs.shm)
     assert role.container is not None, "refused before"
     for name, value, word in role.container.options.entries():
         try:
@@ -120,14 +123,8 @@ def _accelerators(pod: ContainerNeeds, count: int) -> str:
 
 
 def _opened(pod: ContainerNeeds) -> int:
-    """Accelerators that the engine's command opens: the product of its parallel sizes."""
-    words = [part for word in pod.role.argv for part in _split(word)]
-    given = {word: after for word, after in zip(words, [*words[1:], ""], strict=True) if after.isdigit()}
-    return prod(int(given[name]) for name in pod.facts.multipliers if name in given)
-
-
-def _split(word: str) -> list[str]:
-    return word.split("=", 1) if word.startswith("-") else [word]
+    """Accelerators that the engine's command opens: one a rank."""
+    return parse(engine_words(pod.role.argv), pod.options).ranks
 
 
 def _capability(pod: ContainerNeeds, value: str) -> str:

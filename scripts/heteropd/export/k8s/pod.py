@@ -44,7 +44,7 @@ def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
     image = next(one for name, one in env.images.images.items() if name == role.runs_on)
     pods = {"router": facts.router, **{name: one.kubernetes for name, one in env.platforms.items()}}
     needs = pods[role.runs_on]
-    asked = read(role, needs, facts)
+    asked = read(role, needs, env)
     loads = None if role.role == "router" else model(plan, env, image.python)
     places = {ENGINE_PYTHON: image.python, ENGINE_BIN: image.bin, MODEL_DIR: loads.folder if loads else ""}
     extra = asked.env | KEEPS_ENVIRONMENT | (loads.env if loads else {})
@@ -57,7 +57,7 @@ def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
         "name": role.role,
         **common,
         "command": addresses.command(role, names, env, places),
-        "env": addresses.environment(role, names, image.env | places, extra),
+        "env": addresses.environment(role, names, image.env | places, extra, _numbered(env)),
         "ports": ports(role, "containerPort"),
         "resources": _resources(needs, asked.limits),
         **_probes(role, env.defaults.timeouts),
@@ -74,6 +74,11 @@ def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
         **_given("volumes", _volumes(asked, loads)),
     }
     return PodDraft(role, spec, asked, loads)
+
+
+def _numbered(env: Env) -> set[str]:
+    """Variables that name devices by a host's numbers."""
+    return {platform.visible_devices for platform in env.platforms.values() if platform.visible_devices}
 
 
 def ports(role: RolePlan, field: str) -> list[Object]:

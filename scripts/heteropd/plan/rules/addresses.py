@@ -5,18 +5,15 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from heteropd.findings import Finding
 from heteropd.plan.model import RolePlan
-from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, first
+from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_engine
 
 SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
 LAST_PORT = 65535
 
 
-def _side_channel_host(context: RuleContext) -> Finding | None:
-    return first([_engine_side_channel(engine, context) for engine in context.engines])
-
-
-def _engine_side_channel(engine: PlannedEngine, context: RuleContext) -> Finding | None:
+def _side_channel_host(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
     address = engine.plan.host.address
     if nowhere_else(announced):
@@ -26,7 +23,7 @@ def _engine_side_channel(engine: PlannedEngine, context: RuleContext) -> Finding
             fix = "give the host the address that its peers use"
             if announced == address and context.request.hosts_file:
                 field = f"hosts.{engine.plan.host.name}.address"
-                return Finding(context.request.hosts_file, field, address, problem, fix)
+                return broken(context.hosts_file, field, address, problem, fix)
             return engine.env_finding(SIDE_CHANNEL_HOST, problem, fix)
     if announced != address:
         problem = f"is not this host's address, {address}"
@@ -52,7 +49,7 @@ def nowhere_else(address: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Use:
+class _PortUse:
     """One port in use. ``parameter`` is what the user gives it by, where it is a parameter; ``addition`` the
     hosts file's field that gives it, and its value."""
 
@@ -63,47 +60,47 @@ class _Use:
 
 
 def _port_clash(context: RuleContext) -> Finding | None:
-    taken: dict[tuple[str, int], _Use] = {}
+    taken: dict[tuple[str, int], _PortUse] = {}
     for role in context.plan.roles:
-        for use, port in role.ports.all().items():
-            one = _use(context, role, use)
+        for name, port in role.ports.all().items():
+            use = _use(context, role, name)
             if port > LAST_PORT:
-                problem = f"makes {port} {one.text}, and the last there is, is {LAST_PORT}"
-                return _blamed(context, [one], problem, "choose a smaller one")
-            other = taken.setdefault((role.host.address, port), one)
-            if other is not one:
-                return _clash(context, one, other, port)
+                problem = f"makes {port} {use.text}, and the last port is {LAST_PORT}"
+                return _blamed(context, [use], problem, "choose a smaller one")
+            earlier = taken.setdefault((role.host.address, port), use)
+            if earlier is not use:
+                return _clash(context, use, earlier, port)
     return None
 
 
-def _use(context: RuleContext, role: RolePlan, use: str) -> _Use:
-    text = f"the {use.replace('_', '-')} port of {role.name}"
-    if use == "api":
-        return _Use(role, text, parameter="port" if role.role == "router" else f"{role.role}_port")
+def _use(context: RuleContext, role: RolePlan, name: str) -> _PortUse:
+    text = f"the {name.replace('_', '-')} port of {role.name}"
+    if name == "api":
+        return _PortUse(role, text, parameter="port" if role.role == "router" else f"{role.role}_port")
     hosts = context.request.hosts
-    additions = {str(name): one for name, one in hosts.roles.items()} if hosts else {}
+    additions = {str(key): entry for key, entry in hosts.engine_roles.items()} if hosts else {}
     given = additions[role.role].side_channel_port if role.role in additions else None
-    return _Use(role, text, addition=(f"roles.{role.role}.side_channel_port", given) if given else None)
+    return _PortUse(role, text, addition=(f"roles.{role.role}.side_channel_port", given) if given else None)
 
 
-def _clash(context: RuleContext, one: _Use, other: _Use, port: int) -> Finding:
-    problem = f"is {other.text} and {one.text}, on one host"
-    names = [use.role.host.name for use in (other, one)]
+def _clash(context: RuleContext, use: _PortUse, earlier: _PortUse, port: int) -> Finding:
+    problem = f"is {earlier.text} and {use.text}, on one host"
+    names = [each.role.host.name for each in (earlier, use)]
     if len(set(names)) > 1 and context.request.hosts_file:
-        address = one.role.host.address
         problem = f"is {names[0]}'s too, and {port} {problem}"
         fix = "give every host its own address, and one machine one name"
-        return Finding(context.request.hosts_file, f"hosts.{names[1]}.address", address, problem, fix)
-    return _blamed(context, [one, other], problem, "choose another port")
+        address = use.role.host.address
+        return broken(context.hosts_file, f"hosts.{names[1]}.address", address, problem, fix)
+    return _blamed(context, [use, earlier], problem, "choose another port")
 
 
-def _blamed(context: RuleContext, uses: list[_Use], problem: str, fix: str) -> Finding:
+def _blamed(context: RuleContext, uses: list[_PortUse], problem: str, fix: str) -> Finding:
     """A finding about what gives the ports: of several, what stands closest to the user."""
     names = [use.parameter for use in uses if use.parameter]
     additions = [use.addition for use in uses if use.addition]
     blamed = context.blame(*names) if names else "side_channel_port"
     if additions and context.request.layers[blamed] in ("defaults", "case"):
-        return Finding(context.request.hosts_file or "hosts", *additions[0], problem, fix)
+        return broken(context.request.hosts_file or "hosts", *additions[0], problem, fix)
     return context.parameter(blamed, problem, fix)
 
 
@@ -118,13 +115,24 @@ def _remote_process(context: RuleContext) -> Finding | None:
     )
 
 
+def _remote_address(context: RuleContext) -> Finding | None:
+    hosts = context.request.hosts
+    for name, host in hosts.hosts.items() if hosts else ():
+        for field, address in (("address", host.address), ("management", host.management)):
+            if host.ssh and address and nowhere_else(address):
+                problem = "means the machine that asks, and this host is reached over ssh"
+                fix = "give the address that others connect to"
+                return broken(context.hosts_file, f"hosts.{name}.{field}", address, problem, fix)
+    return None
+
+
 RULES = [
     Rule(
         "P16-side-channel-host",
         "an engine announces an address that its peers reach",
         "refuse",
         "NVIDIA/srt-slurm#158, ai-dynamo/dynamo#1327 (vLLM's default is localhost)",
-        _side_channel_host,
+        each_engine(_side_channel_host),
     ),
     Rule(
         "P18-port-clash",
@@ -139,5 +147,12 @@ RULES = [
         "refuse",
         "the kit's own limit",
         _remote_process,
+    ),
+    Rule(
+        "P55-remote-address",
+        "a host that is reached over ssh has an address of its own",
+        "refuse",
+        "the kit's own limit",
+        _remote_address,
     ),
 ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -15,30 +14,33 @@ from heteropd.config.parameters import PRECEDENCE, PlanRequest
 from heteropd.config.pins import Pins, Variant
 from heteropd.config.platforms import Platform
 from heteropd.config.types import PlatformName
-from heteropd.plan.engines import TENSOR_PARALLEL
+from heteropd.findings import Finding
+from heteropd.plan.arguments import EngineArguments, engine_words, parse
+from heteropd.plan.engines import KV_TRANSFER
 from heteropd.plan.model import KVGeometry, Plan, RolePlan
 
-KV_TRANSFER = "--kv-transfer-config"
+# What differs between engines of a role without a meaning for whom they exchange KV with.
+_OF_ITS_PLACE = ("--port", "--host")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Why a plan breaks a rule: the place, the field and value there, what is wrong, and the fix."""
-
-    where: str
-    field: str
-    value: object
-    problem: str
-    fix: str
+def broken(place: str, field: str, value: object, problem: str, fix: str) -> Finding:
+    """How a plan breaks a rule, which adds its id: the file, the field and value there, and the fix."""
+    plain = isinstance(value, str | int | float) or value is None
+    whole = isinstance(value, list) and all(isinstance(entry, int) for entry in value)
+    shown: Any = value if plain or whole else str(value)
+    return Finding(
+        id="", status="FAIL", place=place, text=problem, fix=fix, evidence={"field": field, "value": shown}
+    )
 
 
 @dataclass(frozen=True)
 class PlannedEngine:
-    """One engine of the plan as its program will see it: the last of a repeated option counts."""
+    """One engine of the plan as its program will see it. ``where``: the file that says what is odd in it."""
 
     plan: RolePlan
     platform: Platform
     where: str
+    arguments: EngineArguments
 
     @property
     def role(self) -> str:
@@ -53,30 +55,10 @@ class PlannedEngine:
         assert self.plan.kv is not None, "every engine has a KV cache"
         return self.plan.kv
 
-    def option(self, name: str) -> str | None:
-        """The value that the option ends up with, written ``--name value`` or ``--name=value``."""
-        found = None
-        for index, word in enumerate(self.plan.argv):
-            if word == name and index + 1 < len(self.plan.argv):
-                found = self.plan.argv[index + 1]
-            elif word.startswith(f"{name}="):
-                found = word.removeprefix(f"{name}=")
-        return found
-
-    def switched(self, on: str, off: str, default: bool) -> bool:
-        """Whether a pair of flags ends up on."""
-        state = default
-        for word in self.plan.argv:
-            state = {on: True, off: False}.get(word, state)
-        return state
-
     @cached_property
     def kv_transfer(self) -> dict[str, Any] | None:
         """The connector's configuration, or None where it is not a JSON object (rule P44 says so)."""
-        try:
-            config = json.loads(self.option(KV_TRANSFER) or "")
-        except ValueError:
-            return None
+        config = self.arguments.json(KV_TRANSFER)
         return config if isinstance(config, dict) else None
 
     @property
@@ -87,28 +69,23 @@ class PlannedEngine:
     @property
     def prefix_caching(self) -> bool:
         """Whether it keeps a prefix cache."""
-        return self.switched("--enable-prefix-caching", "--no-enable-prefix-caching", default=True)
-
-    @property
-    def ranks(self) -> int:
-        """Devices that its model is split over."""
-        said = self.option(TENSOR_PARALLEL) or "1"
-        return int(said) if said.isdigit() else 1
+        return self.arguments.is_on("--enable-prefix-caching", default=True)
 
     @property
     def kind(self) -> Hashable:
-        """All that counts for whom it can exchange KV with. Engines of a role differ in places and ports,
-        and in this only where somebody made them differ."""
-        plan = self.plan
-        return plan.platform, plan.runs_on, plan.kv, self.option(KV_TRANSFER), self.prefix_caching, self.ranks
+        """All that counts for whom it can exchange KV with. Engines of a role differ in places and ports, and
+        in this only where somebody made them differ."""
+        plan, given = self.plan, self.arguments.given
+        options = tuple(sorted((name, given[name]) for name in given if name not in _OF_ITS_PLACE))
+        return plan.platform, plan.runs_on, plan.kv, options
 
     def env_finding(self, name: str, problem: str, fix: str) -> Finding:
         """A finding about one of the engine's variables."""
-        return Finding(self.where, f"{self.plan.name} {name}", self.plan.env.get(name), problem, fix)
+        return broken(self.where, f"{self.plan.name} {name}", self.plan.env.get(name), problem, fix)
 
     def option_finding(self, name: str, value: object, problem: str, fix: str) -> Finding:
         """A finding about one of the engine's options."""
-        return Finding(self.where, f"{self.plan.name} {name}", value, problem, fix)
+        return broken(self.where, f"{self.plan.name} {name}", value, problem, fix)
 
 
 @dataclass(frozen=True)
@@ -130,6 +107,10 @@ class RuleContext:
     @property
     def pins_file(self) -> str:
         return f"env/pins/{self.plan.pins}.yaml"
+
+    @property
+    def hosts_file(self) -> str:
+        return self.request.hosts_file or "hosts"
 
     @cached_property
     def engines(self) -> list[PlannedEngine]:
@@ -154,7 +135,7 @@ class RuleContext:
     def parameter(self, name: str, problem: str, fix: str) -> Finding:
         """A finding about one of the user's parameters."""
         value = getattr(self.request.parameters, name)
-        return Finding(self.request.origins[name], name, value, problem, fix)
+        return broken(self.request.origins[name], name, value, problem, fix)
 
     def blame(self, *names: str) -> str:
         """Of parameters that do not go together, the one that was given closest to the user."""
@@ -165,16 +146,23 @@ class RuleContext:
         where = f"env/platforms/{role.runs_on}.yaml"
         if role.role in additions and self.request.hosts_file:
             where = self.request.hosts_file
-        return PlannedEngine(role, self.env.platforms[role.runs_on], where)
+        arguments = parse(engine_words(role.argv), self.env.vllm_options)
+        return PlannedEngine(role, self.env.platforms[role.runs_on], where, arguments)
 
 
 Check = Callable[[RuleContext], Finding | None]
+EngineCheck = Callable[[RuleContext, PlannedEngine], Finding | None]
 PairCheck = Callable[[RuleContext, PlannedEngine, PlannedEngine], Finding | None]
+
+
+def each_engine(check: EngineCheck) -> Check:
+    """The check for every engine."""
+    return lambda context: first(check(context, engine) for engine in context.engines)
 
 
 def each_pair(check: PairCheck) -> Check:
     """The check for every prefill and decode that may exchange KV."""
-    return lambda context: first([check(context, *pair) for pair in context.pairs])
+    return lambda context: first(check(context, *pair) for pair in context.pairs)
 
 
 @dataclass(frozen=True)
@@ -187,7 +175,13 @@ class Rule:
     reference: str
     check: Check
 
+    def examine(self, context: RuleContext) -> Finding | None:
+        """The check's finding as this rule's, None where the plan keeps it."""
+        finding = self.check(context)
+        status = "FAIL" if self.severity == "refuse" else "WARN"
+        return finding and finding.model_copy(update={"id": self.id, "status": status})
 
-def first(findings: list[Finding | None]) -> Finding | None:
-    """The first that was found."""
-    return next((one for one in findings if one is not None), None)
+
+def first(findings: Iterable[Finding | None]) -> Finding | None:
+    """The first that there is."""
+    return next((finding for finding in findings if finding), None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from heteropd.config.pins import Capability
+from heteropd.findings import Finding
 from heteropd.plan.geometry import able, missing, needs, reuse_is_wrong
-from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, each_pair
+from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, each_pair
 
 
 def _block_order(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:

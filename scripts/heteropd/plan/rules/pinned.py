@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from heteropd.config.pins import PinSet
 from heteropd.config.types import UNRESOLVED
-from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, each_pair
+from heteropd.findings import Finding
+from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_pair
 
 
 def _nixl_unresolved(context: RuleContext) -> Finding | None:
@@ -13,7 +14,7 @@ def _nixl_unresolved(context: RuleContext) -> Finding | None:
         if nixl.version == UNRESOLVED:
             field = f"nixl.{engine.platform_name}.version"
             problem = "the two sides' NIXL cannot be compared"
-            return Finding(context.pins_file, field, UNRESOLVED, problem, f"resolve it with `{nixl.resolve}`")
+            return broken(context.pins_file, field, UNRESOLVED, problem, f"resolve it with `{nixl.resolve}`")
     return None
 
 
@@ -23,7 +24,7 @@ def _nixl_versions(context: RuleContext, prefill: PlannedEngine, decode: Planned
         return None
     problem = "the two sides' NIXL differ in more than the patch level"
     fix = "pin one major.minor version for both"
-    return Finding(context.pins_file, "nixl", f"prefill {one}, decode {other}", problem, fix)
+    return broken(context.pins_file, "nixl", f"prefill {one}, decode {other}", problem, fix)
 
 
 def _plugin_pair(context: RuleContext) -> Finding | None:
@@ -34,7 +35,7 @@ def _plugin_pair(context: RuleContext) -> Finding | None:
         if source is None or source.commit == UNRESOLVED:
             problem = "the Gaudi plugin follows vLLM commit by commit, so a pin set fixes both"
             value = source.commit if source else None
-            return Finding(
+            return broken(
                 context.pins_file, f"sources.{name}", value, problem, "pin the pair that was tested"
             )
     return None
@@ -46,7 +47,7 @@ def _base_digest(context: RuleContext) -> Finding | None:
     for name, image in context.pins.images.items():
         if image.digest == UNRESOLVED:
             fix = f"before building, resolve it with `{image.resolve}`"
-            return Finding(
+            return broken(
                 context.pins_file, f"images.{name}.digest", UNRESOLVED, "a tag can move or vanish", fix
             )
     return None
@@ -58,7 +59,7 @@ def _digest_unconfirmed(context: RuleContext) -> Finding | None:
     for name, image in context.pins.images.items():
         if image.digest != UNRESOLVED and image.resolve:
             field = f"images.{name}.digest"
-            return Finding(
+            return broken(
                 context.pins_file,
                 field,
                 image.digest,
@@ -73,7 +74,7 @@ def _unresolved_pick(context: RuleContext) -> Finding | None:
         field = f"variants.{context.plan.variant}"
         problem = f"cannot be built before the commit of {pick.change} is known"
         fix = f"resolve it with `{pick.resolve}`, or use a pin set that needs none"
-        return Finding(context.pins_file, field, UNRESOLVED, problem, fix)
+        return broken(context.pins_file, field, UNRESOLVED, problem, fix)
     return None
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from heteropd import ucx
-from heteropd.plan.rules.base import Finding, PlannedEngine, Rule, RuleContext, first
+from heteropd.findings import Finding
+from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, each_engine
 
 
-def _without_device(context: RuleContext) -> Finding | None:
-    return first([_engine_without_device(engine) for engine in context.engines])
-
-
-def _engine_without_device(engine: PlannedEngine) -> Finding | None:
+def _without_device(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     device, named = engine.platform.transports.device, ucx.transports(engine.plan.env)
     if device is None or named.allows(device):
         return None
@@ -20,11 +17,7 @@ def _engine_without_device(engine: PlannedEngine) -> Finding | None:
     return engine.env_finding(ucx.TLS, problem, fix if named.mode == "named" else f"do not exclude {device}")
 
 
-def _slow_path(context: RuleContext) -> Finding | None:
-    return first([_engine_with_slow_path(engine) for engine in context.engines])
-
-
-def _engine_with_slow_path(engine: PlannedEngine) -> Finding | None:
+def _slow_path(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     facts, named = engine.platform.transports, ucx.transports(engine.plan.env)
     slow = [transport for transport in facts.forbidden if named.allows(transport)]
     if not slow:
@@ -36,11 +29,7 @@ def _engine_with_slow_path(engine: PlannedEngine) -> Finding | None:
     return engine.env_finding(ucx.TLS, problem, f"use {','.join(fast)}")
 
 
-def _nothing_in_common(context: RuleContext) -> Finding | None:
-    return first([_engine_without_fabric(engine) for engine in context.engines])
-
-
-def _engine_without_fabric(engine: PlannedEngine) -> Finding | None:
+def _nothing_in_common(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     common, named = engine.platform.transports.any_of, ucx.transports(engine.plan.env)
     if not common or any(map(named.allows, common)):
         return None
@@ -57,20 +46,20 @@ RULES = [
         "UCX_TLS names the transport of the role's device",
         "refuse",
         "LMCache/LMCache#605, ai-dynamo/nixl#1628",
-        _without_device,
+        each_engine(_without_device),
     ),
     Rule(
         "P08-ucx-tls-tcp",
         "UCX_TLS lets no slow path in",
         "refuse",
         "vllm-project/aibrix#1407, ai-dynamo/nixl#1754",
-        _slow_path,
+        each_engine(_slow_path),
     ),
     Rule(
         "P39-ucx-tls-common",
         "UCX_TLS names a transport that both sides have",
         "refuse",
         "vllm-project/vllm-gaudi#711 (--with-mlx5=no)",
-        _nothing_in_common,
+        each_engine(_nothing_in_common),
     ),
 ]

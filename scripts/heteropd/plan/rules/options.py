@@ -1,0 +1,174 @@
+"""Options that cannot be looked into, that are decided elsewhere, or that put an engine out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from heteropd import ucx
+from heteropd.config.hosts import RoleAdditions
+from heteropd.config.problems import nearest
+from heteropd.config.types import EngineRole
+from heteropd.findings import Finding
+from heteropd.plan.arguments import TENSOR_PARALLEL, EngineArguments, parse
+from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_engine, first
+
+# What a parameter or a field says already: a second place could only disagree with it.
+_DECIDED = {
+    "VLLM_KV_CACHE_LAYOUT": "{role}_kv_layout=…",
+    "VLLM_NIXL_SIDE_CHANNEL_PORT": "roles.{role}.side_channel_port",
+    "--block-size": "{role}_block_size=…",
+    "--port": "{role}_port=…",
+    "--model": "model=…",
+    "--served-model-name": "served_model_name=…",
+    TENSOR_PARALLEL: "roles.{role}.tensor_parallel_size",
+}
+
+_TLS = ("the router, health checks and the verdict speak plain HTTP to engines", "end TLS before the router")
+_SEVERAL_HOSTS = (
+    "spreads one engine over hosts, which a plan cannot say",
+    "give each host its engine",
+)
+_OUT_OF_REACH = {
+    "--uds": ("makes the engine listen on a file, which no other host reaches", "leave it out"),
+    "--root-path": ("moves the engine's API to where nothing looks for it", "leave it out"),
+    "--grpc": ("makes the engine speak another protocol than the router does", "leave it out"),
+    **dict.fromkeys(
+        ("--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs", "--ssl-cert-reqs", "--enable-ssl-refresh"), _TLS
+    ),
+    **dict.fromkeys(
+        (
+            "--headless",
+            "--nnodes",
+            "--node-rank",
+            "--master-addr",
+            "--data-parallel-address",
+            "--data-parallel-rank",
+            "--data-parallel-start-rank",
+            "--data-parallel-size-local",
+            "--data-parallel-hybrid-lb",
+            "--data-parallel-external-lb",
+            "--data-parallel-multi-port-external-lb",
+        ),
+        _SEVERAL_HOSTS,
+    ),
+}
+
+
+def _additions(context: RuleContext) -> Iterator[tuple[EngineRole, RoleAdditions, EngineArguments]]:
+    """What the hosts file adds to each role, and its arguments as vLLM reads them."""
+    hosts = context.request.hosts
+    for role, additions in hosts.engine_roles.items() if hosts else ():
+        yield role, additions, parse(additions.args, context.env.vllm_options)
+
+
+def _readable(context: RuleContext) -> Finding | None:
+    for role, additions, arguments in _additions(context):
+        shown = " ".join(word.partition("=")[0] for word in additions.args if word.startswith("-"))
+        stray = [word for word in arguments.unknown[:1] if not word.startswith("-")]
+        if arguments.problem:
+            fix = "write out the option's whole name, and its value"
+            problem = f"cannot be read as vLLM reads it ({arguments.problem})"
+        elif "--config" in arguments.given:
+            problem, fix = "names a file of more options, which no rule sees", "give the options themselves"
+        elif stray:
+            problem, fix = f"{stray[0]!r} belongs to no option", "write --option VALUE"
+        else:
+            continue
+        return broken(context.hosts_file, f"roles.{role}.args", shown, problem, fix)
+    return None
+
+
+def _unknown(context: RuleContext) -> Finding | None:
+    """For the very version that the list was read from, an option that it lacks ends the engine."""
+    same = context.pins.vllm == context.env.vllm_options.vllm
+    return _not_listed(context) if same else None
+
+
+def _perhaps_unknown(context: RuleContext) -> Finding | None:
+    same = context.pins.vllm == context.env.vllm_options.vllm
+    return None if same else _not_listed(context)
+
+
+def _not_listed(context: RuleContext) -> Finding | None:
+    options = context.env.vllm_options
+    for role, _, arguments in _additions(context):
+        for word in arguments.unknown:
+            if word.startswith("-"):
+                problem = f"is no option of vLLM {options.vllm}; this plan's is {context.pins.vllm}"
+                near = nearest(word.partition("=")[0], [names[0] for names in options.all()])
+                fix = f"did you mean {near!r}?" if near else "see `vllm serve --help=all` of that version"
+                return broken(context.hosts_file, f"roles.{role}.args", word, problem, fix)
+    return None
+
+
+def _shadowed(context: RuleContext) -> Finding | None:
+    for role, additions, arguments in _additions(context):
+        decided = _DECIDED | _decided_by_hosts(role, context)
+        for name in (*additions.env, *arguments.given):
+            if name in decided:
+                problem = "is decided elsewhere, and a second place could only disagree"
+                fix = f"say {decided[name].format(role=role)} instead"
+                return broken(context.hosts_file, f"roles.{role}", name, problem, fix)
+    return None
+
+
+def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
+    """Variables of a role that fields of its hosts set, and those fields."""
+    found: dict[str, str] = {}
+    for engine in context.engines:
+        host = context.host(engine)
+        if engine.role != role or host is None or not engine.platform.accelerator:
+            continue
+        if host.nics:
+            found.setdefault(ucx.NET_DEVICES, f"hosts.{engine.plan.host.name}.nics")
+        if host.devices and engine.platform.visible_devices:
+            found.setdefault(engine.platform.visible_devices, f"hosts.{engine.plan.host.name}.devices")
+    return found
+
+
+def _out_of_reach(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
+    given = engine.arguments.given
+    return first(
+        engine.option_finding(option, given[option], *_OUT_OF_REACH[option])
+        for option in _OUT_OF_REACH
+        if given.get(option) not in (None, False)
+    )
+
+
+READABLE = Rule(
+    "P51-arguments",
+    "an engine's arguments can be read as vLLM reads them, and name no file of more",
+    "refuse",
+    "vllm/utils/argparse_utils.py of vLLM 0.32",
+    _readable,
+)
+RULES = [
+    Rule(
+        "P43-shadowed",
+        "additions leave alone what a parameter or a host's field decides",
+        "refuse",
+        "the kit's own limit",
+        _shadowed,
+    ),
+    Rule(
+        "P52-reach",
+        "an engine is one server, on one host, that speaks plain HTTP on its port",
+        "refuse",
+        "the kit's own limit",
+        each_engine(_out_of_reach),
+    ),
+    Rule(
+        "P57-unknown-option",
+        "the pinned vLLM has every option",
+        "refuse",
+        "vllm/utils/argparse_utils.py of vLLM 0.32",
+        _unknown,
+    ),
+    Rule(
+        "P58-perhaps-unknown",
+        "vLLM has every option, as far as one version's list tells",
+        "warn",
+        "vllm/utils/argparse_utils.py of vLLM 0.32",
+        _perhaps_unknown,
+    ),
+]
