@@ -64,11 +64,12 @@ class Interrupted(KitError):
 
 # What nobody wants in a terminal or a log: a password in an address, what stands behind a secret's name.
 _SECRETS = (
-    (re.compile(r"(?i)(://[^/\s:@]+:)[^/\s@]+@"), r"\1…@"),
-    (re.compile(r"(?i)\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|nvapi-)[\w-]+"), r"\1…"),
-    (re.compile(r"(?i)((?:api[-_]?key|token|secret|password)[\"']?(?:\s*[=:]\s*|\s+)[\"']?)[^\s\"']+"),
-     r"\1…"),
-        re.compile(r"(?i)((?:api[-_]?key|token|secret|password)[\"']?(?:\s*[=:]\s*|\s+)[\"']?)[^\s\"']+"),
+    (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@", re.IGNORECASE), r"\1…@"),
+    (re.compile(r"\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|nvapi-)[\w-]+", re.IGNORECASE), r"\1…"),
+    (
+        re.compile(
+            r"((?:api[-_]?key|token|secret|password)['\"]?(\s*[=:]\s*|\s+)['\"]?)[^\s'\"]+", re.IGNORECASE
+        ),
         r"\1…",
     ),
 )
