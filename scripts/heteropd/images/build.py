@@ -81,11 +81,10 @@ def run(name: str, file: BakeFile, context: BuildContext) -> float:
     plan.write_text(json.dumps(file, indent=2) + "\n", encoding="utf-8")
     log.unlink(missing_ok=True)
     argv = ["docker", "buildx", "bake", "--progress=plain", "--file", str(plan)]
-    began, seen = context.clock.now(), BuildLog()
-    pid = context.runner.spawn(argv, env=context.environ, log=log, cwd=context.root)
-    process = identify(pid)
+    began, seen, process = context.clock.now(), BuildLog(), None
     targets = file["group"]["default"]["targets"]
     try:
+        process = identify(context.runner.spawn(argv, env=context.environ, log=log, cwd=context.root))
         with log.open(errors="replace") as stream, Progress(context.console, HEARTBEAT_S) as progress:
             running = True
             while running:

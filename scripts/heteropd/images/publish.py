@@ -147,7 +147,7 @@ def _publish(item: Item, client: DockerClient, context: BuildContext) -> Publish
     if remote is None:
         raise KitError(f"{item.target}: the registry does not show what was pushed")
     if not (remote.provenance and remote.sbom):
-        fix = f"make build images={image} on an engine with the containerd image store; publish under another name"
+        fix = f"build it anew (make build images={image}) and publish it under another name"
         raise KitError(f"{item.target}: is in the registry without provenance or SBOM; {fix}")
     folder = published.folder(context.root, item.tag)
     folder.mkdir(parents=True, exist_ok=True)

@@ -194,6 +194,7 @@ def test_an_interrupt_ends_the_build(tmp_path, docker):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         pid = (tmp_path / "pid").read_text().strip()
+        time.sleep(1)
         started.send_signal(signal.SIGINT)
         started.wait(60)
     assert not Path(f"/proc/{pid}").exists()
