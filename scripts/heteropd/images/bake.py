@@ -54,9 +54,7 @@ def render_generator(recipe: Recipe, images: Images, site: Site, options: Option
     return {"group": {"default": {"targets": ["sbom"]}}, "target": {**shared, "sbom": generator}}
 
 
-def _tools(
-    recipe: Recipe, images: Images, site: Site, options: Options, shared: dict[str, Target]
-) -> str:
+def _tools(recipe: Recipe, images: Images, site: Site, options: Options, shared: dict[str, Target]) -> str:
     args = {"BASE": recipe.base, "SHIP": recipe.ship, "LOCK": images.tools}
     return _added(shared, "tools", recipe, step(_COMMON, "tools", args, site, options))
 
@@ -97,9 +95,7 @@ def step(dockerfile: str, stage: str, args: dict[str, str], site: Site, options:
     return target
 
 
-def _image(
-    recipe: Recipe, images: Images, site: Site, options: Options, contexts: dict[str, str]
-) -> Target:
+def _image(recipe: Recipe, images: Images, site: Site, options: Options, contexts: dict[str, str]) -> Target:
     args = {"SHIP": recipe.ship, **recipe.build_args}
     target = step(recipe.dockerfile, "image", args, site, options)
     given = {name: str(folder) for name, folder in sorted(recipe.contexts.items())}
@@ -117,4 +113,3 @@ def _image(
 
 def _targets(contexts: dict[str, str]) -> dict[str, str]:
     return {name: f"target:{target}" for name, target in contexts.items()}
-
