@@ -1,4 +1,4 @@
-"""The processes of one benchmark: marked, watched, and ended by identity whatever happens to us."""
+"""The processes of one benchmark: tagged, watched, and ended by identity whatever happens to us."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from heteropd.plan.environment import KEEPS_ENVIRONMENT, child_environment
 from heteropd.processes import shared_memory, terminate, watchdog
 from heteropd.processes.identity import Identity, alive, identify
 from heteropd.processes.parent import follow_parent
-from heteropd.processes.process_tree import mark, marked
+from heteropd.processes.process_tree import tag, tagged
 
 GRACE_S = 5.0
 
@@ -82,7 +82,7 @@ class Children:
         """
         log = self.folder / f"{name}.log"
         log.unlink(missing_ok=True)
-        extra = {**mark(self._id, self.folder), "PYTHONUNBUFFERED": "1", **KEEPS_ENVIRONMENT}
+        extra = {**tag(self._id, self.folder), "PYTHONUNBUFFERED": "1", **KEEPS_ENVIRONMENT}
         variables = child_environment(env or {}, os.environ, places or {}, extra, ["127.0.0.1"]).variables
         try:
             pid = self._runner.spawn(argv, env=variables, log=log, cwd=self.folder)
@@ -117,7 +117,7 @@ class Children:
             raise KitError(f"bench: processes would not end: {', '.join(str(one.pid) for one in left)}")
 
     def _marked(self) -> set[Identity]:
-        return marked(self.folder, self._id)
+        return tagged(self.folder, self._id)
 
 
 def free_ports(count: int) -> list[int]:

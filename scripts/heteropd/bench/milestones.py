@@ -10,7 +10,7 @@ from heteropd.bench.children import Child, Children
 from heteropd.errors import KitError
 from heteropd.processes.identity import alive
 from heteropd.processes.launcher import exit_status
-from heteropd.processes.sweep import recorded
+from heteropd.processes.record import recorded
 
 Reached = Callable[[], bool]
 

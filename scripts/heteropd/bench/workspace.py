@@ -9,7 +9,7 @@ from heteropd.config import env
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR
 from heteropd.prepare import engine
-from heteropd.processes.sweep import recorded
+from heteropd.processes.record import recorded
 from heteropd.system import Clock, CommandRunner
 
 STATE_FOLDER = ".heteropd"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from heteropd.errors import EXIT_INTERRUPTED, BadInput, KitError, TopologyFailed
-from heteropd.processes.parent import follow_parent
+from heteropd.processes.parent import follow_make, follow_parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _interrupt)
     follow_parent()
+    follow_make()
     try:
         return _verb(words)
     except TopologyFailed as stop:

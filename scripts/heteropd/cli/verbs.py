@@ -29,8 +29,8 @@ def run(words: list[str]) -> int:
     if plans.only_shown(words):
         return EXIT_OK
     plan, context = plans.ready_to_start(words)
-    with topology.InterruptScope(context) as hold:
-        return plans.prove(topology.up(plan, context, hold=hold), context)
+    with topology.InterruptScope(context) as scope:
+        return plans.prove(topology.up(plan, context, scope=scope), context)
 
 
 def up(words: list[str]) -> int:

@@ -43,6 +43,7 @@ class TimeoutDefaults(Data):
     stop: float = Field(gt=0, description="Between asking a process to end and killing it")
     request: float = Field(gt=0, description="One completion")
     health: float = Field(gt=0, description="One health answer")
+    token: float = Field(gt=0, description="One token of one engine, when the status is looked at")
     poll: float = Field(gt=0, description="Between two looks")
     heartbeat: float = Field(gt=0, description="Between two lines of progress, without a terminal")
 

@@ -1,4 +1,4 @@
-"""Files for containers, as the tar archives in which an engine takes them."""
+"""Files for containers, as the tar archives in which Docker takes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def folder(path: Path) -> IO[bytes]:
     stream = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's to close
     with tarfile.open(fileobj=stream, mode="w") as tar:
         files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-        for file in sorted(files, key=lambda one: one.name == "config.json"):
+        for file in sorted(files, key=lambda file: file.name == "config.json"):
             entry = tar.gettarinfo(str(file), str(file.relative_to(path)))
             entry.mode, entry.uid, entry.gid, entry.uname, entry.gname = 0o644, 0, 0, "", ""
             with file.open("rb") as content:

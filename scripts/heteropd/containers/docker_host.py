@@ -1,4 +1,4 @@
-"""A container engine, of this machine or of another: reached through its socket, judged before it is used."""
+"""A Docker host, this machine or another: reached through its socket, judged before it is used."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _TIMEOUT_S = 120
 
 
 def address() -> str:
-    """Where the engine listens: DOCKER_HOST, or the usual socket."""
+    """Where this machine's Docker listens: DOCKER_HOST, or the usual socket."""
     return os.environ.get("DOCKER_HOST") or _SOCKET
 
 
 def of_host(ssh: str | None) -> str:
-    """The engine of a plan's host: over ssh where the host is reached so, else this machine's."""
+    """The Docker of a plan's host: over ssh where the host is reached so, else this machine's."""
     return ssh_tunnel.SCHEME + ssh if ssh else address()
 
 
 def present() -> bool:
-    """True where an engine may answer; cheap, and without a connection."""
+    """True where Docker may answer; cheap, and without a connection."""
     where = address()
     return not where.startswith("unix://") or Path(where.removeprefix("unix://")).exists()
 
 
 def connect(needs: EngineVersions | None = None, url: str | None = None) -> DockerClient:
-    """A client of the engine. Raises MissingPrerequisite when none answers, or when it is too old."""
+    """A client of a Docker host. Raises MissingPrerequisite when none answers, or when it is too old."""
     where = url or address()
     reached = ssh_tunnel.local(where)
     try:
@@ -48,7 +48,7 @@ def connect(needs: EngineVersions | None = None, url: str | None = None) -> Dock
     except (DockerException, OSError) as problem:
         raise MissingPrerequisite(
             f"no container engine answers at {where} ({_last(problem)})",
-            "install and start Docker (https://docs.docker.com/engine/install/), or name another engine with"
+            "install and start Docker (https://docs.docker.com/engine/install/), or name another with"
             " DOCKER_HOST",
         ) from None
     if needs is not None:
@@ -58,13 +58,13 @@ def connect(needs: EngineVersions | None = None, url: str | None = None) -> Dock
 
 def require_buildx(runner: CommandRunner, needs: EngineVersions) -> None:
     """Raise MissingPrerequisite unless `docker buildx` is there and new enough."""
-    asked = runner.run(["docker", "buildx", "version"])
-    found = re.search(r"\bv?(\d+\.\d+(\.\d+)?)", asked.out)
-    if asked.code != 0 or found is None:
+    done = runner.run(["docker", "buildx", "version"])
+    version = re.search(r"\bv?(\d+\.\d+(\.\d+)?)", done.out)
+    if done.code != 0 or version is None:
         raise MissingPrerequisite(
             "docker buildx is missing", "install it (Debian, Ubuntu: apt install docker-buildx)"
         )
-    require_at_least("docker buildx", found[1], needs.buildx)
+    require_at_least("docker buildx", version[1], needs.buildx)
 
 
 def require_at_least(what: str, version: str, oldest: str) -> None:
@@ -77,7 +77,7 @@ def require_at_least(what: str, version: str, oldest: str) -> None:
 
 @contextmanager
 def reported(where: str) -> Iterator[None]:
-    """Turns what docker-py raises into one line: a full disk, a registry that refuses, a lost engine."""
+    """Turns what docker-py raises into one line: a full disk, a registry that refuses, a lost host."""
     try:
         yield
     except (DockerException, RequestException) as problem:
@@ -85,7 +85,7 @@ def reported(where: str) -> Iterator[None]:
 
 
 def explained(where: str, said: str) -> KitError:
-    """What an engine, BuildKit or a registry said, with the fix where it is a known trouble."""
+    """What Docker, BuildKit or a registry said, with the fix where it is a known trouble."""
     text = _last(said)
     for pattern, problem, fix in _TROUBLES:
         if re.search(pattern, said, re.IGNORECASE):
@@ -96,7 +96,7 @@ def explained(where: str, said: str) -> KitError:
 _TROUBLES = (
     (
         r"no space left on device|disk quota exceeded",
-        "the engine's disk is full",
+        "Docker's disk is full",
         "free some space: `docker system df`, `docker buildx prune`",
     ),
     (
@@ -107,7 +107,7 @@ _TROUBLES = (
     (
         r"http: server gave HTTP response to HTTPS client",
         "the registry does not speak TLS",
-        "list it under insecure-registries in the engine's daemon.json, or give it a certificate",
+        "list it under insecure-registries in Docker's daemon.json, or give it a certificate",
     ),
     (
         r"manifest unknown|not found: manifest|: not found$|pull access denied|no such manifest",

@@ -8,7 +8,7 @@ from heteropd.containers import docker_host
 from heteropd.containers.lifecycle import ContainerRef, client
 from heteropd.errors import KitError
 
-_LEAST_MEMORY = 8 * 2**20  # engines refuse less than 6 MB
+_LEAST_MEMORY = 8 * 2**20  # Docker refuses less than 6 MB
 # The first process does not die of a signal from its own container.
 _KILL_LARGEST = """most=0
 for file in /proc/[0-9]*/statm; do
@@ -24,29 +24,29 @@ done
 def kill(ref: ContainerRef) -> None:
     """SIGKILL. Raises KitError."""
     with docker_host.reported(ref.name):
-        client(ref.engine).api.kill(ref.id, "SIGKILL")
+        client(ref.docker_host).api.kill(ref.id, "SIGKILL")
 
 
 def pause(ref: ContainerRef) -> None:
     """Freeze every process of the container. Raises KitError."""
     with docker_host.reported(ref.name):
-        client(ref.engine).api.pause(ref.id)
+        client(ref.docker_host).api.pause(ref.id)
 
 
 def unpause(ref: ContainerRef) -> None:
     """Have a frozen container run on. Raises KitError."""
     with docker_host.reported(ref.name):
-        client(ref.engine).api.unpause(ref.id)
+        client(ref.docker_host).api.unpause(ref.id)
 
 
 def starve(ref: ContainerRef) -> int:
     """Limit a container's memory to half of what it uses now, in bytes: the kernel kills in it. Raises
     KitError."""
     with docker_host.reported(ref.name):
-        one = client(ref.engine).containers.get(ref.id)
-        stats = cast("dict[str, Any]", one.stats(stream=False))
+        container = client(ref.docker_host).containers.get(ref.id)
+        stats = cast("dict[str, Any]", container.stats(stream=False))
         limit = max(int(stats["memory_stats"]["usage"]) // 2, _LEAST_MEMORY)
-        one.update(mem_limit=limit, memswap_limit=limit)
+        container.update(mem_limit=limit, memswap_limit=limit)
     return limit
 
 
@@ -54,14 +54,16 @@ def kill_largest(ref: ContainerRef) -> str:
     """SIGKILL to the process of a container that takes the most memory, other than its first; its name.
     Raises KitError."""
     with docker_host.reported(ref.name):
-        done = client(ref.engine).containers.get(ref.id).exec_run(["sh", "-c", _KILL_LARGEST])
-    said = cast("bytes", done.output).decode(errors="replace").strip()
+        done = client(ref.docker_host).containers.get(ref.id).exec_run(["sh", "-c", _KILL_LARGEST])
+    output = cast("bytes", done.output).decode(errors="replace").strip()
     if done.exit_code:
-        raise KitError(f"{ref.name}: no process beside its first could be killed: {said or 'there is none'}")
-    return said
+        raise KitError(
+            f"{ref.name}: no process beside its first could be killed: {output or 'there is none'}"
+        )
+    return output
 
 
 def start_again(ref: ContainerRef) -> None:
     """Start a container that has ended, as it was made. Raises KitError."""
     with docker_host.reported(ref.name):
-        client(ref.engine).api.start(ref.id)
+        client(ref.docker_host).api.start(ref.id)

@@ -15,12 +15,14 @@ from typing import Any
 
 from docker import DockerClient
 from docker.errors import DockerException
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from requests.exceptions import RequestException
 
 from heteropd.containers import archives, docker_host, ssh_tunnel
 from heteropd.errors import KitError
 
+# As `docker run --entrypoint ""`: what a plan says is the whole command, whatever the image would start.
+NO_ENTRYPOINT = [""]
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 STATE, OWNER, TOPOLOGY, ROLE, FINGERPRINT, PLAN = (
     f"io.heteropd.{name}" for name in ("state", "owner", "topology", "role", "fingerprint", "plan")
@@ -28,13 +30,13 @@ STATE, OWNER, TOPOLOGY, ROLE, FINGERPRINT, PLAN = (
 
 
 class ContainerRef(BaseModel):
-    """Who a container is: its id, for the engine; its name, for people; the engine that has it."""
+    """Who a container is: its id, for Docker; its name, for people; and the Docker host that has it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
     id: str
     name: str
-    engine: str
+    docker_host: str = Field(alias="engine")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class ContainerLaunch:
 
 
 def client(url: str) -> DockerClient:
-    """The engine's client, kept: topologies are looked at several times a second.
+    """The client of a Docker host, kept: topologies are looked at several times a second.
 
     Raises MissingPrerequisite.
     """
@@ -88,10 +90,12 @@ def start(launch: ContainerLaunch, url: str) -> ContainerRef:
     with docker_host.reported(launch.name):
         made = client(url).containers.create(
             launch.image,
+            entrypoint=NO_ENTRYPOINT,
             command=launch.argv,
             name=launch.name,
             labels=launch.labels,
             environment=environment,
+            use_config_proxy=False,  # a proxy of ~/.docker/config.json is nobody's wish for engines
             **options,
         )
         try:
@@ -101,16 +105,16 @@ def start(launch: ContainerLaunch, url: str) -> ContainerRef:
         except BaseException:
             made.remove(force=True, v=True)
             raise
-    return ContainerRef(id=str(made.id), name=launch.name, engine=url)
+    return ContainerRef(id=str(made.id), name=launch.name, docker_host=url)
 
 
 def alive(ref: ContainerRef) -> bool:
-    """True while the container runs; False when it has ended, is gone, or its engine does not answer."""
+    """True while the container runs; False when it has ended, is gone, or its host does not answer."""
     return bool(_state(ref).get("Running"))
 
 
 def away(url: str) -> str | None:
-    """Why an engine does not answer, so that nobody knows what its containers do; None when it does."""
+    """Why a Docker host does not answer, so that nobody knows what its containers do; None when it does."""
     try:
         with docker_host.reported(url):
             client(url).ping()
@@ -129,11 +133,11 @@ def exit_status(ref: ContainerRef) -> int | None:
 
 
 def pids(ref: ContainerRef) -> set[int]:
-    """Processes of the container, as this machine numbers them; empty for an engine elsewhere."""
-    if ref.engine.startswith(ssh_tunnel.SCHEME):
+    """Processes of the container, as this machine numbers them; empty on another host."""
+    if ref.docker_host.startswith(ssh_tunnel.SCHEME):
         return set()
     with suppress(Exception):
-        top = client(ref.engine).api.top(ref.id)
+        top = client(ref.docker_host).api.top(ref.id)
         column = top["Titles"].index("PID")
         return {int(row[column]) for row in top["Processes"]}
     return set()
@@ -144,11 +148,11 @@ def copy_log(ref: ContainerRef, log: Path) -> None:
     with suppress(Exception):
         beside = log.with_suffix(".log.since")
         since = beside.read_text() if log.exists() and beside.exists() else ""
-        said = client(ref.engine).api.logs(
+        block = client(ref.docker_host).api.logs(
             ref.id, stdout=True, stderr=True, timestamps=True, since=_seconds(since)
         )
         last, fresh = since, []
-        for line in said.split(b"\n"):  # not splitlines: progress bars hold carriage returns
+        for line in block.split(b"\n"):  # not splitlines: progress bars hold carriage returns
             stamp, _, text = line.decode(errors="replace").partition(" ")
             if _STAMP.fullmatch(stamp) and stamp > since:
                 fresh.append(text + "\n")
@@ -162,7 +166,7 @@ def copy_log(ref: ContainerRef, log: Path) -> None:
 
 def find(url: str, state_dir: Path) -> dict[ContainerRef, Mapping[str, str]]:
     """Containers, running or not, of any topology of the state folder, with their labels. Raises KitError."""
-    return _found(url, own(state_dir))
+    return _found(url, own_labels(state_dir))
 
 
 def find_any(url: str) -> dict[ContainerRef, Mapping[str, str]]:
@@ -170,36 +174,36 @@ def find_any(url: str) -> dict[ContainerRef, Mapping[str, str]]:
     return _found(url, [TOPOLOGY])
 
 
-def own(state_dir: Path) -> list[str]:
+def own_labels(state_dir: Path) -> list[str]:
     """What containers of a state folder, started by this machine, are found by."""
     return [f"{STATE}={state_dir}", f"{OWNER}={platform.node()}"]
 
 
-def _found(url: str, wanted: list[str]) -> dict[ContainerRef, Mapping[str, str]]:
+def _found(url: str, labels: list[str]) -> dict[ContainerRef, Mapping[str, str]]:
     with docker_host.reported("containers"):
-        rows = listed(client(url), wanted)
+        rows = listed(client(url), labels)
     return {
-        ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), engine=url): row["Labels"]
+        ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), docker_host=url): row["Labels"]
         for row in rows
     }
 
 
-def listed(one: DockerClient, wanted: list[str]) -> list[dict[str, Any]]:
-    """Containers with these labels, running or not, as the engine's API gives them."""
-    rows: list[dict[str, Any]] = one.api.containers(all=True, filters={"label": wanted})
+def listed(client: DockerClient, labels: list[str]) -> list[dict[str, Any]]:
+    """Containers with these labels, running or not, as Docker's API gives them."""
+    rows: list[dict[str, Any]] = client.api.containers(all=True, filters={"label": labels})
     return rows
 
 
 def _state(ref: ContainerRef) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = client(ref.engine).api.inspect_container(ref.id)["State"]
+        state: dict[str, Any] = client(ref.docker_host).api.inspect_container(ref.id)["State"]
     except (DockerException, RequestException, KitError):
         return {}
     return state
 
 
 def _seconds(stamp: str) -> int | None:
-    """The engine's time stamp (2025-12-01T00:00:00.000000000Z) in whole Unix seconds, for ``since``."""
+    """Docker's time stamp (2025-12-01T00:00:00.000000000Z) in whole Unix seconds, for ``since``."""
     return int(datetime.fromisoformat(stamp[:19] + "+00:00").timestamp()) if stamp else None
 
 

@@ -1,8 +1,9 @@
-"""Another machine's container engine, reached through its socket over ssh.
+"""Another machine's Docker, reached through its socket over ssh.
 
 docker-py's own ssh transport breaks in half of all `exec` calls, so the socket is forwarded instead and
-docker-py sees a local one. Which key, user, port and jump host: the user's ssh configuration says it, or the
-file that HETEROPD_SSH_CONFIG names. Host keys are verified, and nothing asks for a password.
+docker-py sees a local one; a forward ends with the kit, however that ends. Which key, user, port and jump
+host: the user's ssh configuration says it, or the file that HETEROPD_SSH_CONFIG names. Host keys are
+verified, and nothing asks for a password.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _lock = threading.RLock()  # a signal may come while it is held, and its handler
 
 
 def local(url: str) -> str:
-    """The address to connect to for an engine's ``url``: its own, or a forwarded socket for ssh://DESTINATION.
+    """The address to connect to for a Docker host's ``url``: its own, or a forwarded socket for ssh://DESTINATION.
 
     A forward is kept until the program ends, and made again when ssh has ended. Raises MissingPrerequisite
     with what ssh said, for a few seconds without asking again.
@@ -63,13 +64,13 @@ def local(url: str) -> str:
         return url
     destination = url.removeprefix(SCHEME)
     with _lock:
-        found = _open.get(destination)
-        if found is not None and found.process.poll() is not None:
+        forward = _open.get(destination)
+        if forward is not None and forward.process.poll() is not None:
             _open.pop(destination).close()
-            found = None
-        if found is None:
-            found = _open[destination] = _made(destination)
-        return f"unix://{found.socket}"
+            forward = None
+        if forward is None:
+            forward = _open[destination] = _forward_unless_lost(destination)
+        return f"unix://{forward.socket}"
 
 
 def ssh(config: str | Path | None) -> list[str]:
@@ -92,7 +93,7 @@ def argv(destination: str, socket: Path) -> list[str]:
     return [*words, destination, "echo ready && exec cat >/dev/null"]
 
 
-def _made(destination: str) -> _Forward:
+def _forward_unless_lost(destination: str) -> _Forward:
     at, why = _lost.pop(destination, (0.0, None))
     if why is not None and time.monotonic() - at < _LOST_S:
         _lost[destination] = at, why
@@ -107,9 +108,9 @@ def _made(destination: str) -> _Forward:
 def _forward(destination: str) -> _Forward:
     _clear_dead()
     folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
-    socket, told = (Path(folder.name) / name for name in ("docker.sock", "said"))
+    socket, errors = (Path(folder.name) / name for name in ("docker.sock", "errors"))
     try:
-        with told.open("wb") as stderr:  # a pipe that nobody reads would stop ssh when it is full
+        with errors.open("wb") as stderr:  # a pipe that nobody reads would stop ssh when it is full
             process = subprocess.Popen(
                 argv(destination, socket),
                 stdin=subprocess.PIPE,
@@ -120,16 +121,16 @@ def _forward(destination: str) -> _Forward:
     except OSError as problem:
         folder.cleanup()
         raise MissingPrerequisite(f"ssh cannot be started ({problem})", "install an OpenSSH client") from None
-    made = _Forward(process, folder)
+    forward = _Forward(process, folder)
     if not _ready(process):
-        said = told.read_text(errors="replace").strip().splitlines()
-        made.close()
+        lines = errors.read_text(errors="replace").strip().splitlines()
+        forward.close()
         raise MissingPrerequisite(
-            f"{destination} does not answer over ssh ({said[-1][-200:] if said else 'no reason given'})",
+            f"{destination} does not answer over ssh ({lines[-1][-200:] if lines else 'no reason given'})",
             f"try `ssh -o BatchMode=yes {destination} true`: keys, known hosts and names come from your ssh"
             " configuration",
         )
-    return made
+    return forward
 
 
 def _clear_dead() -> None:

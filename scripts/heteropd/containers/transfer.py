@@ -1,4 +1,4 @@
-"""What an engine must have before containers can be made: images, and a model where no folder is shared."""
+"""What a Docker host must have before containers are made: images, and a model where no folder is shared."""
 
 from __future__ import annotations
 
@@ -15,76 +15,86 @@ from heteropd.containers import archives, docker_host, lifecycle
 
 Say = Callable[[str], None]
 
-_TIMEOUT_S = 3600  # an engine says nothing while it unpacks
+_TIMEOUT_S = 3600  # Docker says nothing while it unpacks
 _HEARTBEAT_S = 15.0
 _CHUNK = 2**22
-TASK = {"io.heteropd.task": "ship"}
+_TASK = {"io.heteropd.task": "ship"}
 
 
 def image(name: str, url: str, local: str, say: Say) -> Mapping[str, Any] | None:
-    """Make an image present on the engine at ``url``; what the engine says of it, None if it cannot be had.
+    """Make an image present on the Docker host at ``url``; its attributes, None if it cannot be had.
 
-    An image by digest is pulled. Any other comes from the ``local`` engine, unless the very same is there.
-    Raises KitError for an engine or a registry that refuses.
+    An image by digest is pulled. Any other comes from the ``local`` Docker, unless the very same is there.
+    Raises KitError for a host or a registry that refuses.
     """
     with docker_host.reported(name):
-        there = _inspect(lifecycle.client(url), name)
+        present = _inspect(lifecycle.client(url), name)
         if "@sha256:" in name:
-            if there is None:
-                say(f"pulling {name} (once per engine) …")
-                there = lifecycle.client(url).images.pull(name).attrs
-            return there
+            if present is None:
+                say(f"pulling {name} (once per host) …")
+                present = lifecycle.client(url).images.pull(name).attrs
+            return present
         if url == local or not docker_host.present():
-            return there
-        here = _inspect(lifecycle.client(local), name)
-        if here is None or (there is not None and there["Id"] == here["Id"]):
-            return there
-        _ship(name, local, url, say)
+            return present
+        ours = _inspect(lifecycle.client(local), name)
+        if ours is None or (present is not None and present["Id"] == ours["Id"]):
+            return present
+        _send(name, local, url, say)
         return _inspect(lifecycle.client(url), name)
 
 
 def model(folder: Path, url: str, helper: str, say: Say) -> str:
-    """Make a model's folder present on the engine at ``url`` as a volume; its name.
+    """Make a model's folder present on the Docker host at ``url`` as a volume; its name.
 
     ``helper`` is any image there. config.json comes last: a volume that has it is whole. Raises KitError.
     """
     volume = f"heteropd-model-{folder.name}".lower()
-    with docker_host.reported(volume), closing(docker_host.connect(url=url)) as one:
-        one.api.timeout = _TIMEOUT_S
-        made = one.containers.create(helper, ["true"], volumes=[f"{volume}:/model"], labels=TASK, user="0:0")
+    with docker_host.reported(volume), closing(docker_host.connect(url=url)) as client:
+        client.api.timeout = _TIMEOUT_S
+        container = client.containers.create(
+            helper,
+            ["true"],
+            entrypoint=lifecycle.NO_ENTRYPOINT,
+            volumes=[f"{volume}:/model"],
+            labels=_TASK,
+            user="0:0",
+            use_config_proxy=False,
+        )
         try:
             try:
-                made.get_archive("/model/config.json")
+                container.get_archive("/model/config.json")
             except NotFound:
-                say(f"copying the model {folder.name} to {url} (once per engine) …")
+                say(f"copying the model {folder.name} to {url} (once per host) …")
                 with archives.folder(folder) as stream:
-                    made.put_archive("/model", stream)
+                    container.put_archive("/model", stream)
         finally:
-            made.remove(force=True)
+            container.remove(force=True)
     return volume
 
 
-def _inspect(one: DockerClient, name: str) -> Mapping[str, Any] | None:
+def _inspect(client: DockerClient, name: str) -> Mapping[str, Any] | None:
     try:
-        found: Mapping[str, Any] = one.images.get(name).attrs
+        attributes: Mapping[str, Any] = client.images.get(name).attrs
     except ImageNotFound:
         return None
-    return found
+    return attributes
 
 
-def _ship(name: str, local: str, url: str, say: Say) -> None:
-    with closing(docker_host.connect(url=local)) as here, closing(docker_host.connect(url=url)) as there:
-        here.api.timeout = there.api.timeout = _TIMEOUT_S
+def _send(name: str, local: str, url: str, say: Say) -> None:
+    with closing(docker_host.connect(url=local)) as source, closing(docker_host.connect(url=url)) as target:
+        source.api.timeout = target.api.timeout = _TIMEOUT_S
         say(f"sending {name} to {url} …")
-        chunks = here.api.get_image(name, chunk_size=_CHUNK)
-        there.images.load(cast("bytes", _told(chunks, f"sending {name} to {url}", say)))  # sent as it comes
+        chunks = source.api.get_image(name, chunk_size=_CHUNK)
+        target.images.load(
+            cast("bytes", _reported(chunks, f"sending {name} to {url}", say))
+        )  # sent as it comes
 
 
-def _told(chunks: Iterator[bytes], what: str, say: Say) -> Iterator[bytes]:
-    sent, told = 0, time.monotonic()
+def _reported(chunks: Iterator[bytes], what: str, say: Say) -> Iterator[bytes]:
+    sent, last = 0, time.monotonic()
     for chunk in chunks:
         yield chunk
         sent += len(chunk)
-        if time.monotonic() - told >= _HEARTBEAT_S:
-            told = time.monotonic()
+        if time.monotonic() - last >= _HEARTBEAT_S:
+            last = time.monotonic()
             say(f"{what}: {sent / 1e6:.0f} MB so far")

@@ -23,7 +23,7 @@ from heteropd.errors import Interrupted, KitError
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import shared_memory
 from heteropd.processes.identity import Identity, send
-from heteropd.processes.process_tree import family, marked
+from heteropd.processes.process_tree import descendants, tagged
 from heteropd.proof.concurrency import side_by_side
 from heteropd.system import Clock
 from heteropd.topology import Context, Topology, load, restart, running, status
@@ -229,11 +229,11 @@ class DrillSession:
         topology = self._loaded()
         ours: set[Identity] = set()
         for role in topology.roles:
-            ours |= family(role.process) if role.process else set()
-        strays = marked(self.context.state_dir, topology.id) - ours
+            ours |= descendants(role.process) if role.process else set()
+        strays = tagged(self.context.state_dir, topology.id) - ours
         left = [f"pid {process.pid}" for process in strays]
         boxes = {role.container for role in topology.roles if role.container}
-        for url in topology.engines:
+        for url in topology.docker_hosts:
             labelled = lifecycle.find_any(url).items()
             mine = {ref for ref, labels in labelled if labels.get(lifecycle.TOPOLOGY) == topology.id}
             left += [ref.name for ref in mine - boxes if ref.id not in {box.id for box in boxes}]
@@ -248,7 +248,7 @@ class DrillSession:
         return topology
 
     def _pids(self, topology: Topology) -> set[int]:
-        pids = {process.pid for process in marked(self.context.state_dir, topology.id)}
+        pids = {process.pid for process in tagged(self.context.state_dir, topology.id)}
         return pids.union(*(role.pids() for role in topology.roles))
 
     def _patience(self) -> float:

@@ -25,14 +25,9 @@ class BuildContext:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property
-    def state(self) -> Path:
-        """What the kit keeps beside the checkout's own files."""
-        return self.root / ".heteropd"
-
-    @property
     def logs(self) -> Path:
         """Where builds write what they do."""
-        return self.state / "logs"
+        return self.root / ".heteropd" / "logs"
 
     def say(self, text: str) -> None:
         """A line for whoever waits."""

@@ -111,5 +111,5 @@ def _alive(context: Context) -> Topology | None:
 
 def _environ(context: Context, topology: Topology | None) -> Mapping[str, str]:
     """testinfra asks containers through the docker program, which must reach the same engine."""
-    here = [url for url in (topology.engines if topology else []) if not url.startswith(SCHEME)]
+    here = [url for url in (topology.docker_hosts if topology else []) if not url.startswith(SCHEME)]
     return {**os.environ, **context.environ, "DOCKER_HOST": here[0] if here else docker_host.address()}

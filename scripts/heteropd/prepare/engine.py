@@ -15,6 +15,7 @@ from docker.errors import ContainerError, ImageNotFound
 
 from heteropd.config.pins import StandinPins
 from heteropd.containers import docker_host
+from heteropd.containers.lifecycle import NO_ENTRYPOINT
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import environments
 from heteropd.prepare.environments import Environment, Say
@@ -96,6 +97,8 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
             client.containers.run(
                 image,
                 command,
+                entrypoint=NO_ENTRYPOINT,
+                use_config_proxy=False,
                 user=f"{os.getuid()}:{os.getgid()}",
                 volumes=[f"{folder.parent}:/models"],
                 network_mode="none",

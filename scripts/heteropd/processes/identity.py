@@ -6,10 +6,7 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-
-import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _START_TICKS = 0, 19  # fields 3 and 22 of /proc/PID/stat, counted after the name in parentheses
@@ -62,15 +59,6 @@ def send(process: Identity, signum: signal.Signals) -> bool:
         return True
     finally:
         os.close(handle)
-
-
-def started(process: Identity) -> datetime | None:
-    """When the process started, by the clock of today; None when it is gone."""
-    if not alive(process):
-        return None
-    with suppress(psutil.Error):
-        return datetime.fromtimestamp(psutil.Process(process.pid).create_time(), UTC)
-    return None
 
 
 def _stat(pid: int) -> list[str] | None:

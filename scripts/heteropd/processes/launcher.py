@@ -28,18 +28,18 @@ class Launch:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all roles of one topology share: places, our environment, the mark, and the peers' addresses."""
+    """What all roles of one topology share: places, our environment, the tag, and the peers' addresses."""
 
     places: Mapping[str, str]
     parent: Mapping[str, str]
-    mark: Mapping[str, str]
+    tag: Mapping[str, str]
     peers: Iterable[str]
 
 
 def prepare(role: RolePlan, around: Surroundings, log: Path, tmp: Path) -> Launch:
     """Render the role's argument list and environment. Pure."""
     extra = {
-        **around.mark,
+        **around.tag,
         ROLE: role.name,
         "TMPDIR": str(tmp),
         "PYTHONUNBUFFERED": "1",

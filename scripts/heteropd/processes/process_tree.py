@@ -1,6 +1,6 @@
 """Finding every process of a topology, also those whose parent has died or whose start was never recorded.
 
-Each child carries a mark in its environment, from the moment it exists as a program of its own. The mark
+Each child carries a tag in its environment, from the moment it exists as a program of its own. The tag
 is what makes a bring-up safe against a ``kill -9`` between starting a process and writing down its pid.
 """
 
@@ -14,18 +14,18 @@ import psutil
 
 from heteropd.processes.identity import Identity, alive, identify
 
-MARK = "HETEROPD_TOPOLOGY"
-GUARD_MARK = "HETEROPD_GUARD"
+TAG = "HETEROPD_TOPOLOGY"
+GUARD_TAG = "HETEROPD_GUARD"
 ROLE = "HETEROPD_ROLE"
 
 
-def mark(topology_id: str, state_dir: Path, variable: str = MARK) -> dict[str, str]:
-    """The environment that makes a process findable by `marked`."""
+def tag(topology_id: str, state_dir: Path, variable: str = TAG) -> dict[str, str]:
+    """The environment that makes a process findable by `tagged`."""
     return {variable: f"{topology_id}@{state_dir}"}
 
 
-def marked(
-    state_dir: Path, topology_id: str | None = None, role: str | None = None, variable: str = MARK
+def tagged(
+    state_dir: Path, topology_id: str | None = None, role: str | None = None, variable: str = TAG
 ) -> set[Identity]:
     """Living processes of this user that belong to ``state_dir``; of one topology or role where given.
 
@@ -34,11 +34,12 @@ def marked(
     ours = _lineage()
     found = set()
     for pid in _own_pids():
-        if pid in ours:
+        block = _environment(pid)
+        if f"{variable}=".encode() not in block or pid in ours:  # nearly all: not worth taking apart
             continue
-        variables = _environment(pid)
-        name, _, where = variables.get(variable, "").partition("@")
-        if where != str(state_dir) or (topology_id not in (None, name)):
+        variables = _parsed(block)
+        name, _, folder = variables.get(variable, "").partition("@")
+        if folder != str(state_dir) or topology_id not in (None, name):
             continue
         if role is not None and variables.get(ROLE) != role:
             continue
@@ -48,7 +49,7 @@ def marked(
     return found
 
 
-def family(leader: Identity) -> set[Identity]:
+def descendants(leader: Identity) -> set[Identity]:
     """The process, its descendants and everything in its session or process group. Empty when it is gone."""
     if not alive(leader):
         return set()
@@ -58,7 +59,7 @@ def family(leader: Identity) -> set[Identity]:
     except psutil.Error:
         return set()
     pids |= {pid for pid in psutil.pids() if leader.pid in _groups(pid)}
-    return {one for one in map(identify, pids - _lineage()) if one is not None and alive(one)}
+    return {process for process in map(identify, pids - _lineage()) if process and alive(process)}
 
 
 def _groups(pid: int) -> tuple[int, ...]:
@@ -84,10 +85,14 @@ def _own_pids() -> Iterator[int]:
                 continue
 
 
-def _environment(pid: int) -> dict[str, str]:
+def _environment(pid: int) -> bytes:
     try:
-        block = Path(f"/proc/{pid}/environ").read_bytes()
+        with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123 - a thousand times in a bring-up
+            return stream.read()
     except OSError:
-        return {}
+        return b""
+
+
+def _parsed(block: bytes) -> dict[str, str]:
     pairs = (os.fsdecode(item).partition("=") for item in block.split(b"\0"))
     return {name: value for name, _, value in pairs}

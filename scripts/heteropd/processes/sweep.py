@@ -1,45 +1,52 @@
-"""Ending all of a topology at once and removing what it left. Safe to repeat, and to run twice at a time."""
+"""Ending all of a topology at once and removing what it left. Safe to repeat, and to run twice at a time.
+
+    python -m heteropd.processes.sweep STATE_DIR TOPOLOGY_ID
+
+is what the watchdog becomes when the kit was killed before it could end its topology itself.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from heteropd.containers import stopping
 from heteropd.processes import shared_memory, terminate
-from heteropd.processes.process_tree import marked
-from heteropd.system import Clock
+from heteropd.processes.process_tree import tagged
+from heteropd.processes.record import forget, recorded
+from heteropd.system import Clock, SystemClock
 
-STATE_FILE = "state.json"
-NEW_STATE_FILE = "state.json.new"
-ENDING_FILE = "ending"
+LOCK_FILE = "lock"
+_PAUSE_S, _LOOKS = 0.1, 5
 
 
 @dataclass(frozen=True)
 class Leftovers:
     """What a topology owns beside its processes: folders for temporary files, shared memory segments, and
-    containers of engines."""
+    containers, by the addresses of the Docker hosts that have them."""
 
     folders: tuple[Path, ...] = ()
     segments: tuple[str, ...] = ()
-    engines: tuple[str, ...] = ()
+    docker_hosts: tuple[str, ...] = ()
 
 
 def sweep(state_dir: Path, topology_id: str | None, clock: Clock, leftovers: Leftovers) -> tuple[str, ...]:
     """Kill every process and remove every container of the topology (of any topology of ``state_dir`` for
-    None), then clean up. Returns the engines that did not answer: what they have may run on."""
-    before = shared_memory.segments(one.pid for one in marked(state_dir, topology_id))
-    terminate.kill(lambda: marked(state_dir, topology_id), clock)
-    swept = stopping.sweep(leftovers.engines, state_dir, topology_id)
+    None), then clean up. Returns the Docker hosts that did not answer: what they have may run on."""
+    before = shared_memory.segments(process.pid for process in tagged(state_dir, topology_id))
+    terminate.kill(lambda: tagged(state_dir, topology_id), clock)
+    swept = stopping.sweep(leftovers.docker_hosts, state_dir, topology_id)
     clean(leftovers, before)
     return swept.missed
 
 
 def runs_on(missed: Iterable[str]) -> str:
-    """What to say of engines that did not answer when everything was to be ended."""
+    """What to say of Docker hosts that did not answer when everything was to be ended."""
     return f"no answer from {', '.join(missed)}: what was started there may run on until `make down`"
 
 
@@ -50,27 +57,33 @@ def clean(leftovers: Leftovers, segments: set[str] | None = None) -> list[str]:
     return shared_memory.remove_unused({*leftovers.segments, *(segments or ())})
 
 
-def forget(state_dir: Path, topology_id: str | None) -> None:
-    """Remove the state file, unless it has come to describe another topology."""
-    if topology_id is None or recorded(state_dir).get("id") in (topology_id, None):
-        (state_dir / STATE_FILE).unlink(missing_ok=True)
-        (state_dir / NEW_STATE_FILE).unlink(missing_ok=True)  # of a writer that was interrupted
-    if topology_id is None or ending_of(state_dir) == topology_id:
-        (state_dir / ENDING_FILE).unlink(missing_ok=True)
-
-
-def recorded(state_dir: Path) -> dict[str, object]:
-    """The state file as plain data, unchecked; empty when there is none or it cannot be read."""
+def main(argv: list[str], clock: Clock) -> None:
+    """End what a killed kit did not, and forget it, unless another command is at work by now."""
+    state_dir, topology_id = Path(argv[0]), argv[1]
+    state = recorded(state_dir)
+    leftovers = _leftovers(state) if state.get("id") == topology_id else Leftovers()
+    missed: tuple[str, ...] = ()
+    for _ in range(_LOOKS):
+        # The kit may have died between vfork and exec: such a child shows its tag a moment later.
+        missed = sweep(state_dir, topology_id, clock, leftovers)
+        clock.sleep(_PAUSE_S)
+    if missed:
+        return
     try:
-        data = json.loads((state_dir / STATE_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+        with FileLock(state_dir / LOCK_FILE, blocking=False):
+            forget(state_dir, topology_id)
+    except (Timeout, OSError):
+        return
 
 
-def ending_of(state_dir: Path) -> str | None:
-    """The topology that an interrupted command was about to end, if it did not get to the end of that."""
-    try:
-        return (state_dir / ENDING_FILE).read_text().strip()
-    except OSError:
-        return None
+def _leftovers(state: Mapping[str, object]) -> Leftovers:
+    folders, segments, urls = state.get("folders"), state.get("segments"), state.get("engines")
+    return Leftovers(
+        tuple(map(Path, folders)) if isinstance(folders, list) else (),
+        tuple(segments) if isinstance(segments, list) else (),
+        tuple(urls) if isinstance(urls, list) else (),
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:], SystemClock())

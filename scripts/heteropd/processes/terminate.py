@@ -19,9 +19,12 @@ _KILL_LIMIT_S = 10.0
 class Ending:
     """What it took: processes that were there, that needed SIGKILL, and that outlived even that."""
 
-    found: frozenset[Identity]
-    killed: frozenset[Identity]
-    survivors: frozenset[Identity]
+    found: frozenset[Identity] = frozenset()
+    killed: frozenset[Identity] = frozenset()
+    survivors: frozenset[Identity] = frozenset()
+
+    def __or__(self, more: Ending) -> Ending:
+        return Ending(self.found | more.found, self.killed | more.killed, self.survivors | more.survivors)
 
 
 def end(find: Find, clock: Clock, grace_s: float) -> Ending:

@@ -7,23 +7,24 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from heteropd.console.progress import Progress
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, KitError
 from heteropd.plan.model import Plan
 from heteropd.processes.identity import boot_id
-from heteropd.processes.sweep import forget, runs_on, sweep
+from heteropd.processes.record import forget
+from heteropd.processes.sweep import runs_on, sweep
 from heteropd.topology.checks import require_startable
 from heteropd.topology.context import Context
 from heteropd.topology.interrupt_scope import InterruptScope
 from heteropd.topology.lock import locked
 from heteropd.topology.probe import RoleProbe
-from heteropd.topology.reuse import settle
+from heteropd.topology.reuse import reconcile_existing
 from heteropd.topology.starters import starter
 from heteropd.topology.starting import Starting, keep_previous
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, save
 from heteropd.topology.waiting import Waiting
 
 
-def up(plan: Plan, context: Context, *, hold: InterruptScope | None = None) -> Topology:
+def up(plan: Plan, context: Context, *, scope: InterruptScope | None = None) -> Topology:
     """Start the plan and wait until a completion comes through its router; reuse it if it runs already.
 
     Raises BadInput (ports in use, a different topology runs, another command is at work),
@@ -31,20 +32,19 @@ def up(plan: Plan, context: Context, *, hold: InterruptScope | None = None) -> T
     that this call started is running.
     """
     with ExitStack() as stack:
-        held = hold or stack.enter_context(InterruptScope(context))
+        scope = scope or stack.enter_context(InterruptScope(context))
         stack.enter_context(locked(context.state_dir, "up", context.clock))
-        running = settle(plan, context)
+        running = reconcile_existing(plan, context)
         if running is not None:
             return running
         require_startable(plan, context)
-        return _BringUp(plan, context, held).run()
+        return _BringUp(plan, context, scope).run()
 
 
 class _BringUp:
-    def __init__(self, plan: Plan, context: Context, hold: InterruptScope) -> None:
-        self._plan, self._context, self._hold = plan, context, hold
+    def __init__(self, plan: Plan, context: Context, scope: InterruptScope) -> None:
+        self._plan, self._context, self._scope = plan, context, scope
         topology_id = uuid.uuid4().hex[:12]
-        tmp = context.tmp_root
         self._starter = starter(plan, context, topology_id)
         topology = Topology(
             id=topology_id,
@@ -54,8 +54,8 @@ class _BringUp:
             created=context.clock.wall(),
             plan=plan,
             roles=[RoleState(name=role.name, log=context.log(role.name)) for role in plan.roles],
-            engines=self._starter.engines,
-            folders=[tmp],
+            docker_hosts=self._starter.docker_hosts,
+            folders=[context.tmp_root],
         )
         self._starting = Starting(topology, context, self._starter)
 
@@ -67,7 +67,7 @@ class _BringUp:
         try:
             # The intention first: from here on `down` knows what to look for, whatever happens to us.
             save(topology, context.state_dir)
-            self._hold.arm(topology.id, topology.leftovers)
+            self._scope.arm(topology.id, topology.leftovers)
             _make_own(context.tmp_root)
             return self._run()
         except BaseException:
@@ -113,6 +113,7 @@ def _make_own(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        raise BadInput(
-            str(folder), None, None, "is in the way of the roles' temporary files", "remove it"
-        ) from None
+        problem = "is in the way of the roles' temporary files"
+        raise BadInput(str(folder), None, None, problem, "remove it") from None
+    except OSError as problem:
+        raise KitError(f"{folder} cannot be made ({problem.strerror}); free or repair that place") from None

@@ -57,7 +57,7 @@ def _require_memory(engines: int, each_gib: float) -> None:
 
 
 def _require_disk(folder: Path, needed_gib: float) -> None:
-    place = next(one for one in (folder, *folder.parents) if one.exists())
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     room = shutil.disk_usage(place).free / _GIB
     if room < needed_gib:
         raise MissingPrerequisite(

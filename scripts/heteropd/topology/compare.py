@@ -12,16 +12,16 @@ _ABSENT = "(none)"
 
 def differences(old: Plan, new: Plan, limit: int = 5) -> list[str]:
     """What changed, as ``name old -> new``: parameters first; details of roles only if nothing else did."""
-    found = [
+    changes = [
         f"{name} {getattr(old, name)} -> {getattr(new, name)}"
         for name in _SIMPLE
         if getattr(old, name) != getattr(new, name) and name not in old.parameters
     ]
-    found += list(_changes("", dict(old.parameters), dict(new.parameters)))
-    if not found:
-        found = list(_changes("", old.model_dump(mode="json"), new.model_dump(mode="json")))
-    rest = len(found) - limit
-    return [*found[:limit], f"and {rest} more"] if rest > 0 else found
+    changes += list(_changes("", dict(old.parameters), dict(new.parameters)))
+    if not changes:
+        changes = list(_changes("", old.model_dump(mode="json"), new.model_dump(mode="json")))
+    rest = len(changes) - limit
+    return [*changes[:limit], f"and {rest} more"] if rest > 0 else changes
 
 
 def _changes(path: str, old: object, new: object) -> Iterator[str]:

@@ -20,14 +20,15 @@ _LONGEST_TMP_ROOT = 45
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds. ``ready``: from start until a completion; ``stop``: grace before SIGKILL; ``request`` and
-    ``health``: one HTTP answer; ``poll``: between two looks; ``heartbeat``: between lines without a
-    terminal."""
+    """Seconds. ``ready``: from start until a completion; ``stop``: grace before SIGKILL; ``request``,
+    ``health`` and ``token`` (of one engine): one HTTP answer; ``poll``: between two looks; ``heartbeat``:
+    between lines without a terminal."""
 
     ready: float = 600.0
     stop: float = 15.0
     request: float = 60.0
     health: float = 2.0
+    token: float = 10.0
     poll: float = 0.3
     heartbeat: float = 15.0
 

@@ -8,40 +8,6 @@ from collections.abc import Sequence
 
 _HINTS: tuple[tuple[str, str], ...] = (
     (
-        # UCX's words where ibv_reg_mr, ibv_create_cq and others fail (openucx/ucx#8229, #6264)
-        r"max locked memory|memlock|ibv_\w+\(.*failed: Cannot allocate memory",
-        "memory for RDMA may not be locked: give the container --ulimit=memlock=-1 or --cap-add=IPC_LOCK, a "
-        "process `ulimit -l unlimited`",
-    ),
-    (
-        r"zmq\.error\.Again|zmq/.*\bAgain\b",  # vllm-project/vllm#26171: the handshake's time limit
-        "the peer's side channel did not answer: does that engine run, is its VLLM_NIXL_SIDE_CHANNEL_HOST "
-        "right, and its port open in the firewall? `make doctor` tries it (T3-16)",
-    ),
-    (
-        r"ZMQError: (No such device|Cannot assign requested address)",
-        "VLLM_NIXL_SIDE_CHANNEL_HOST is not an address of this host: correct its address in the hosts file",
-    ),
-    (
-        # NixlConnector's comparison of both sides' regions, from 0.13 to 0.32
-        r"KV block_len \d+ must equal|KV cache sizes must match|block lengths must match|and same dtype",
-        "a token's KV has another size on the two sides: give both one --dtype and one --kv-cache-dtype (a "
-        "stand-in has float32), and the plan's block sizes",
-    ),
-    (
-        r"NIXL_ERR_REMOTE_DISCONNECT|nixlRemoteDisconnectError",
-        "the peer ended, or the fabric between the two broke: restart the pair, never one side "
-        "(`make restart role=prefill-0`)",
-    ),
-    (
-        r"driver on your system is too old|driver version is insuff|forward compatibility was attempted",
-        "the host's NVIDIA driver is older than the image's CUDA: `make doctor` says which is wanted (T2-64)",
-    ),
-    (
-        r"invalid device ordinal|No CUDA GPUs are available|Device acquire failed|synDeviceAcquire",
-        "the engine cannot have its device: `make doctor` says whether it is there and free (T2-61, T2-35)",
-    ),
-    (
         r"address already in use|EADDRINUSE|errno 98",
         "another program took the port meanwhile: choose another port, or find it with `ss -ltnp`",
     ),
@@ -83,17 +49,25 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"GatedRepo|401 Client Error|403 Client Error",
         "the model hub wants a token: set HF_TOKEN in the environment",
     ),
-    (r"No module named|ImportError", "the engine's environment is incomplete: run `make setup` again"),
+    (r"No module named|ImportError", "the engine's environment is incomplete: run `make prepare`"),
     (r"No space left on device", "the disk (or /dev/shm) is full"),
 )
 
 # The exception that ended a Python program, or a native program's last cry.
-_CAUSE = re.compile(r"\b((?:[\w.]*(?:Error|Exception)|thread '[^']*' panicked)\b:? ?.*)")
+_ERROR = re.compile(r"\b((?:[\w.]*(?:Error|Exception)|thread '[^']*' panicked)\b:? ?.*)")
+# An error about the error of another process, which stands above it in the log; and what an end brings.
+_WRAPPER = re.compile(
+    r"root cause|see stack trace|Engine core (initialization|proc\S*) (failed|died)|EngineDeadError"
+    r"|Engine process failed|WorkerProc initialization failed|Exception ignored|KeyboardInterrupt",
+    re.IGNORECASE,
+)
 
 
 def hint(lines: Sequence[str], status: int | None = None) -> str | None:
-    """What a user can do, from the newest line that a known pattern fits; None when none does."""
-    for line in reversed(lines):
+    """What a user can do: from the line that names the cause, else from the newest line that a known pattern
+    fits; None when none does."""
+    named = _cause_line(lines)
+    for line in [*([named] if named else []), *reversed(lines)]:
         for pattern, advice in _HINTS:
             if re.search(pattern, line, re.IGNORECASE):
                 return advice
@@ -103,12 +77,21 @@ def hint(lines: Sequence[str], status: int | None = None) -> str | None:
 
 
 def cause(lines: Sequence[str]) -> str | None:
-    """The newest line that names an error, from its name on; None when no line does."""
-    for line in reversed(lines):
-        found = _CAUSE.search(line)
-        if found:
-            return found[1].strip()[:200]
-    return None
+    """The error that ended a role, from its name on; None when no line names one.
+
+    That is the newest, but for those that only say that another process failed: of vLLM's processes the
+    outer ones end with "see root cause above".
+    """
+    line = _cause_line(lines)
+    found = _ERROR.search(line) if line else None
+    return found[1].strip()[:200] if found else None
+
+
+def _cause_line(lines: Sequence[str]) -> str | None:
+    errors = [line for line in lines if _ERROR.search(line) and "ld.so" not in line]
+    wrapped = next((index for index, line in enumerate(errors) if _WRAPPER.search(line)), len(errors))
+    real = errors[:wrapped] or [line for line in errors if not _WRAPPER.search(line)] or errors
+    return real[-1] if real else None
 
 
 def ended_with(status: int | None) -> str:

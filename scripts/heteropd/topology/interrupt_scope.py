@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 from heteropd.errors import Interrupted
 from heteropd.processes import watchdog
 from heteropd.processes.parent import follow_parent
-from heteropd.processes.sweep import ENDING_FILE, Leftovers, forget, runs_on, sweep
+from heteropd.processes.record import forget, mark_ending
+from heteropd.processes.sweep import Leftovers, runs_on, sweep
 from heteropd.topology.context import Context
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -25,12 +25,12 @@ class InterruptScope:
     """Ends the topology that was started under it when a signal arrives or whoever runs us dies; raises
     Interrupted then.
 
-    A topology that was running before is left alone, and so is one that this hold saw come up when the hold
+    A topology that was running before is left alone, and so is one that this scope saw come up when the scope
     ends without a signal. Signals that the caller's caller has set to be ignored (nohup) stay ignored. A
     command that goes on working with a topology holds it around all of that: ::
 
-        with Hold(context) as hold:
-            topology = up(plan, context, hold=hold)
+        with InterruptScope(context) as scope:
+            topology = up(plan, context, scope=scope)
             …
     """
 
@@ -100,8 +100,7 @@ class InterruptScope:
         if self._topology_id is None:
             return
         state_dir = self._context.state_dir
-        with suppress(OSError):
-            (state_dir / ENDING_FILE).write_text(self._topology_id)
+        mark_ending(state_dir, self._topology_id)
         self._missed = sweep(state_dir, self._topology_id, self._context.clock, self._leftovers)
 
     def _forget(self) -> None:

@@ -2,62 +2,74 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from heteropd.errors import BadInput
+from filelock import FileLock, Timeout
+
+from heteropd.errors import BadInput, KitError
 from heteropd.processes.identity import Identity, alive, identify
-from heteropd.processes.watchdog import LOCK_FILE
+from heteropd.processes.sweep import LOCK_FILE
 from heteropd.system import Clock
 
 _PATIENCE_S = 3.0  # a guard that cleans up after a killed command holds the lock for a moment
 
 
 @contextmanager
-def locked(state_dir: Path, command: str, clock: Clock) -> Iterator[None]:
+def locked(state_dir: Path, command: str, clock: Clock, *, ending: bool = False) -> Iterator[None]:
     """Hold the state folder's lock. The kernel frees it when we die, however that happens.
 
-    Raises BadInput, naming the holder, when another command has it.
+    Raises BadInput, naming the holder, when another command has it, and KitError for a folder that cannot be
+    written. ``ending``: what ends things does so without the lock rather than not at all (a full disk).
     """
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state_dir / LOCK_FILE).open("a+") as stream:
-        deadline = clock.now() + _PATIENCE_S
-        while not _taken(stream.fileno()):
-            holder = _holder(state_dir)
-            if holder or clock.now() >= deadline:
-                raise BadInput(
-                    "this topology",
-                    None,
-                    None,
-                    f"another command is at work on it{holder}",
-                    "wait for it, or end it with ctrl-C where it runs",
-                )
-            clock.sleep(0.1)
-        stream.truncate(0)
-        me = identify(os.getpid())
-        since = clock.wall().isoformat(timespec="seconds")
-        stream.write(json.dumps({"command": command, "since": since, "process": asdict(me) if me else None}))
-        stream.flush()
-        try:
-            yield
-        finally:
-            stream.truncate(0)
-
-
-def _taken(handle: int) -> bool:
+    lock = FileLock(state_dir / LOCK_FILE)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _acquire(lock, state_dir)
+        _say_who(state_dir, command, clock)
+    except OSError as problem:
+        if not ending:
+            where = problem.filename or state_dir
+            raise KitError(f"{where}: {problem.strerror}; a topology's state is kept there") from None
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            _write(state_dir, "")
+            lock.release()
 
 
-def _holder(state_dir: Path) -> str:
+def _acquire(lock: FileLock, state_dir: Path) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        known = holder(state_dir)
+        try:
+            lock.acquire(timeout=0 if known else _PATIENCE_S)
+        except Timeout:
+            raise BadInput(
+                "this topology", None, None, f"another command is at work on it{known or holder(state_dir)}",
+                "wait for it, or end it with ctrl-C where it runs",
+            ) from None  # fmt: skip
+
+
+def _say_who(state_dir: Path, command: str, clock: Clock) -> None:
+    me = identify(os.getpid())
+    since = clock.wall().isoformat(timespec="seconds")
+    _write(state_dir, json.dumps({"command": command, "since": since, "process": asdict(me) if me else None}))
+
+
+def _write(state_dir: Path, text: str) -> None:
+    with suppress(OSError):  # nobody is named then, and nothing else is lost
+        (state_dir / LOCK_FILE).write_text(text)
+
+
+def holder(state_dir: Path) -> str:
+    """Who holds the lock, as ``: COMMAND, pid PID, since TIME``; empty when nobody is known to."""
     try:
         data = json.loads((state_dir / LOCK_FILE).read_text())
         process = Identity(**data["process"])

@@ -1,8 +1,9 @@
-"""Reading roles' logs: the end of one, its last line that says something, and all of them as they grow."""
+"""Reading roles' logs: the end of one or of all, and what is added to them as they grow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.text import Text
@@ -12,69 +13,68 @@ from heteropd.errors import BadInput
 from heteropd.topology.context import Context
 from heteropd.topology.state import load
 
-_TAIL_BYTES = 64 * 1024
 _FOLLOW_S = 0.3
 _STYLES = ("cyan", "magenta", "green", "yellow", "blue")
+# Health checks and metrics, of the router and of monitoring, that went well: most of a log, and no news.
+_POLL = re.compile(r'"GET /(health|healthcheck|healthz|ping|metrics|v1/models)[ ?][^"]*" [23]\d\d')
 
 
-def logs(context: Context, role: str | None = None, follow: bool = False, tail: int = 50) -> None:
+def logs(
+    context: Context,
+    role: str | None = None,
+    follow: bool = False,
+    tail: int = 50,
+    *,
+    everything: bool = False,
+) -> None:
     """Print the last lines of one role's log or of all, each with its role; then what is added, until ctrl-C.
 
-    Raises BadInput for a role that has no log.
+    Polls of health and metrics that went well are left out unless ``everything`` is wanted. Raises BadInput
+    for a role that has no log and for a state that cannot be read.
     """
-    files = _files(context)
-    refresh = _refresher(context)
-    refresh()
+    topology = load(context.state_dir)
+    roles = topology.roles if topology else []
+    files = {state.name: state.log for state in roles} or _files_alone(context)
     if role is not None:
         if role not in files:
             known = ", ".join(files) or "none: nothing was started yet"
             raise BadInput("command line", "role", role, "has no log", f"choose one of: {known}")
-        files = {role: files[role]}
+        files, roles = {role: files[role]}, [state for state in roles if state.name == role]
+    if not files:
+        context.console.print("no logs: nothing was started yet")
     width = max(map(len, files), default=0)
     styles = {name: _STYLES[index % len(_STYLES)] for index, name in enumerate(files)}
-    offsets = {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
+
+    def kept(line: str) -> bool:
+        return everything or not _POLL.search(line)
 
     def show(name: str, line: str) -> None:
-        label = Text(f"{name:{width}} │ ", style=styles[name])
-        context.console.print(label + Text(without_colours(line)), soft_wrap=True)
+        context.console.print(Text(f"{name:{width}} │ ", style=styles[name]) + Text(line), soft_wrap=True)
 
+    def refresh() -> None:
+        for state in roles:
+            state.refresh_log()
+
+    refresh()
+    offsets = {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
     for name, path in files.items():
-        for line in last_lines(path, tail):
+        for line in last_lines(path, tail, kept):
             show(name, line)
     try:
         while follow:
             refresh()
             for name, line in _added(files, offsets):
-                show(name, line)
+                if kept(line):
+                    show(name, line)
             context.clock.sleep(_FOLLOW_S)
     except KeyboardInterrupt:
         return
 
 
-def _files(context: Context) -> dict[str, Path]:
-    try:
-        topology = load(context.state_dir)
-    except BadInput:
-        topology = None
-    if topology is not None:
-        return {one.name: one.log for one in topology.roles}
+def _files_alone(context: Context) -> dict[str, Path]:
+    """Logs of a topology that is not recorded any more."""
     found = sorted((context.state_dir / "logs").glob("*.log"))
     return {path.stem: path for path in found if not path.stem.endswith(".previous")}
-
-
-def _refresher(context: Context) -> Callable[[], None]:
-    """What brings the files up to date: containers' logs are with their engine."""
-    try:
-        topology = load(context.state_dir)
-    except BadInput:
-        topology = None
-    roles = topology.roles if topology is not None else []
-
-    def refresh() -> None:
-        for one in roles:
-            one.refresh_log()
-
-    return refresh
 
 
 def _added(files: Mapping[str, Path], offsets: dict[str, int]) -> Iterator[tuple[str, str]]:
@@ -91,4 +91,4 @@ def _added(files: Mapping[str, Path], offsets: dict[str, int]) -> Iterator[tuple
         whole = block[: block.rfind(b"\n") + 1]
         offsets[name] += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            yield name, line
+            yield name, without_colours(line)

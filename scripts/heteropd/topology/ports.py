@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -15,50 +16,61 @@ _PARAMETER = {"prefill": "prefill_port", "decode": "decode_port", "router": "por
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who has a port, as far as the system lets us see."""
+class PortInUse:
+    """A port of a role that something has already; ``name`` is what the role has it for."""
 
-    pid: int | None = None
-    name: str | None = None
-    user: str | None = None
-
-    def __str__(self) -> str:
-        if self.pid is None:
-            return "a process that this user may not see"
-        return f"{self.name or 'a process'} (pid {self.pid}{f', user {self.user}' if self.user else ''})"
+    role: RolePlan
+    name: str
+    number: int
 
 
 def free(port: int) -> bool:
-    """True when a server could listen on the port on every address of this machine."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
+    """True when a server could listen on the port on every address of this machine, of IPv4 and IPv6."""
+    return _bindable(socket.AF_INET, "0.0.0.0", port) and _bindable(socket.AF_INET6, "::", port)  # noqa: S104
+
+
+def _bindable(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as problem:  # a machine without IPv6 has nobody on it either
+        return family == socket.AF_INET6 and problem.errno not in (errno.EADDRINUSE, errno.EACCES)
     return True
 
 
-def holder(port: int) -> Holder:
-    """The process that has the port; an empty Holder when it cannot be seen."""
+def holder(port: int) -> str:
+    """The process that has the port, as far as the system lets us see."""
     try:
-        found = [one for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port]
+        found = [seen for seen in psutil.net_connections("tcp") if seen.laddr and seen.laddr.port == port]
+        found.sort(key=lambda seen: seen.status != psutil.CONN_LISTEN)
+        pid = next((seen.pid for seen in found if seen.pid), None)
     except psutil.Error:
-        return Holder()
-    found.sort(key=lambda one: one.status != psutil.CONN_LISTEN)
-    pid = next((one.pid for one in found if one.pid), None)
+        pid = None
     if pid is None:
-        return Holder()
+        return "a process that this user may not see"
     try:
         process = psutil.Process(pid)
-        return Holder(pid, process.name(), process.username())
+        return f"{process.name() or 'a process'} (pid {pid}, user {process.username()})"
     except psutil.Error:
-        return Holder(pid)
+        return f"a process (pid {pid})"
 
 
-def used(roles: Iterable[RolePlan]) -> list[tuple[RolePlan, str, int]]:
-    """Those ports of the roles that are not free, as (role, name of the port, number)."""
-    return [(role, name, port) for role in roles for name, port in role.ports.all().items() if not free(port)]
+def used(roles: Iterable[RolePlan]) -> list[PortInUse]:
+    """Those ports of the roles that are not free."""
+    return [
+        PortInUse(role, name, number)
+        for role in roles
+        for name, number in role.ports.all().items()
+        if not free(number)
+    ]
+
+
+def in_words(ports: Sequence[PortInUse]) -> list[str]:
+    """Each with its holder."""
+    return [f"{port.role.name}'s {port.name} port {port.number} by {holder(port.number)}" for port in ports]
 
 
 def require_free(plan: Plan) -> None:
@@ -66,13 +78,12 @@ def require_free(plan: Plan) -> None:
     busy = used(plan.roles_here)
     if not busy:
         return
-    role, name, port = busy[0]
-    others = [f"{one.name}'s {kind} port {number} by {holder(number)}" for one, kind, number in busy[1:]]
-    fix = f"end it, or choose another port ({_PARAMETER[role.role]}=…)" if name == "api" else "end it"
+    first = busy[0]
+    parameter = f"choose another port ({_PARAMETER[first.role.role]}=…)"
     raise BadInput(
         "plan",
-        f"{role.name}.ports.{name}",
-        port,
-        "; ".join([f"in use by {holder(port)}", *others]),
-        fix,
+        f"{first.role.name}.ports.{first.name}",
+        first.number,
+        "; ".join([f"in use by {holder(first.number)}", *in_words(busy[1:])]),
+        f"end it, or {parameter}" if first.name == "api" else "end it",
     )

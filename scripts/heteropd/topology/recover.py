@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
+from collections import ChainMap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,9 +47,7 @@ def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
         return known
     urls = list(dict.fromkeys(docker_host.of_host(host.ssh) for host in hosts.hosts.values()))
     with ThreadPoolExecutor(max_workers=len(urls)) as pool:
-        found: Found = {
-            ref: labels for one in pool.map(lifecycle.find_any, urls) for ref, labels in one.items()
-        }
+        found: Found = dict(ChainMap(*pool.map(lifecycle.find_any, urls)))
     if not found:
         return None
     topology = _topology(found, where, context)
@@ -60,7 +59,7 @@ def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
 def _topology(found: Found, where: str, context: Context) -> Topology:
     ids = sorted({labels[lifecycle.TOPOLOGY] for labels in found.values()})
     if len(ids) > 1:
-        owners = sorted({f"{one.get(lifecycle.OWNER)}:{one[lifecycle.STATE]}" for one in found.values()})
+        owners = sorted({f"{row.get(lifecycle.OWNER)}:{row[lifecycle.STATE]}" for row in found.values()})
         problem = f"{len(ids)} topologies run on these hosts, started from {', '.join(owners)}"
         raise BadInput(where, "hosts", None, problem, "end them from there")
     plan = unpacked(next(iter(found.values())).get(lifecycle.PLAN, ""))
@@ -86,6 +85,6 @@ def running(plan: Plan, topology_id: str, refs: Mapping[str, ContainerRef], cont
             )
             for role in plan.roles
         ],
-        engines=sorted({ref.engine for ref in refs.values()}),
+        docker_hosts=sorted({ref.docker_host for ref in refs.values()}),
         folders=[context.tmp_root],
     )

@@ -7,8 +7,9 @@ from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan.model import Plan
 from heteropd.processes import watchdog
 from heteropd.processes.identity import boot_id
-from heteropd.processes.process_tree import marked
-from heteropd.processes.sweep import clean, forget, runs_on, sweep
+from heteropd.processes.process_tree import tagged
+from heteropd.processes.record import forget
+from heteropd.processes.sweep import clean, runs_on, sweep
 from heteropd.topology import recover
 from heteropd.topology.compare import differences
 from heteropd.topology.containers import docker_hosts_of
@@ -17,7 +18,7 @@ from heteropd.topology.probe import RoleProbe
 from heteropd.topology.state import Topology, load, save
 
 
-def settle(plan: Plan, context: Context) -> Topology | None:
+def reconcile_existing(plan: Plan, context: Context) -> Topology | None:
     """The running topology if it is this very plan and healthy; None once there is room for a new one.
 
     What is broken or stale is cleared away, and said. Raises BadInput when a different topology runs well.
@@ -30,7 +31,7 @@ def settle(plan: Plan, context: Context) -> Topology | None:
     if found is None and plan.runtime == "docker":
         found = adopted(plan, context)
     if found is None:
-        lost = len(marked(context.state_dir))
+        lost = len(tagged(context.state_dir))
         if lost:
             _clear(context, None, f"{lost} processes of a lost topology")
         clean(context.leftovers)
@@ -43,13 +44,13 @@ def settle(plan: Plan, context: Context) -> Topology | None:
     if found.fingerprint != plan.fingerprint():
         what = ", ".join(differences(found.plan, plan))
         raise BadInput(
-            "running topology", None, None, f"differs from what is asked: {what}", "end it first: `make down`"
+            "running topology", None, None, f"differs from this plan: {what}", "end it first: `make down`"
         )
     with RoleProbe(context.timeouts) as probe:
         answers = {role.name: probe.health(role) for role in plan.roles}
-    sick = [f"{name}: {answer.short}" for name, answer in answers.items() if not answer.ok]
-    if sick:
-        _clear(context, found, f"the same plan, but not healthy: {'; '.join(sick)}")
+    unhealthy = [f"{name}: {answer.short}" for name, answer in answers.items() if not answer.ok]
+    if unhealthy:
+        _clear(context, found, f"the same plan, but not healthy: {'; '.join(unhealthy)}")
         return None
     context.console.print(f"{found.plan.case} is running already, unchanged, at {found.url}")
     return found
@@ -84,7 +85,7 @@ def _trouble(found: Topology) -> str | None:
 def adopted(plan: Plan, context: Context) -> Topology | None:
     """The topology of containers that run this very plan although its state is lost; others are removed.
 
-    Raises MissingPrerequisite when no engine answers.
+    Raises MissingPrerequisite when a Docker host does not answer.
     """
     urls = docker_hosts_of(plan)
     for url in urls:
@@ -108,7 +109,7 @@ def _clear(context: Context, found: Topology | None, why: str) -> None:
     watchdog.stop(context.state_dir)
     missed = sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
     if found:  # another checkout may have started it
-        stopping.sweep(found.engines, context.state_dir, found.id)
+        stopping.sweep(found.docker_hosts, context.state_dir, found.id)
     if missed:
         context.console.print(runs_on(missed), soft_wrap=True, markup=False, style="yellow")
     forget(context.state_dir, None)

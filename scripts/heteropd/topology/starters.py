@@ -1,4 +1,4 @@
-"""How a plan's roles are started: as processes of this machine, or as containers of their hosts' engines.
+"""How a plan's roles are started: as processes of this machine, or as containers of their hosts' Docker.
 
 A starter renders everything when it is made, so that what cannot work is refused before anything starts.
 """
@@ -13,17 +13,18 @@ from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, plac
 from heteropd.plan.model import Plan
 from heteropd.processes import launcher
 from heteropd.processes.launcher import Launch, Surroundings
-from heteropd.processes.process_tree import mark
-from heteropd.topology.containers import ContainerStarter, model_dir
+from heteropd.processes.process_tree import tag
+from heteropd.topology.containers import ContainerStarter
 from heteropd.topology.context import Context
+from heteropd.topology.models import model_dir
 
 
 class Starter(Protocol):
     """Starts roles by name."""
 
     @property
-    def engines(self) -> list[str]:
-        """Addresses of container engines, where there are any."""
+    def docker_hosts(self) -> list[str]:
+        """Addresses of Docker hosts, where there are any."""
         ...
 
     def dropped(self) -> list[str]:
@@ -46,12 +47,12 @@ class ProcessStarter:
     """Roles as processes, each in a session of its own."""
 
     def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
-        self.engines: list[str] = []
+        self.docker_hosts: list[str] = []
         self._context = context
         around = Surroundings(
-            self._places(plan),
+            _places(plan, context),
             context.environ,
-            mark(topology_id, context.state_dir),
+            tag(topology_id, context.state_dir),
             [role.host.address for role in plan.roles],
         )
         self._launches: dict[str, Launch] = {
@@ -63,21 +64,19 @@ class ProcessStarter:
         return sorted({name for launch in self._launches.values() for name in launch.env.dropped})
 
     def start(self, name: str) -> Mapping[str, Any]:
-        started = launcher.start(self._launches[name], self._context.runner, self._context.root)
-        return {"process": started}
+        return {"process": launcher.start(self._launches[name], self._context.runner, self._context.root)}
 
-    def _places(self, plan: Plan) -> Mapping[str, str]:
-        """Only what the plan mentions: finding a model may take a while, and a plan may need no engine."""
-        context = self._context
-        used = set().union(*(places_used(role.argv, role.env) for role in plan.roles))
-        places: dict[str, str] = {}
-        if used & {ENGINE_PYTHON, ENGINE_BIN}:
-            if context.engine_python is None or not context.engine_python.exists():
-                raise MissingPrerequisite(
-                    f"the engines' Python ({context.engine_python}) is missing", "run `make setup`"
-                )
-            places[ENGINE_PYTHON] = str(context.engine_python)
-            places[ENGINE_BIN] = str(context.engine_python.parent)
-        if MODEL_DIR in used:
-            places[MODEL_DIR] = str(model_dir(plan, context))
-        return places
+
+def _places(plan: Plan, context: Context) -> Mapping[str, str]:
+    """Only what the plan mentions: finding a model may take a while, and a plan may need no engine."""
+    used = set().union(*(places_used(role.argv, role.env) for role in plan.roles))
+    places: dict[str, str] = {}
+    if used & {ENGINE_PYTHON, ENGINE_BIN}:
+        if context.engine_python is None or not context.engine_python.exists():
+            problem = f"the engines' Python ({context.engine_python}) is missing"
+            raise MissingPrerequisite(problem, "run `make setup`")
+        places[ENGINE_PYTHON] = str(context.engine_python)
+        places[ENGINE_BIN] = str(context.engine_python.parent)
+    if MODEL_DIR in used:
+        places[MODEL_DIR] = str(model_dir(plan, context))
+    return places

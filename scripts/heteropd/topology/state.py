@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from heteropd.containers import lifecycle as containers
 from heteropd.containers.lifecycle import ContainerRef
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, KitError
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import launcher as processes
 from heteropd.processes.identity import Identity, alive
-from heteropd.processes.sweep import NEW_STATE_FILE, STATE_FILE, Leftovers
+from heteropd.processes.record import NEW_STATE_FILE, STATE_FILE
+from heteropd.processes.sweep import Leftovers
 
 STANDIN_NOTICE = "STAND-IN (CPU): proves the software path, not the hardware"
+
+
+class StateNotWritten(KitError):
+    """The state file could not be replaced: a full disk, a folder in its place. The old one stands."""
 
 
 class RoleState(BaseModel):
@@ -38,14 +44,14 @@ class RoleState(BaseModel):
             return containers.alive(self.container)
         return self.process is not None and alive(self.process)
 
-    def away(self) -> str | None:
-        """Why its host's engine does not answer, so that nobody knows whether it runs; None when it does."""
-        return containers.away(self.container.engine) if self.container else None
-
     @property
     def known(self) -> bool:
         """True once it was started."""
         return self.process is not None or self.container is not None
+
+    def away(self) -> str | None:
+        """Why its Docker host does not answer, so that nobody knows whether it runs; None when it does."""
+        return containers.away(self.container.docker_host) if self.container else None
 
     def exit_status(self) -> int | None:
         """How it ended, negative for a signal; None while it runs or when nobody knows."""
@@ -54,19 +60,19 @@ class RoleState(BaseModel):
         return processes.exit_status(self.process) if self.process else None
 
     def refresh_log(self) -> None:
-        """Bring the log file up to date: a process writes it itself, a container's engine is asked."""
+        """Bring the log file up to date: a process writes it itself, a container's Docker host is asked."""
         if self.container is not None:
             containers.copy_log(self.container, self.log)
 
     def pids(self) -> set[int]:
-        """Processes of a container on this machine; a process's own are found by its mark."""
+        """Processes of a container on this machine; a process's own are found by its tag."""
         return containers.pids(self.container) if self.container else set()
 
 
 class Topology(BaseModel):
     """A plan that was started. ``folders`` and ``segments`` (of shared memory) go when it goes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
     version: Literal[1] = 1
     id: str
@@ -77,7 +83,7 @@ class Topology(BaseModel):
     ready_after_s: float | None = Field(None, description="Seconds from the first start to a completion")
     plan: Plan
     roles: list[RoleState]
-    engines: list[str] = Field(default_factory=list, description="Addresses of container engines, if any")
+    docker_hosts: list[str] = Field(default_factory=list, alias="engines", description="Addresses, if any")
     folders: list[Path] = Field(default_factory=list)
     segments: list[str] = Field(default_factory=list)
 
@@ -88,43 +94,56 @@ class Topology(BaseModel):
 
     @property
     def leftovers(self) -> Leftovers:
-        return Leftovers(tuple(self.folders), tuple(self.segments), tuple(self.engines))
+        return Leftovers(tuple(self.folders), tuple(self.segments), tuple(self.docker_hosts))
 
     @property
     def images(self) -> dict[str, str]:
         """The image of every container, by the container's id."""
-        boxes = {
+        planned = {
             role.container.id: self.planned(role.name).container for role in self.roles if role.container
         }
-        return {name: box.image for name, box in boxes.items() if box}
+        return {container_id: plan.image for container_id, plan in planned.items() if plan}
 
     def role(self, name: str) -> RoleState:
-        return next(one for one in self.roles if one.name == name)
+        return next(role for role in self.roles if role.name == name)
 
     def planned(self, name: str) -> RolePlan:
-        return next(one for one in self.plan.roles if one.name == name)
+        return next(role for role in self.plan.roles if role.name == name)
 
-    def with_role(self, role: RoleState) -> Topology:
-        roles = [role if one.name == role.name else one for one in self.roles]
+    def with_role(self, changed: RoleState) -> Topology:
+        roles = [changed if role.name == changed.name else role for role in self.roles]
         return self.model_copy(update={"roles": roles})
 
     def dead(self) -> list[str]:
         """Names of the roles that do not run (any more), or whose host does not answer."""
-        return [one.name for one in self.roles if not one.alive]
+        return [role.name for role in self.roles if not role.alive]
 
     def away(self) -> dict[str, str]:
-        """Why engines do not answer, by their address; of those alone whose roles seem dead."""
-        seem = dict.fromkeys(one.container.engine for one in self.roles if one.container and not one.alive)
+        """Why Docker hosts do not answer, by their address; of those alone whose roles seem dead."""
+        seem = dict.fromkeys(
+            role.container.docker_host for role in self.roles if role.container and not role.alive
+        )
         return {url: why for url in seem if (why := containers.away(url))}
 
 
 def save(topology: Topology, state_dir: Path) -> None:
-    """Replace the state file in one step; a reader sees the old one or the new one, never a part."""
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Replace the state file in one step; a reader sees the old one or the new one, never a part.
+
+    Raises StateNotWritten.
+    """
     new = state_dir / NEW_STATE_FILE
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(topology.model_dump_json(indent=2))
-    new.replace(state_dir / STATE_FILE)
+    try:
+        text = topology.model_dump_json(indent=2)
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(text)
+        new.replace(state_dir / STATE_FILE)
+    except PydanticSerializationError:  # a topology can be written: what came in between is an interrupt
+        raise KeyboardInterrupt from None
+    except OSError as problem:
+        raise StateNotWritten(
+            f"{state_dir / STATE_FILE} cannot be written ({problem.strerror}); free or repair that place"
+        ) from None
 
 
 def load(state_dir: Path) -> Topology | None:
@@ -139,5 +158,8 @@ def load(state_dir: Path) -> Topology | None:
         return None
     except (ValidationError, OSError, UnicodeDecodeError) as problem:
         what = str(problem.errors()[0]["msg"]) if isinstance(problem, ValidationError) else str(problem)
+        if isinstance(problem, OSError):
+            what = problem.strerror or what
         trouble = f"not a state file of this version of the kit ({what})"
-        raise BadInput(str(path), None, None, trouble, "`make down` clears it") from None
+        fix = f"`make down` clears it; logs are in {state_dir / 'logs'}"
+        raise BadInput(str(path), None, None, trouble, fix) from None

@@ -12,17 +12,23 @@ from rich.table import Table
 from rich.text import Text
 
 from heteropd.errors import MissingPrerequisite
+from heteropd.plan.model import Plan, RolePlan
+from heteropd.system import parallel_map
 from heteropd.topology.context import Context
+from heteropd.topology.lock import holder
 from heteropd.topology.probe import RoleProbe
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, load
+
+RoleCondition = Literal["running", "dead", "not reached", "not started"]
 
 _STYLES = {"running": "green", "dead": "red", "not reached": "red", "not started": "dim"}
 
 
 class RoleStatus(BaseModel):
-    """One role. ``health`` is ``ok``, or what was answered instead, or empty when it does not run.
+    """One role. ``health`` is ``ok`` (an engine gave a token), or what was answered instead, or empty when it
+    does not run.
 
-    ``not reached``: the host's engine does not answer, so that nobody knows whether it runs.
+    ``not reached``: its Docker host does not answer, so that nobody knows whether it runs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,7 +37,7 @@ class RoleStatus(BaseModel):
     platform: str
     runs_on: str
     standin: bool
-    state: Literal["running", "dead", "not reached", "not started"]
+    state: RoleCondition
     pid: int | None
     container: str | None = None
     since: datetime | None
@@ -41,7 +47,10 @@ class RoleStatus(BaseModel):
 
 
 class StatusReport(BaseModel):
-    """``state``: ``up`` (all roles run and are healthy), ``starting``, ``broken``, or ``nothing``."""
+    """``state``: ``up`` (all roles run and are healthy), ``starting``, ``broken``, or ``nothing``.
+
+    ``at_work``: another command that is changing or measuring the topology; no engine was asked for a token.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,6 +59,7 @@ class StatusReport(BaseModel):
     url: str | None = None
     standin: bool = False
     notice: str | None = None
+    at_work: str | None = None
     roles: list[RoleStatus] = Field(default_factory=list)
 
     def show(self, console: Console) -> None:
@@ -81,6 +91,8 @@ class StatusReport(BaseModel):
         head: list[RenderableType] = [Text(f"{self.case}: {self.state}, requests go to {self.url}")]
         if self.notice:
             head.append(Text(self.notice, style="yellow"))
+        if self.at_work:
+            head.append(Text(f"at work{self.at_work}: engines were not asked for a token", style="yellow"))
         return Group(*head, table, *self._fix())
 
     def _fix(self) -> list[RenderableType]:
@@ -89,56 +101,90 @@ class StatusReport(BaseModel):
         if lost:
             return [Text(f"{', '.join(lost)}: the host does not answer (`make doctor`)", style="yellow")]
         dead = [role.name for role in self.roles if role.state == "dead"]
-        if not dead or len(dead) == len(self.roles):
+        if len(dead) == len(self.roles):
             return []
-        said = f"{', '.join(dead)} {'is' if len(dead) == 1 else 'are'} dead: `make restart role={dead[0]}`"
-        return [Text(said, style="yellow")]
+        if dead:
+            verb = "is" if len(dead) == 1 else "are"
+            return [Text(f"{', '.join(dead)} {verb} dead: `make restart role={dead[0]}`", style="yellow")]
+        silent = [role.name for role in self.roles if role.state == "running" and role.health != "ok"]
+        if not silent or self.state != "broken":
+            return []
+        name = silent[0]
+        text = f"{name} does not answer: `make logs role={name}`, `make restart role={name}`"
+        return [Text(text, style="yellow")]
 
 
 def status(context: Context) -> StatusReport:
-    """Look at the topology without changing anything. Raises BadInput for an unreadable state file."""
+    """Look at the topology without changing anything. Raises BadInput for an unreadable state file.
+
+    Engines are asked for a token each, unless another command is at work: it may be counting them.
+    """
     topology = load(context.state_dir)
     if topology is None:
         return StatusReport(state="nothing")
-    away = set(topology.away())
+    away, at_work = set(topology.away()), holder(context.state_dir)
     with RoleProbe(context.timeouts) as probe:
-        roles = [_role(context, topology, role, probe, away) for role in topology.roles]
+
+        def look(role: RoleState) -> RoleStatus:
+            planned, state = topology.planned(role.name), _state(role, away)
+            ask = state in ("running", "not reached")
+            health = _health(topology.plan, planned, probe, token=not at_work) if ask else ""
+            return _status(context, role, planned, state, health)
+
+        roles = parallel_map(look, topology.roles)
     return StatusReport(
         state=_overall(topology, roles),
         case=topology.plan.case,
         url=topology.url,
         standin=topology.plan.standin,
         notice=STANDIN_NOTICE if topology.plan.standin else None,
+        at_work=at_work or None,
         roles=roles,
     )
 
 
 def running(context: Context) -> Topology:
-    """The topology, if every role of it runs. Raises MissingPrerequisite otherwise."""
+    """The topology, if every role of it runs and its server answers. Raises MissingPrerequisite otherwise."""
     topology = load(context.state_dir)
     if topology is None:
         raise MissingPrerequisite("nothing is running", "start a topology: `make case1` or `make case2`")
-    if topology.phase != "up" or topology.dead():
-        dead, case = topology.dead(), topology.plan.case
-        for where, why in topology.away().items():
-            raise MissingPrerequisite(f"{where}, where {case} runs, does not answer: {why}", "`make doctor`")
-        if topology.phase != "up":
-            raise MissingPrerequisite(f"{case} is not up (it is still starting)", f"`make {case}`")
+    case, dead = topology.plan.case, topology.dead()
+    if dead:
+        for url, why in topology.away().items():
+            raise MissingPrerequisite(f"{url}, where {case} runs, does not answer: {why}", "`make doctor`")
+    if topology.phase != "up":
+        raise MissingPrerequisite(f"{case} is not up (it is still starting)", f"`make {case}`")
+    if dead:
         fix = f"`make {case}`"
         if len(dead) < len(topology.roles):
             fix = f"`make restart role={dead[0]}`, or {fix} to start all anew"
         raise MissingPrerequisite(f"{case} is not up (dead: {', '.join(dead)})", fix)
+    with RoleProbe(context.timeouts) as probe:
+        responses = zip(topology.plan.roles, parallel_map(probe.health, topology.plan.roles), strict=True)
+    for role, response in responses:
+        if not response.ok:
+            problem = f"{role.name} of {case} runs, but its server does not answer ({response.short})"
+            raise MissingPrerequisite(
+                problem, f"`make logs role={role.name}`, `make restart role={role.name}`"
+            )
     return topology
 
 
-def _role(
-    context: Context, topology: Topology, role: RoleState, probe: RoleProbe, away: set[str]
+def _health(plan: Plan, role: RolePlan, probe: RoleProbe, *, token: bool) -> str:
+    """``ok``, or what is wrong."""
+    response = probe.health(role)
+    if not response.ok:
+        return response.short
+    if token and role.role != "router":
+        response = probe.token(plan, role)
+        if not response.ok:
+            return f"listens, but gives no token: {response.short}"
+    return "ok"
+
+
+def _status(
+    context: Context, role: RoleState, planned: RolePlan, state: RoleCondition, health: str
 ) -> RoleStatus:
-    planned = topology.planned(role.name)
-    health, state = "", _state(role, away)
-    if state in ("running", "not reached"):
-        answer = probe.health(planned)
-        health = "ok" if answer.ok else answer.short
     return RoleStatus(
         name=role.name,
         platform=planned.platform,
@@ -154,8 +200,8 @@ def _role(
     )
 
 
-def _state(role: RoleState, away: set[str]) -> Literal["running", "dead", "not reached", "not started"]:
-    if role.container is not None and role.container.engine in away:
+def _state(role: RoleState, away: set[str]) -> RoleCondition:
+    if role.container is not None and role.container.docker_host in away:
         return "not reached"
     return "running" if role.alive else "dead" if role.known else "not started"
 

@@ -32,7 +32,7 @@ class Waiting:
         self._starts: dict[str, float] = {}
         self._shown = [role.name for role in topology.roles if role.healthy_after_s is None]
         self._completion = CompletionInBackground(probe, topology.plan)
-        self._last_answer = EngineResponse("refused", None, "not asked yet")
+        self._last = EngineResponse("refused", None, "none yet")
         self._refusals = 0
 
     def started(self, topology: Topology, name: str) -> None:
@@ -77,19 +77,16 @@ class Waiting:
         return state.healthy_after_s is not None
 
     def _answers(self) -> bool:
-        answer = self._completion.poll()
-        if answer is None:
+        response = self._completion.poll()
+        if response is None:
             return False
-        if answer.ok:
+        if response.ok:
             return True
-        self._last_answer = answer
-        self._refusals = self._refusals + 1 if answer.final else 0
+        self._last = response
+        self._refusals = self._refusals + 1 if response.final else 0
         if self._refusals >= _REFUSALS:
-            raise TopologyFailed(
-                f"the router refuses a completion: {answer.short}",
-                last_lines(self.topology.role(self.topology.plan.router.name).log, _TAIL_LINES),
-                "does the model's name in the plan equal the one that the engines serve?",
-            )
+            advice = "does the model's name in the plan equal the one that the engines serve?"
+            raise self._failed(f"the router refuses a completion: {response.short}", self._troubled(), advice)
         return False
 
     def _all_alive(self) -> None:
@@ -102,34 +99,48 @@ class Waiting:
         after = self._context.clock.now() - self._starts[role.name]
         lost = role.away()
         if lost:
-            where = self.topology.planned(role.name).host.name
-            message = f"{where} was lost {after:.0f} s after the start of {role.name}: {lost}"
+            host = self.topology.planned(role.name).host.name
+            message = f"{host} was lost {after:.0f} s after the start of {role.name}: {lost}"
             return TopologyFailed(message, [], "when it answers again: `make down`, then start anew")
-        role.refresh_log()
         status = role.exit_status()
-        lines = last_lines(role.log, _SEARCHED_LINES)
-        message = f"{role.name} died after {after:.0f} s, {hints.ended_with(status)}"
-        said = hints.cause(lines)
-        where = f" (log: {self._context.shown(role.log)})"
-        return TopologyFailed(
-            message + (f": {said}" if said else "") + where, lines[-_TAIL_LINES:], hints.hint(lines, status)
-        )
+        ended = f"{role.name} died after {after:.0f} s, {hints.ended_with(status)}"
+        return self._failed(ended, role, status=status)
 
     def _too_late(self, limit_s: float) -> TopologyFailed:
-        name = self._slowest()
-        role = self.topology.role(name)
-        what = f"{name} was not healthy" if role.healthy_after_s is None else "no completion came through"
+        role = self.topology.role(self._slowest())
+        what = f"{role.name} was not healthy"
         if role.healthy_after_s is not None:
-            what += f" (last answer: {self._last_answer.short})"
+            role = self._troubled()
+            what = f"no completion came through (last answer: {self._last.short})"
+        return self._failed(f"not ready after {limit_s:g} s: {what}", role)
+
+    def _troubled(self) -> RoleState:
+        """Whose log says why no completion comes through: an engine that names an error, else the router."""
+        roles = [self.topology.role(role.name) for role in self.topology.plan.engines]
+        return next((role for role in roles if hints.cause(self._log(role))), self._router())
+
+    def _failed(
+        self, what: str, role: RoleState, advice: str | None = None, status: int | None = None
+    ) -> TopologyFailed:
+        """``what``, with what the role's log adds to it."""
+        lines = self._log(role)
+        cause = hints.cause(lines)
+        if cause:
+            what += f": {cause}" if role.name in what else f"; {role.name} says: {cause}"
+        message = f"{what} (log: {self._context.shown(role.log)})"
+        return TopologyFailed(message, lines[-_TAIL_LINES:], hints.hint(lines, status) or advice)
+
+    def _log(self, role: RoleState) -> list[str]:
         role.refresh_log()
-        lines = last_lines(role.log, _SEARCHED_LINES)
-        message = f"not ready after {limit_s:g} s: {what} (log: {self._context.shown(role.log)})"
-        return TopologyFailed(message, lines[-_TAIL_LINES:], hints.hint(lines))
+        return last_lines(role.log, _SEARCHED_LINES)
+
+    def _router(self) -> RoleState:
+        return self.topology.role(self.topology.plan.router.name)
 
     def _slowest(self) -> str:
-        waiting = [one.name for one in self.topology.roles if one.healthy_after_s is None]
+        waiting = [role.name for role in self.topology.roles if role.healthy_after_s is None]
         started = [name for name in waiting if name in self._starts]
-        return (started or waiting or [self.topology.plan.router.name])[0]
+        return (started or waiting or [self._router().name])[0]
 
     def _rows(self, state: str | None = None) -> list[Row]:
         slowest = self._slowest()
@@ -140,7 +151,7 @@ class Waiting:
         where = f"{planned.platform} stand-in on {planned.runs_on}" if planned.standin else planned.runs_on
         if role.healthy_after_s is not None:
             # Healthy roles have been seen to be so, yet nothing came through: say what is waited for.
-            word = f"waiting for a completion: {self._last_answer.short}" if role.name == slowest else ""
+            word = f"waiting for a completion: {self._last.short}" if role.name == slowest else ""
             return Row(role.name, where, state or "healthy", role.healthy_after_s, "" if state else word)
         if role.name not in self._starts:
             return Row(role.name, where, "waiting", 0.0)

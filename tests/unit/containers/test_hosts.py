@@ -1,4 +1,4 @@
-"""Engines on other hosts: images, models and secrets that are sent there, and what containers get."""
+"""Docker on other hosts: images, models and secrets that are sent there, and what containers get."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def planned() -> Plan:
     return make(["case1", f"hosts={EXAMPLE}"], ROOT, Machine(cores=[0, 1]))
 
 
-def test_every_host_has_an_engine_of_its_own() -> None:
+def test_every_host_has_a_docker_of_its_own() -> None:
     nodes = [f"ssh://root@192.0.2.{number}" for number in (10, 20, 30)]
     assert docker_hosts_of(planned()) == nodes
 
 
 @dataclass
-class Engine:
-    """Images by name, with their ids; ``sent`` and ``pulled`` are what came in."""
+class Images:
+    """A Docker host's images by name, with their ids; ``pulled`` is what came from a registry."""
 
     ids: dict[str, str]
     pulled: list[str] = field(default_factory=list)
@@ -72,21 +72,21 @@ class Engine:
 def test_an_image_is_sent_unless_the_very_same_is_there(
     case: tuple[str, dict[str, str], dict[str, str], bool, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, here, there, sent, found = case
-    engines = {"unix://here": Engine(dict(here)), "ssh://there": Engine(dict(there))}
-    shipped: list[str] = []
+    name, here, remote, sent, expected = case
+    docker = {"unix://here": Images(dict(here)), "ssh://there": Images(dict(remote))}
+    sendings: list[str] = []
 
-    def ship(name: str, _local: str, url: str, _say: object) -> None:
-        shipped.append(name)
-        engines[url].ids[name] = engines["unix://here"].ids[name]
+    def send(name: str, _local: str, url: str, _say: object) -> None:
+        sendings.append(name)
+        docker[url].ids[name] = docker["unix://here"].ids[name]
 
-    monkeypatch.setattr(lifecycle, "client", engines.__getitem__)
+    monkeypatch.setattr(lifecycle, "client", docker.__getitem__)
     monkeypatch.setattr(transfer.docker_host, "present", lambda: True)
-    monkeypatch.setattr(transfer, "_ship", ship)
-    got = transfer.image(name, "ssh://there", "unix://here", lambda _: None)
-    assert (got["Id"] if got else None) == found
-    assert shipped == ([name] if sent else [])
-    assert engines["ssh://there"].pulled == ([name] if found == "pulled" else [])
+    monkeypatch.setattr(transfer, "_send", send)
+    attributes = transfer.image(name, "ssh://there", "unix://here", lambda _: None)
+    assert (attributes["Id"] if attributes else None) == expected
+    assert sendings == ([name] if sent else [])
+    assert docker["ssh://there"].pulled == ([name] if expected == "pulled" else [])
 
 
 def test_a_models_configuration_comes_last(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The forwarded socket of another host's container engine."""
+"""The forwarded socket of another host's Docker."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from heteropd.containers import stopping
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import KitError
 
-REF = ContainerRef(id="1", name="decode-0", engine="unix:///nowhere")
+REF = ContainerRef(id="1", name="decode-0", docker_host="unix:///nowhere")
 
 
 class Slow:
-    """An engine that refuses to end its container, which is gone after so many looks or attempts."""
+    """A Docker that refuses to end its container, which is gone after so many looks or attempts."""
 
     def __init__(self, looks: int, code: int = 500) -> None:
         self.api, self.looks, self.code = self, looks, code
@@ -39,7 +39,7 @@ class Slow:
         return APIError(why, response)
 
 
-def engine(monkeypatch: pytest.MonkeyPatch, looks: int, code: int = 500, gone_s: float = 60.0) -> Slow:
+def slow_docker(monkeypatch: pytest.MonkeyPatch, looks: int, code: int = 500, gone_s: float = 60.0) -> Slow:
     slow = Slow(looks, code)
     monkeypatch.setattr(stopping, "client", lambda _: slow)
     monkeypatch.setattr(stopping, "away", lambda _: None)
@@ -48,7 +48,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, looks: int, code: int = 500, gone_s:
 
 
 def test_a_container_that_dies_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine(monkeypatch, looks=3)
+    slow_docker(monkeypatch, looks=3)
     assert stopping.stop([REF], 15) == {"1": "killed"}
 
 
@@ -56,7 +56,7 @@ def test_a_container_that_dies_slowly_is_waited_for(monkeypatch: pytest.MonkeyPa
 def test_a_container_that_cannot_be_removed_yet_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    slow = engine(monkeypatch, looks=3, code=code)
+    slow = slow_docker(monkeypatch, looks=3, code=code)
     stopping.remove(REF)
     assert slow.looks == 0
 
@@ -69,9 +69,9 @@ def test_a_container_that_cannot_be_removed_yet_is_tried_again(
     ],
 )
 def test_neither_is_waited_for_in_vain(monkeypatch: pytest.MonkeyPatch, given: Any, said: str) -> None:
-    engine(monkeypatch, **given)
+    slow_docker(monkeypatch, **given)
     with pytest.raises(KitError, match=said):
         stopping.stop([REF], 15)
-    engine(monkeypatch, **given)
+    slow_docker(monkeypatch, **given)
     with pytest.raises(KitError, match=said):
         stopping.remove(REF)

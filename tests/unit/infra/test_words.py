@@ -51,7 +51,9 @@ def topology(plan: Plan, dead: Sequence[str] = ()) -> Topology:
             name=role.name,
             log=Path("log"),
             process=None if docker else gone if role.name in dead else me,
-            container=ContainerRef(id="1", name=f"box-{role.name}", engine="unix:///x") if docker else None,
+            container=ContainerRef(id="1", name=f"box-{role.name}", docker_host="unix:///x")
+            if docker
+            else None,
         )
         for role in plan.roles
     ]
@@ -63,7 +65,7 @@ def topology(plan: Plan, dead: Sequence[str] = ()) -> Topology:
         created=datetime.now(UTC),
         plan=plan,
         roles=roles,
-        engines=["unix:///x"] if docker else [],
+        docker_hosts=["unix:///x"] if docker else [],
     )
 
 
@@ -260,7 +262,7 @@ def test_ssh_reads_its_usual_files_without_one() -> None:
 
 def test_what_a_case_runs_in_containers_is_asked_of_its_engine(tmp_path: Path) -> None:
     terminal, plan = Terminal(), planned("case1")
-    state = topology(plan).model_copy(update={"engines": ["unix:///else/docker.sock"]})
+    state = topology(plan).model_copy(update={"docker_hosts": ["unix:///else/docker.sock"]})
     save(state, tmp_path / "state")
     assert run([], tmp_path, terminal) == 0
     assert terminal.env["DOCKER_HOST"] == "unix:///else/docker.sock"

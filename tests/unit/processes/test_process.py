@@ -12,9 +12,9 @@ import pytest
 from heteropd.errors import MissingPrerequisite
 from heteropd.plan.environment import ChildEnvironment
 from heteropd.processes import shared_memory, terminate
-from heteropd.processes.identity import alive, identify, send, started
+from heteropd.processes.identity import alive, identify, send
 from heteropd.processes.launcher import Launch, exit_status, start
-from heteropd.processes.process_tree import family, mark, marked
+from heteropd.processes.process_tree import descendants, tag, tagged
 from heteropd.system import LocalRunner, SystemClock
 
 CLOCK = SystemClock()
@@ -43,11 +43,10 @@ def test_a_process_is_told_from_a_later_one_with_its_pid(tmp_path):
     impostor = replace(process, ticks=process.ticks + 1)
     before_reboot = replace(process, boot_id="another")
     assert alive(process)
-    assert started(process) is not None
-    for other in (impostor, before_reboot):
-        assert not alive(other)
-        assert not send(other, signal.SIGKILL)
-        assert family(other) == set()
+    for stranger in (impostor, before_reboot):
+        assert not alive(stranger)
+        assert not send(stranger, signal.SIGKILL)
+        assert descendants(stranger) == set()
     assert alive(process)
     assert send(process, signal.SIGKILL)
     while alive(process):
@@ -61,12 +60,12 @@ def test_a_process_is_told_from_a_later_one_with_its_pid(tmp_path):
 def test_a_process_runs_in_a_session_of_its_own(tmp_path):
     process = python(tmp_path, SLEEP)
     assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
-    terminate.kill(lambda: family(process), CLOCK)
+    terminate.kill(lambda: descendants(process), CLOCK)
 
 
 def test_ending_is_polite_first(tmp_path):
     process = python(tmp_path, SLEEP)
-    ended = terminate.end(lambda: family(process), CLOCK, grace_s=30)
+    ended = terminate.end(lambda: descendants(process), CLOCK, grace_s=30)
     assert ended.found == {process}
     assert not ended.killed
     assert not ended.survivors
@@ -75,32 +74,32 @@ def test_ending_is_polite_first(tmp_path):
 
 def test_ending_is_not_polite_for_ever(tmp_path):
     process = python(tmp_path, STUBBORN)
-    ended = terminate.end(lambda: family(process), CLOCK, grace_s=0.2)
+    ended = terminate.end(lambda: descendants(process), CLOCK, grace_s=0.2)
     assert ended.killed == {process}
     assert exit_status(process) == -signal.SIGKILL
 
 
 def test_children_outlive_their_parent_and_are_still_found(tmp_path):
     code = f"import os; os.fork() or {{}}; {STUBBORN}"
-    process = python(tmp_path, code, **mark("topology", tmp_path))
-    while len(family(process)) < 2:
+    process = python(tmp_path, code, **tag("topology", tmp_path))
+    while len(descendants(process)) < 2:
         CLOCK.sleep(0.02)
     send(process, signal.SIGKILL)
     while alive(process):
         CLOCK.sleep(0.01)
-    assert len(marked(tmp_path)) == len(marked(tmp_path, "topology")) == 1
-    assert marked(tmp_path, "another") == marked(tmp_path.parent) == set()
-    terminate.kill(lambda: marked(tmp_path), CLOCK)
-    assert not marked(tmp_path)
+    assert len(tagged(tmp_path)) == len(tagged(tmp_path, "topology")) == 1
+    assert tagged(tmp_path, "another") == tagged(tmp_path.parent) == set()
+    terminate.kill(lambda: tagged(tmp_path), CLOCK)
+    assert not tagged(tmp_path)
 
 
 def test_a_mark_on_ourselves_or_an_ancestor_is_not_followed(tmp_path):
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
-        "from pathlib import Path; from heteropd.processes.process_tree import marked\n"
-        f"print(len(marked(Path({str(tmp_path)!r}))))"
+        "from pathlib import Path; from heteropd.processes.process_tree import tagged\n"
+        f"print(len(tagged(Path({str(tmp_path)!r}))))"
     )
-    env = {**os.environ, **mark("topology", tmp_path)}
+    env = {**os.environ, **tag("topology", tmp_path)}
     argv = ["/bin/sh", "-c", '"$@"; true', "sh", sys.executable, "-c", code]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
@@ -120,7 +119,7 @@ def test_segments_are_removed_when_nobody_uses_them(tmp_path):
     process = python(tmp_path, code)
     assert shared_memory.segments([process.pid]) == {path}
     assert shared_memory.remove_unused([path]) == [], "in use"
-    terminate.kill(lambda: family(process), CLOCK)
+    terminate.kill(lambda: descendants(process), CLOCK)
     outside = tmp_path / "file"
     outside.touch()
     assert shared_memory.remove_unused([path, str(outside), f"/dev/shm/../..{outside}"]) == [path]
@@ -138,5 +137,5 @@ def test_a_semaphore_is_found_although_its_creator_knows_it_by_another_name(tmp_
     path = f"/dev/shm/sem.heteropd-test-{process.pid}"
     assert path not in Path(f"/proc/{process.pid}/maps").read_text()
     assert shared_memory.segments([process.pid]) == {path}
-    terminate.kill(lambda: family(process), CLOCK)
+    terminate.kill(lambda: descendants(process), CLOCK)
     assert shared_memory.remove_unused([path]) == [path]

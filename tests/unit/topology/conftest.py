@@ -1,9 +1,10 @@
 """A topology of three stub servers, a context for it, and the proof that nothing of it is left."""
 
 import io
+import itertools
 import os
+import random
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from heteropd.errors import KitError
 from heteropd.plan.model import HostPlan, Plan, Ports, RolePlan
-from heteropd.processes.process_tree import GUARD_MARK, marked
+from heteropd.processes.process_tree import GUARD_TAG, tagged
 from heteropd.system import SystemClock
 from heteropd.topology import Context, InterruptScope, Timeouts, down, up
 from heteropd.topology.ports import free
@@ -33,13 +34,9 @@ def eventually(condition, what, limit_s=LIMIT_S):
 
 
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Below the range from which the kernel takes ports for connections: those may be gone a moment later."""
+    ports = (random.randrange(10_000, 32_000) for _ in range(1000))
+    return list(itertools.islice(filter(free, ports), count))
 
 
 def make_plan(ports, prefill=(), decode=(), router=(), env=None, **changes):
@@ -174,19 +171,19 @@ class Kit:
     def _command(self, plan, work):
         context = replace(self.context, console=Console(width=200, force_terminal=False))
         try:
-            with InterruptScope(context) as hold:
-                up(plan, context, hold=hold)
+            with InterruptScope(context) as scope:
+                up(plan, context, scope=scope)
                 work()
         except KitError as stop:
             print(f"{type(stop).__name__}: {stop}", flush=True)
             return stop.exit_code
         return 0
 
-    def marked(self):
-        return marked(self.state_dir)
+    def tagged(self):
+        return tagged(self.state_dir)
 
     def processes(self):
-        return marked(self.state_dir) | marked(self.state_dir, variable=GUARD_MARK)
+        return tagged(self.state_dir) | tagged(self.state_dir, variable=GUARD_TAG)
 
     def assert_nothing_left(self):
         """Processes, guards, ports, temporary folders and state: all gone, if need be after a moment."""
@@ -203,9 +200,9 @@ class Kit:
 @pytest.fixture
 def kit(tmp_path):
     console = Console(file=io.StringIO(), width=200, force_terminal=False)
-    timeouts = Timeouts(ready=LIMIT_S, stop=10.0, health=5.0, poll=0.05)
+    timeouts = Timeouts(ready=LIMIT_S, stop=10.0, health=5.0, token=2.0, poll=0.02)
     context = Context(root=tmp_path, console=console, timeouts=timeouts, memory_gib=0.01, disk_gib=0.001)
     held = Kit(context, free_ports(3))
     yield held
     down(held.with_timeouts(stop=0.1))
-    assert not marked(held.state_dir)
+    assert not tagged(held.state_dir)

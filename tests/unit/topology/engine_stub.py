@@ -19,7 +19,7 @@ parser.add_argument("--port", type=int)
 parser.add_argument("--role")
 parser.add_argument("--prefill", type=int)
 parser.add_argument("--decode", type=int)
-parser.add_argument("--pause", type=float, default=0.005)
+parser.add_argument("--pause", type=float, default=0.003)
 parser.add_argument("--faults", type=Path)
 args = parser.parse_args()
 busy = []
@@ -100,7 +100,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if body.get("stream"):
                 return self.stream(tokens)
-            time.sleep(args.pause * len(tokens) + 0.0002 * len(prompt))
+            computed = 0 if params.get("do_remote_prefill") else len(prompt)
+            time.sleep(args.pause * len(tokens) + 0.0001 * computed)
         finally:
             busy.pop()
         whole = choice(tokens[0], "length")

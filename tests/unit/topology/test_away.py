@@ -38,7 +38,7 @@ def topology(kit, away):
         created=kit.context.clock.wall(),
         plan=plan,
         roles=[_state(kit, role.name, away) for role in plan.roles],
-        engines=[away],
+        docker_hosts=[away],
         folders=[kit.context.tmp_root],
     )
     save(found, kit.state_dir)
@@ -46,7 +46,7 @@ def topology(kit, away):
 
 
 def _state(kit, name, engine):
-    box = ContainerRef(id=f"id-{name}", name=f"heteropd-{name}", engine=engine)
+    box = ContainerRef(id=f"id-{name}", name=f"heteropd-{name}", docker_host=engine)
     return RoleState(name=name, log=kit.context.log(name), container=box, started=kit.context.clock.wall())
 
 
@@ -83,15 +83,15 @@ def test_another_plan_waits_for_what_may_run(kit, topology):
 def test_another_plan_need_not_wait_for_what_nobody_sees(kit, topology):
     """Nothing of the old one is seen to run, and the new one goes elsewhere: what may run on is said."""
     up(kit.plan(), kit.context)
-    assert f"no answer from {topology.engines[0]}: what was started there may run on" in kit.said()
+    assert f"no answer from {topology.docker_hosts[0]}: what was started there may run on" in kit.said()
     assert status(kit.context).state == "up"
 
 
 def test_down_keeps_the_record(kit, topology):
     report = down(kit.context)
-    assert (report.ok, report.containers, report.missed) == (False, 0, topology.engines)
+    assert (report.ok, report.containers, report.missed) == (False, 0, topology.docker_hosts)
     assert {role.outcome for role in report.roles} == {"not reached"}
-    assert f"{topology.engines[0]}: no answer" in report.notes[0]
+    assert f"{topology.docker_hosts[0]}: no answer" in report.notes[0]
     assert load(kit.context) == topology
 
 

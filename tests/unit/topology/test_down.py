@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from heteropd.errors import BadInput, MissingPrerequisite
-from heteropd.processes.process_tree import marked
+from heteropd.processes.process_tree import tagged
 from heteropd.topology import STANDIN_NOTICE, down, load, logs, running, status, up
 
 
@@ -37,7 +37,7 @@ def test_down_kills_what_ignores_sigterm_and_says_so(kit):
 
 def test_down_ends_descendants_that_left_the_session(kit):
     up(kit.plan(prefill=["--child"]), kit.context)
-    assert len(marked(kit.state_dir)) == 4
+    assert len(tagged(kit.state_dir)) == 4
     report = down(kit.with_timeouts(stop=0.5))
     assert report.processes == 4
     kit.assert_nothing_left()

@@ -64,7 +64,7 @@ def test_a_promise_that_is_kept(stage, name):
     assert result.fixed_s is not None
     assert result.answered_s is not None
     assert status(stage.kit.context).state == "up"
-    assert len(stage.kit.marked()) == 3
+    assert len(stage.kit.tagged()) == 3
     said = {one.what: one.says for one in result.seen}
     assert said["left behind"] == "nothing"
     assert "broken: " in said["status"]
@@ -74,7 +74,7 @@ def test_a_prefill_that_comes_back_alone(stage):
     (result,) = stage("prefill-alone")
     assert result.status == "held", result.seen
     assert sum("new alone" in one.what for one in result.seen) == 10
-    assert len(stage.kit.marked()) == 3
+    assert len(stage.kit.tagged()) == 3
 
 
 def test_several_times_and_all_that_can_be_performed(stage):

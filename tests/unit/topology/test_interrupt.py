@@ -95,12 +95,12 @@ def test_kill_9_at_a_random_moment_then_down_leaves_nothing(kit, hard_plan, atte
 def test_kill_9_of_kit_and_guard_then_down_leaves_nothing(kit, hard_plan):
     command = kit.start(hard_plan)
     command.until("router (router): healthy")
-    guards = kit.processes() - kit.marked()
+    guards = kit.processes() - kit.tagged()
     assert len(guards) == 1
     os.kill(guards.pop().pid, signal.SIGKILL)
     command.send(signal.SIGKILL)
     command.end()
-    assert len(kit.marked()) == 4
+    assert len(kit.tagged()) == 4
     assert down(kit.with_timeouts(stop=0.2)).was_running
     kit.assert_nothing_left()
 
@@ -116,7 +116,7 @@ def test_the_guard_alone_clears_up_after_kill_9(kit, hard_plan):
 def test_kill_9_once_it_is_up_leaves_it_up(kit):
     command = kit.start(kit.plan(), validating)
     command.until("validating")
-    guards = kit.processes() - kit.marked()
+    guards = kit.processes() - kit.tagged()
     command.send(signal.SIGKILL)
     command.end()
     while kit.processes() & guards:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,7 +13,7 @@ from heteropd.app import plans, wiring
 from heteropd.config.arguments import Arguments
 from heteropd.config.env import load_hosts
 from heteropd.config.machine import Machine
-from heteropd.containers import lifecycle
+from heteropd.containers import lifecycle, ssh_tunnel
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan import make
@@ -50,10 +49,10 @@ def context(tmp_path: Path) -> Context:
 
 
 def containers(plan: Plan, topology: str = "a1b2c3") -> dict[str, dict[ContainerRef, dict[str, str]]]:
-    """What the engines of the example's hosts answer, by address."""
+    """What the Docker hosts of the example answer, by address."""
     found: dict[str, dict[ContainerRef, dict[str, str]]] = {}
     for role, url in zip(plan.roles, docker_hosts_of(plan), strict=True):
-        ref = ContainerRef(id=f"id-{role.name}", name=f"heteropd-{topology}-{role.name}", engine=url)
+        ref = ContainerRef(id=f"id-{role.name}", name=f"heteropd-{topology}-{role.name}", docker_host=url)
         labels = lifecycle.labels(Path("/home/me/kit/.heteropd"), topology, role.name, plan.fingerprint())
         found[url] = {ref: {**labels, lifecycle.PLAN: packed(plan)}}
     return found
@@ -64,7 +63,7 @@ def test_a_topology_is_found_on_its_hosts(context: Context, monkeypatch: pytest.
     monkeypatch.setattr(lifecycle, "find_any", containers(plan).__getitem__)
     found = recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
     assert found is not None
-    assert (found.id, found.plan, found.engines) == ("a1b2c3", plan, docker_hosts_of(plan))
+    assert (found.id, found.plan, found.docker_hosts) == ("a1b2c3", plan, docker_hosts_of(plan))
     assert {one.name: one.container.id for one in found.roles if one.container} == {
         role.name: f"id-{role.name}" for role in plan.roles
     }
@@ -117,11 +116,10 @@ def test_a_host_that_does_not_answer_is_said_and_not_forgotten(
     monkeypatch.setattr(lifecycle, "find_any", answers.__getitem__)
     recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
 
-    def client(_needs: object = None, url: str = "") -> Any:
+    def tunnel(url: str) -> str:
         raise MissingPrerequisite(f"{url} does not answer over ssh", "try ssh")
 
-    monkeypatch.setattr(lifecycle, "client", lambda url: client(url=url))
-    monkeypatch.setattr(lifecycle.docker_host, "connect", client)
+    monkeypatch.setattr(ssh_tunnel, "local", tunnel)
     report = down(replace(context, timeouts=replace(context.timeouts, stop=0.1)))
     assert {role.outcome for role in report.roles} == {"not reached"}
     assert not report.ok

@@ -54,8 +54,8 @@ def test_what_is_restarted_with_a_role(kit, role, dead, anew):
     assert (topology.id, topology.plan, topology.phase) == (first.id, first.plan, "up")
     assert not any(alive(before[name]) for name in anew)
     assert status(kit.context).state == "up"
-    assert len(kit.marked()) == 3
-    assert kit.processes() == kit.marked(), "no guard stays"
+    assert len(kit.tagged()) == 3
+    assert kit.processes() == kit.tagged(), "no guard stays"
 
 
 def test_it_says_what_goes_along_and_why(kit):
@@ -77,9 +77,9 @@ def test_what_a_killed_role_left_goes(kit, tmp_path):
     inode = Path(ours).stat().st_ino
     kill(kit, "prefill-0")
     kill(kit, "decode-0")
-    assert len(kit.marked()) == 2, "the router, and a child that outlived the prefill"
+    assert len(kit.tagged()) == 2, "the router, and a child that outlived the prefill"
     restart("prefill-0", kit.with_timeouts(stop=0.5))
-    assert len(kit.marked()) == 4
+    assert len(kit.tagged()) == 4
     assert Path(ours).stat().st_ino != inode
     assert not (kit.context.tmp_root / "decode-0" / "socket").exists()
     assert (kit.state_dir / "logs" / "decode-0.previous.log").read_text().count("stub started") == 1
@@ -150,7 +150,7 @@ def test_an_interrupt_leaves_what_another_restart_or_down_mends(kit, tmp_path, s
     slow.unlink()
     restart("decode-0", kit.with_timeouts(stop=0.5))
     assert status(kit.context).state == "up"
-    assert len(kit.marked()) == 3
+    assert len(kit.tagged()) == 3
 
 
 def test_down_after_a_kit_that_was_killed_in_a_restart(kit, tmp_path):

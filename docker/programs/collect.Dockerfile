@@ -14,7 +14,7 @@ RUN --mount=type=bind,source=docker/common,target=/common \
     --mount=type=secret,id=site,target=/run/site \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,target=/root/.cache \
-    --mount=type=bind,source=docker/bundle/collect.sh,target=/collect.sh \
+    --mount=type=bind,source=docker/programs/collect.sh,target=/collect.sh \
     LOCKS="${LOCKS}" SPECIAL_LOCK="${SPECIAL_LOCK}" INDEX="${INDEX}" bash /collect.sh /out
 
 FROM scratch AS image
