@@ -26,7 +26,7 @@ validate: ## prove the running topology again
 status: ## what is running, and where
 logs: ## last lines of every role; role=prefill-0, follow=1
 down: ## end the topology; leaves no process, port or temporary file
-doctor: ## check hosts and what runs, with a fix for what is wrong; case=case1 hosts=FILE, json=1
+doctor: ## check hosts and what runs, with a fix for what is wrong; case=case1 hosts=FILE, everything=1, json=1
 hosts: ## nodes="root@a root@b" to=FILE: write a hosts file from what they have; router=NAME, standin=1, force=1
 test: ## everything that runs without hardware: lint, types, unit, both cases on real engines
 test-images: ## build the images, run both cases in containers, publish, bundle; root where no Docker answers

@@ -198,7 +198,7 @@ def schema(session: nox.Session) -> None:
 @verb
 def relock(session: nox.Session) -> None:
     """Resolve env/locks/*.in anew into hashed locks: the one session that asks registries what is new."""
-    for name in ("nox", "kit", "dev", "engine-cpu"):
+    for name in ("nox", "kit", "dev", "engine-cpu", "sbom"):
         overrides = ROOT / f"env/locks/{name}.overrides"
         extra = ["--override", str(overrides)] if overrides.exists() else []
         extra += ["-c", "env/locks/kit.txt"] if name == "dev" else []

@@ -40,10 +40,10 @@ def bundle(kit: Checkout, client: docker.DockerClient, bases: tuple[str, str]) -
     return folder
 
 
-def content(client: docker.DockerClient, image: str) -> tuple[str, list[str], dict[str, Any]]:
-    """What decides an image: its id, the digests of its layers, its configuration."""
+def content(client: docker.DockerClient, image: str) -> tuple[list[str], dict[str, Any]]:
+    """What decides an image: the digests of its layers, its configuration."""
     found = client.images.get(f"{PREFIX}/{image}:standin-base")
-    return found.id, found.attrs["RootFS"]["Layers"], found.attrs["Config"]
+    return found.attrs["RootFS"]["Layers"], found.attrs["Config"]
 
 
 def test_the_folder_holds_every_package_of_the_locks(bundle: Path, kit: Checkout) -> None:

@@ -60,6 +60,7 @@ class HostLimits(Data):
     shared_memory_gib: float = Field(gt=0)
     bandwidth_mb_s: float = Field(gt=0, description="MB/s of a NIXL transfer between cards")
     clock_skew_s: float = Field(gt=0, description="Seconds between two hosts' clocks")
+    drivers: dict[str, str] = Field(description="Oldest NVIDIA driver of a CUDA version and those after it")
     tcp_retries: int = Field(
         gt=0, description="net.ipv4.tcp_retries2: 8 take about 100 s, Linux's 15 about 15 minutes"
     )

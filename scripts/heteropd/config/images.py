@@ -54,6 +54,7 @@ class Images(Data):
     compression: Literal["gzip", "zstd", "uncompressed"]
     engine: EngineVersions
     tools: str = Field(description="Lock of the programs that install the others; never in an image")
+    sbom: str = Field(description="Lock of the program that lists what is in an image; never in one")
     healthcheck: list[str] = Field(description="Of every image, as the engine shows it")
     stop_signal: str = Field(pattern=r"^SIG[A-Z]+$", description="Ends every image's program")
     images: dict[ImageName, Image]

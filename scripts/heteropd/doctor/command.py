@@ -43,11 +43,12 @@ def examine_hosts(planned: Plan | None, context: Context, outside: Outside | Non
     alive = topology is not None and any(role.alive for role in topology.roles)
     plan = planned or (topology.plan if topology else None)
     running = None
+    known = env.load(context.root)
     itself = bool(topology and plan and plan.fingerprint() == topology.plan.fingerprint())
     if topology and itself:
-        running = live.read(topology, context, env.load(context.root))
+        running = live.read(topology, context, known)
     python = context.engine_python
     hosts = [targets.this_machine()]
     if plan:
-        hosts = targets.of_plan(plan, serves=alive, itself=itself, python=python)
+        hosts = targets.of_plan(plan, known, serves=alive, itself=itself, python=python)
     return examine(hosts, judge.load(context.root), plan, running, outside)

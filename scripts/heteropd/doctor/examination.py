@@ -12,11 +12,13 @@ from rich.text import Text
 
 from heteropd.config.checks import Checks, HostLimits
 from heteropd.console.findings import for_programs, show_findings, summary
-from heteropd.doctor import exchange, fabric, facts, launch, nixl, targets
+from heteropd.doctor import exchange, launch, nixl, targets
 from heteropd.doctor.judge import judge_host, judge_pair, judge_topology
 from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Running
+from heteropd.doctor.probe import read_facts
 from heteropd.doctor.reach import Outside
 from heteropd.doctor.shells import Reader
+from heteropd.doctor.software import untried
 from heteropd.findings import Finding
 from heteropd.plan.model import Plan
 from heteropd.plan.pairs import Names, rounds
@@ -81,16 +83,16 @@ def examine(
 
 def read_host(target: HostTarget, reader: Reader, limits: HostLimits) -> ExaminedHost:
     """The host's facts, and NIXL in the place of each engine that differs. Never raises."""
-    found = facts.read(reader, target.model)
-    bare = ExaminedHost(target, found, limits)
-    if found.trouble or fabric.hangs(bare):
+    facts = read_facts(reader, target.model, docker=target.docker_url)
+    bare = ExaminedHost(target, facts, limits)
+    if facts.trouble or untried(bare):
         return bare
     different: dict[tuple[object, ...], EngineTarget] = {}
     for engine in target.engines:
         if engine.python:
             different.setdefault((engine.launch, engine.python, *sorted(engine.env.items())), engine)
     readings = tuple(_read_nixl(engine, reader) for engine in different.values())
-    return ExaminedHost(target, found, limits, readings)
+    return ExaminedHost(target, facts, limits, readings)
 
 
 def _read_nixl(engine: EngineTarget, reader: Reader) -> nixl.NixlReading:

@@ -11,6 +11,7 @@ from heteropd.doctor.host_checks import side_channel_address
 from heteropd.doctor.model import EngineTarget, ExaminedHost, Exchange, ReportOrReason, unknown_python
 from heteropd.doctor.nixl import generation, report
 from heteropd.doctor.reach import Outside
+from heteropd.doctor.software import untried
 
 _HARDWARE, _SOFTWARE = (8, 4), (1, 1)  # MiB, and how often: where no speed is judged, once is enough
 _PING_PORT = 18515  # ibv_rc_pingpong's own
@@ -95,7 +96,7 @@ def _transfer(pair: _Pair) -> ReportOrReason:
             return unknown_python(host.target)
     wrong = _unfit(pair) or _differing(pair)
     for host in pair.hosts:
-        wrong = wrong or fabric.without_rdma(host)
+        wrong = wrong or untried(host) or fabric.without_rdma(host)
     if wrong:
         return wrong
     names, (mib, rounds) = ("prefill-side", "decode-side"), amount(*pair.hosts)

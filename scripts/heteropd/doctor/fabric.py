@@ -88,21 +88,31 @@ def net_devices(host: ExaminedHost) -> Outcome:
 
 
 def verbs_devices(host: ExaminedHost) -> Outcome:
-    """Devices are there and can be opened."""
-    verbs = host.facts.verbs
+    """Devices are there, and those of the named ports can be opened."""
+    verbs, names = host.facts.verbs, named_ports(host)
     if not verbs and not host.facts.ports:
         return Outcome("SKIP", "this host has no InfiniBand or RoCE device that could be opened")
     if not verbs:
         return Outcome("FAIL", "/dev/infiniband has no uverbs device")
-    closed = [name for name, opens in verbs.items() if not opens]
+    rdma_devices = {name.partition(":")[0] for name in names or []}
+    used = [name for name in verbs if not names or host.facts.verbs_of.get(name, "") in {"", *rdma_devices}]
+    closed = [name for name in used if not verbs[name]]
     if closed:
         return Outcome("FAIL", f"this user cannot open {', '.join(closed)}")
-    return Outcome("PASS", f"opened {', '.join(verbs)}")
+    if not used:
+        return Outcome(
+            "FAIL", f"no verbs device is of {', '.join(names or [])}: there are {', '.join(verbs)}"
+        )
+    return Outcome("PASS", f"opened {', '.join(used)}")
 
 
 def memlock(host: ExaminedHost) -> Outcome:
-    """The limit that counts is the engine's own; a shell's says little about a container's."""
-    engines = [limit for limit in host.facts.memlock if limit.who != "shell"]
+    """The limit that counts is the engine's own; a shell's says little about a container's.
+
+    Other engines than the plan's may have any limit.
+    """
+    ours = host.target.serves or not host.target.roles
+    engines = [limit for limit in host.facts.memlock if ours and limit.who != "shell"]
     if engines:
         low = [limit for limit in engines if not limit.enough]
         text = ", ".join(f"pid {limit.who}: {_limit(limit)}" for limit in low or engines)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from heteropd.config import yamlfile
 from heteropd.config.checks import Checks, Tier, tier
-from heteropd.doctor import accelerators, fabric, host_checks, pair_checks, software, topology_checks
+from heteropd.doctor import (
+    accelerators,
+    container_checks,
+    fabric,
+    host_checks,
+    pair_checks,
+    software,
+    topology_checks,
+)
 from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, Outcome, Running
 from heteropd.findings import Finding
 
@@ -33,6 +41,10 @@ HOST_CHECKS: Mapping[str, Callable[[ExaminedHost], Outcome]] = {
     "T2-54-shared-memory": host_checks.shared_memory,
     "T2-55-model": host_checks.model,
     "T2-57-nixl-verbs": software.nixl_verbs,
+    "T2-61-planned-devices": accelerators.planned_devices,
+    "T2-62-docker": container_checks.docker,
+    "T2-63-container-runtime": container_checks.container_runtime,
+    "T2-64-driver": container_checks.driver,
 }
 PAIR_CHECKS: Mapping[str, Callable[[ExaminedPair], Outcome]] = {
     "T3-03-same-nixl": pair_checks.same_nixl,

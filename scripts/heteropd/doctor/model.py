@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from heteropd import ucx
 from heteropd.config.checks import HostLimits
+from heteropd.containers import docker_host
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.nixl import NixlReading, ProgramReport
 from heteropd.engine_api.metrics import Counts
@@ -16,6 +17,9 @@ from heteropd.plan.model import Plan, RolePlan
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
 
 _READ_BY_UCX = ("UCX_", "NIXL_", "LD_", "RDMAV_", "MLX5_", "IBV_")
+
+
+VISIBLE_DEVICES = {"cuda": "CUDA_VISIBLE_DEVICES", "gaudi": "HABANA_VISIBLE_DEVICES"}
 
 
 class Outcome(NamedTuple):
@@ -38,6 +42,15 @@ class EngineTarget:
     python: str | None = None
 
     @property
+    def devices(self) -> tuple[str, ...] | None:
+        """The accelerators that it may use, as its variable or ``--gpus`` names them; None for all."""
+        args = self.role.container.device_args if self.role.container else []
+        names = [word.partition("device=")[2].strip("\"'") for word in args if word.startswith("--gpus")]
+        names += [self.role.env.get(VISIBLE_DEVICES.get(self.role.runs_on, ""), "")]
+        listed = next((name for name in names if name), "all")
+        return None if listed == "all" else tuple(name.strip() for name in listed.split(","))
+
+    @property
     def name(self) -> str:
         return self.role.name
 
@@ -58,6 +71,15 @@ class EngineTarget:
 
 
 @dataclass(frozen=True)
+class Requirements:
+    """What env/ wants of hosts: the oldest Docker, and by platform the version of CUDA or of Gaudi's software
+    in the plan's images. Empty where it does not say."""
+
+    docker: str = ""
+    software: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class HostTarget:
     """A host, how it is reached, and the roles of a plan there: none where no plan names it.
 
@@ -72,6 +94,12 @@ class HostTarget:
     router: RolePlan | None = None
     model: str = ""
     serves: bool = False
+    needs: Requirements = Requirements()
+
+    @property
+    def docker_url(self) -> str:
+        """Where Docker listens, as DOCKER_HOST; empty for the usual socket."""
+        return "" if self.ssh or self.container else docker_host.address()
 
     @property
     def roles(self) -> list[RolePlan]:

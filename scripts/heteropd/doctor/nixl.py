@@ -108,5 +108,6 @@ def complaint(log: str) -> str:
 
 
 def generation(version: str) -> str:
-    """Major and minor: what two sides must share."""
-    return ".".join(version.split(".")[:2])
+    """Major and minor, what two sides must share; empty for what is not a version."""
+    match = re.match(r"\d+\.\d+", version)
+    return match[0] if match else ""

@@ -10,6 +10,7 @@ from heteropd.doctor.fabric import used_ports
 from heteropd.doctor.model import ExaminedHost, ExaminedPair, Outcome, unknown_python
 from heteropd.doctor.nixl import ProgramReport, complaint, generation, lanes
 
+_LINK_LAYERS = {"Ethernet", "InfiniBand"}
 Reports = tuple[ProgramReport, ProgramReport]
 
 
@@ -25,6 +26,8 @@ def same_nixl(pair: ExaminedPair) -> Outcome:
         }
         if not all(versions.values()):
             return Outcome("SKIP", f"{host.target.name} did not say its versions")
+        if unknown := [each for names in versions.values() for each in names if not generation(each)]:
+            return Outcome("WARN", f"{host.target.name}: {', '.join(unknown)} is not a version")
         found.append(versions)
     one, other = ({name: set(map(generation, each)) for name, each in versions.items()} for versions in found)
     text = " and ".join(
@@ -39,7 +42,9 @@ def link_layer(pair: ExaminedPair) -> Outcome:
     for host, layers in zip(pair.hosts, found, strict=True):
         if not layers:
             return Outcome("SKIP", f"no active port on {host.target.name}")
-    text = " and ".join(", ".join(sorted(layers)) for layers in found)
+    text = " and ".join(", ".join(layer or "unknown" for layer in sorted(layers)) for layers in found)
+    if not set.union(*found) <= _LINK_LAYERS:
+        return Outcome("WARN", f"{text}: only {' and '.join(sorted(_LINK_LAYERS))} are known here")
     return Outcome("PASS" if found[0] & found[1] else "FAIL", text)
 
 

@@ -1,7 +1,8 @@
 # heteropd-probe: prints what is known of this host, one fact a line: KEY<TAB>VALUE<TAB>...
-# $1: folder to read instead of / (tests), $2: the model's folder, or empty. Needs a POSIX shell, awk, grep and df.
+# $1: folder to read instead of / (tests), $2: the model's folder, or empty, $3: where Docker listens, as DOCKER_HOST.
+# Needs a POSIX shell, awk, grep and df.
 # It opens nothing but the verbs devices: an accelerator may belong to a running engine.
-root=$1 model=$2
+root=$1 model=$2 docker=$3
 fact() { first=$1; shift; printf '%s' "$first"; for value in "$@"; do printf '\t%s' "$value"; done; echo; }
 line() { text=; { IFS= read -r text <"$1"; } 2>/dev/null; printf '%s' "$text"; }
 within() { if command -v timeout >/dev/null; then timeout 10 "$@"; else "$@"; fi; }
@@ -11,7 +12,8 @@ fact kernel "$(uname -r)"
 fact uid "$(id -u)"
 for device in "$root"/dev/infiniband/uverbs*; do
   [ -e "$device" ] || continue
-  if ( : <>"$device" ) 2>/dev/null; then fact verbs "${device#"$root"}" yes; else fact verbs "${device#"$root"}" no; fi
+  if ( : <>"$device" ) 2>/dev/null; then opens=yes; else opens=no; fi
+  fact verbs "${device#"$root"}" $opens "$(line "$root/sys/class/infiniband_verbs/${device##*/}/ibdev")"
 done
 for device in "$root"/sys/class/infiniband/*; do
   [ -d "$device" ] && fact ibdev "${device##*/}" "$(readlink -f "$device")" "$(line "$device/node_desc")"
@@ -50,6 +52,9 @@ for file in $(grep -lsai 'vllm' "$root"/proc/[0-9]*/cmdline 2>/dev/null); do
   esac
 done
 for name in nvidia_peermem nv_peer_mem; do [ -e "$root/sys/module/$name/version" ] && fact module "$name"; done
+for name in nvidia habanalabs; do
+  [ -e "$root/sys/module/$name/version" ] && fact driver "$name" "$(line "$root/sys/module/$name/version")"
+done
 [ -e "$root/proc/driver/nvidia/version" ] && fact nvidia "$(line "$root/proc/driver/nvidia/version")"
 for device in "$root"/dev/accel/accel*; do
   [ -e "$device" ] || continue
@@ -61,17 +66,28 @@ if [ -z "$root" ]; then
   command -v ip >/dev/null && ip -o -4 addr show 2>/dev/null |
     awk '{sub("@.*", "", $2); sub("/.*", "", $4); print "inet\t" $2 "\t" $4}'
   [ -n "$SSH_CONNECTION" ] && fact ssh "$(set -- $SSH_CONNECTION; echo "$3")"
-  socket=/var/run/docker.sock
-  if [ ! -S $socket ]; then fact docker absent
-  elif [ ! -w $socket ]; then fact docker denied
-  else fact docker there "$(within docker -H unix://$socket version --format '{{.Server.Version}}' 2>/dev/null)"
+  docker=${docker:-unix:///var/run/docker.sock} socket=${docker#unix://}
+  # The same JSON from the program and, where there is none, from the socket itself.
+  asks() { # PATH of the API, WORDS for the program
+    path=$1; shift
+    if command -v docker >/dev/null; then within docker -H "$docker" "$@" 2>/dev/null
+    elif command -v curl >/dev/null; then within curl -s --unix-socket "$socket" "http://localhost/$path"; fi | tr -d '\n\t'
+  }
+  if [ "$socket" != "$docker" ] && [ ! -S "$socket" ]; then fact docker absent
+  elif [ "$socket" != "$docker" ] && [ ! -w "$socket" ]; then fact docker denied
+  else fact docker there "$(asks version version --format '{{json .Server}}')" "$(asks info info --format '{{json .}}')"
   fi
+  for name in nvidia-container-runtime-hook nvidia-container-toolkit nvidia-container-cli; do
+    command -v $name >/dev/null && fact program $name
+  done
   if command -v nvidia-smi >/dev/null; then
-    within nvidia-smi --query-gpu=index,name,memory.used,memory.total --format=csv,noheader 2>&1 | awk '{print "gpu\t" $0}'
-    within nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader 2>&1 | awk '{print "app\t" $0}'
+    within nvidia-smi --query-gpu=index,name,memory.used,memory.total,driver_version,uuid --format=csv,noheader 2>&1 |
+      awk '{print "gpu\t" $0}'
+    within nvidia-smi --query-compute-apps=pid,process_name,used_memory,gpu_uuid --format=csv,noheader 2>&1 |
+      awk '{print "app\t" $0}'
   fi
   if command -v hl-smi >/dev/null; then
-    within hl-smi -Q index,name,memory.used,memory.total -f csv,noheader 2>&1 | awk '{print "hpu\t" $0}'
+    within hl-smi -Q index,name,memory.used,memory.total,driver_version -f csv,noheader 2>&1 | awk '{print "hpu\t" $0}'
   fi
 fi
 fact tcp_retries "$(cat "$root/proc/sys/net/ipv4/tcp_retries2" 2>/dev/null)"

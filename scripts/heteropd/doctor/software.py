@@ -6,10 +6,17 @@ from collections.abc import Iterable
 
 from heteropd import ucx
 from heteropd.doctor import fabric
+from heteropd.doctor.container_checks import docker
 from heteropd.doctor.model import ExaminedHost, Outcome, unknown_python
 from heteropd.doctor.nixl import NixlReading
 
 _ONE_EACH = ("ucp", "uct", "ucs")
+
+
+def untried(host: ExaminedHost) -> str | None:
+    """Why NIXL is not started on a host; None where nothing is known to be in its way."""
+    container = docker(host)
+    return f"not tried: {container.text}" if container.status == "FAIL" else fabric.hangs(host)
 
 
 def one_ucx(host: ExaminedHost) -> Outcome:
@@ -109,7 +116,7 @@ def _unread(host: ExaminedHost) -> Outcome | None:
     if not host.target.engines:
         return Outcome("SKIP", "no engine is planned here")
     if not host.nixl:
-        return Outcome("SKIP", fabric.hangs(host) or unknown_python(host.target))
+        return Outcome("SKIP", untried(host) or unknown_python(host.target))
     trouble = _trouble(host)
     return Outcome("SKIP", f"could not be asked: {trouble}") if trouble else None
 

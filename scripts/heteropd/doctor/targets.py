@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from heteropd.doctor.model import EngineTarget, HostTarget
+from heteropd.config.env import Env
+from heteropd.doctor.model import EngineTarget, HostTarget, Requirements
 from heteropd.plan.model import HostPlan, Plan, RolePlan
 from heteropd.plan.pairs import MOST, Names, crossed
+
+# nvidia/cuda:12.8.1-…, vault.habana.ai/gaudi-docker/1.22.2/…
+_BASE = re.compile(r"(?:nvidia/cuda:|gaudi-docker/)(\d+\.\d+)")
 
 
 def this_machine() -> HostTarget:
@@ -20,15 +26,18 @@ def container(name: str) -> HostTarget:
 
 
 def of_plan(
-    plan: Plan, *, serves: bool, itself: bool = False, python: Path | None = None
+    plan: Plan, env: Env, *, serves: bool, itself: bool = False, python: Path | None = None
 ) -> list[HostTarget]:
     """One target a host, in the order of roles. ``serves``: a topology of the kit runs on this machine;
     ``itself``: it is this very plan's, so its other hosts serve too; ``python``: the engines', here."""
+    needs = Requirements(env.images.engine.docker, _software(plan, env))
     hosts: dict[str, list[RolePlan]] = {}
     for role in plan.roles:
         hosts.setdefault(role.host.name, []).append(role)
     return [
-        _target(plan, roles, serves and (itself or roles[0].host.ssh is None), python)
+        replace(
+            _target(plan, roles, python), serves=serves and (itself or not roles[0].host.ssh), needs=needs
+        )
         for roles in hosts.values()
     ]
 
@@ -52,7 +61,7 @@ def pairs(plan: Plan, most: int = MOST) -> tuple[list[Names], int]:
     return crossed(prefills, decodes, most), len(prefills) * len(decodes) - both
 
 
-def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None) -> HostTarget:
+def _target(plan: Plan, roles: list[RolePlan], python: Path | None) -> HostTarget:
     host = roles[0].host
     engines = [role for role in roles if role.role != "router"]
     return HostTarget(
@@ -61,8 +70,15 @@ def _target(plan: Plan, roles: list[RolePlan], serves: bool, python: Path | None
         engines=tuple(engine(role, python) for role in engines),
         router=next((role for role in roles if role.role == "router"), None),
         model=_folder(plan, host) if engines else "",
-        serves=serves,
     )
+
+
+def _software(plan: Plan, env: Env) -> dict[str, str]:
+    """CUDA's and Gaudi's version in the images of the plan's pin set, as the names of their bases say it."""
+    pins = env.pins.get(plan.pins)
+    refs = {platform: image.ref for platform, image in pins.images.items()} if pins else {}
+    matches = {platform: _BASE.search(ref) for platform, ref in refs.items()}
+    return {platform: match[1] for platform, match in matches.items() if match}
 
 
 def _folder(plan: Plan, host: HostPlan) -> str:

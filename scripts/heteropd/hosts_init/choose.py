@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from heteropd.config.types import PlatformName
-from heteropd.doctor import accelerators
-from heteropd.doctor.facts import Facts, IbPort
+from heteropd.doctor.facts import CardList, Facts, IbPort
 from heteropd.errors import KitError
 
 # Bridges and tunnels of container engines and clusters: every host has the same addresses on them.
@@ -70,7 +69,7 @@ def _about(facts: Facts) -> list[str]:
     sizes = ((facts.memory_gib, "memory"), (facts.disk_gib, f"disk at {facts.disk_place}"))
     free = [f"{size:.0f} GiB of {what} free" for size, what in sizes if size is not None]
     docker = facts.docker
-    engine = f", Docker {docker.version}" if docker and docker.version else ""
+    engine = f", {docker.product} {docker.version}" if docker and docker.version else ""
     lines = [f"Linux {facts.kernel}{engine}; {', '.join(free) or 'memory and disk could not be read'}"]
     socket = docker.socket if docker else "absent"
     if socket == "absent":
@@ -78,7 +77,9 @@ def _about(facts: Facts) -> list[str]:
     elif socket == "denied":
         lines.append("check: this user may not use /var/run/docker.sock; add it to the group docker")
     elif not engine:
-        lines.append("check: /var/run/docker.sock is there, but no Docker answered through it")
+        lines.append(
+            "check: /var/run/docker.sock is there, but nothing that is understood answered through it"
+        )
     return lines
 
 
@@ -96,20 +97,20 @@ def _cards(facts: Facts, remarks: list[str]) -> tuple[tuple[PlatformName, ...], 
     platforms: list[PlatformName] = []
     devices: tuple[int, ...] = ()
     accel = [name for name in facts.accel if "controlD" not in name]
-    kinds: list[tuple[PlatformName, str, tuple[str, ...] | None, list[str]]] = [
+    kinds: list[tuple[PlatformName, str, CardList | None, list[str]]] = [
         ("cuda", "nvidia-smi", facts.gpus, [facts.nvidia] if facts.nvidia else []),
         ("gaudi", "hl-smi", facts.hpus, accel),
     ]
     for platform, tool, listed, driver in kinds:
-        cards = () if listed is None or accelerators.broken(listed) else listed
-        if cards:
+        if listed and listed.cards:
             platforms.append(platform)
-            devices = tuple(int(card.partition(",")[0]) for card in cards if card.partition(",")[0].isdigit())
-            names = dict.fromkeys(card.split(",")[1].strip() for card in cards if "," in card)
-            remarks.append(f"{len(cards)} of {', '.join(names) or platform}")
+            devices = tuple(card.index for card in listed.cards)
+            names = dict.fromkeys(card.name for card in listed.cards)
+            remarks.append(f"{len(devices)} of {', '.join(names)}")
+            remarks += [f"check: {tool} also printed: {listed.trouble}"] if listed.trouble else []
         elif driver:
             platforms.append(platform)
-            state = "is missing" if listed is None else f"lists no card ({' '.join(listed)[:100]})"
+            state = "is missing" if listed is None else f"lists no card ({listed.trouble[:100]})"
             remarks.append(f"check: the driver is loaded ({', '.join(driver)[:100]}), but {tool} {state}")
     if not platforms:
         remarks.append("no accelerator was found")

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pydantic import TypeAdapter, ValidationError
 
 from heteropd.config.types import SshDestination
-from heteropd.doctor import facts
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.model import HostTarget
+from heteropd.doctor.probe import read_facts
 from heteropd.doctor.shells import Reader
 from heteropd.errors import BadInput, KitError
 
@@ -49,7 +49,7 @@ def ask(nodes: Mapping[str, str], reach: Callable[[HostTarget], Reader]) -> dict
     """
     targets = [HostTarget(name, ssh=ssh) for name, ssh in nodes.items()]
     with ThreadPoolExecutor(max_workers=min(len(nodes), _AT_ONCE)) as pool:
-        answers = dict(zip(nodes, pool.map(lambda target: facts.read(reach(target)), targets), strict=True))
+        answers = dict(zip(nodes, pool.map(lambda target: read_facts(reach(target)), targets), strict=True))
     silent = [f"{nodes[name]}: {answer.trouble}" for name, answer in answers.items() if answer.trouble]
     if silent:
         fix = "`ssh -o BatchMode=yes NODE true` must work; nothing was written"

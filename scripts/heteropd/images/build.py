@@ -1,148 +1,124 @@
-"""Builds images with BuildKit, side by side, and says how far each is."""
+"""Runs `docker buildx bake` on a bake file, says how far each image is, and why one that fails does."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from heteropd.config.images import Images
-from heteropd.console.log_tail import last_lines
+from heteropd.console.log_tail import last_lines, without_colours
 from heteropd.console.progress import Progress, Row
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
+from heteropd.images.bake import BakeFile, Options
+from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Recipe
-from heteropd.images.site import Site
 from heteropd.processes import terminate
-from heteropd.processes.identity import Identity, alive, identify
+from heteropd.processes.identity import alive, identify
 from heteropd.processes.launcher import exit_status
 from heteropd.processes.process_tree import descendants
-from heteropd.system import Clock, CommandRunner
 
+HEARTBEAT_S = 20.0
 _POLL_S = 0.3
 _TAIL_LINES = 25
-_STEP = re.compile(r"^#\d+ (\[[^\]]*\] .*|exporting .*)")
+_LOG_END_LINES = 400
+# BuildKit's plain progress: "#7 [cpu build 2/4] RUN …", then "#7 DONE 2.5s". The first word is the target.
+_STARTS = re.compile(r"^#(\d+) \[([\w-]+)(?: [^\]]*)?\] (.*)")
+_ENDS = re.compile(r"^#(\d+) (?:DONE|CACHED)")
+_FAILED_STEP = re.compile(r"^ > \[([\w-]+)")
+_TELLING = re.compile(r"ERROR|error:|No space left|HASH|[Hh]ash")
 _MOUNT = re.compile(r"--mount=\S+\s+")
 
 
 @dataclass(frozen=True)
-class Options:
-    """``cache``: where in a registry layers are kept for other machines; ``offline``: no network at all."""
-
-    unlocked: bool = False
-    no_cache: bool = False
-    offline: bool = False
-    cache: str | None = None
-
-
-@dataclass(frozen=True)
 class Built:
-    """An image that was built: its tag, and the seconds it took."""
+    """Images that were built, and the seconds that all of it took."""
 
-    recipe: Recipe
+    recipes: list[Recipe]
     seconds: float
+
+
+@dataclass
+class BuildLog:
+    """What BuildKit has said so far: each target's step, and the targets whose image is exported."""
+
+    steps: dict[str, str] = field(default_factory=dict)
+    exported: set[str] = field(default_factory=set)
+    _exports: dict[str, str] = field(default_factory=dict)
+
+    def read(self, lines: Iterable[str]) -> None:
+        """Take in more lines."""
+        for line in lines:
+            if starts := _STARTS.match(line):
+                number, target, step = starts.groups()
+                self.steps[target] = _MOUNT.sub("", step)
+                if step.startswith("exporting to"):
+                    self._exports[number] = target
+            elif (ends := _ENDS.match(line)) and ends[1] in self._exports:
+                self.exported.add(self._exports[ends[1]])
 
 
 def require_locked(recipes: Sequence[Recipe], options: Options) -> None:
     """Raise BadInput for the first input that is not pinned, with the command that resolves it."""
     for recipe in recipes:
-        for one in recipe.unresolved:
+        for still_open in recipe.unresolved:
             if not options.unlocked:
-                fix = f"resolve it (make lock; by hand: {one.resolve}), or build with unlocked=1"
-                raise BadInput(one.where, None, None, "is not pinned", fix)
+                fix = f"resolve it (make lock; by hand: {still_open.resolve}), or build with unlocked=1"
+                raise BadInput(still_open.where, None, None, "is not pinned", fix)
 
 
-def argv(recipe: Recipe, images: Images, site: Site, options: Options) -> list[str]:
-    """The command that builds the image, as a list."""
-    words = ["docker", "buildx", "build", "--progress=plain", "--provenance=false"]
-    words += ["--file", recipe.dockerfile, "--target", "image"]
-    # OCI's media types: Docker's own have no zstd, and an engine could not pull what was pushed.
-    output = f"type=image,name={recipe.tag},compression={images.compression},oci-mediatypes=true"
-    words += ["--output", output]
-    contexts = {"wheels": site.wheels, **recipe.contexts} if site.wheels else recipe.contexts
-    for name, folder in sorted(contexts.items()):
-        words += ["--build-context", f"{name}={folder}"]
-    for name, value in sorted(recipe.build_args.items()):
-        words += ["--build-arg", f"{name}={value}"]
-    for name, value in sorted(recipe.labels.items()):
-        words += ["--label", f"{name}={value}"]
-    for name, file in sorted(site.secrets.items()):
-        words += ["--secret", f"id={name},src={file}"]
-    if options.no_cache:
-        words.append("--no-cache")
-    if options.offline:
-        words += ["--network", "none"]
-    if options.cache:
-        words += ["--cache-from", f"type=registry,ref={options.cache}/{recipe.image}"]
-        words += ["--cache-to", f"type=registry,ref={options.cache}/{recipe.image},mode=max"]
-    return [*words, "."]
+def run(name: str, file: BakeFile, context: BuildContext) -> float:
+    """Build a bake file's default group; the seconds it took. ``name`` names its log.
+
+    Raises KitError, with the end of the log printed, when a target fails. Whatever ends this ends the build:
+    BuildKit stops when its client is gone.
+    """
+    plan = context.state / "build" / f"{name}.json"
+    log = context.logs / f"{name}.log"
+    for folder in (plan.parent, log.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    plan.write_text(json.dumps(file, indent=2) + "\n", encoding="utf-8")
+    log.unlink(missing_ok=True)
+    argv = ["docker", "buildx", "bake", "--progress=plain", "--file", str(plan)]
+    began, seen, process = context.clock.now(), BuildLog(), None
+    targets = file["group"]["default"]["targets"]
+    try:
+        process = identify(context.runner.spawn(argv, env=context.environ, log=log, cwd=context.root))
+        with log.open(errors="replace") as stream, Progress(context.console, HEARTBEAT_S) as progress:
+            running = True
+            while running:
+                running = process is not None and alive(process)
+                seen.read(without_colours(line) for line in stream)
+                now = context.clock.now()
+                progress.update(_rows(targets, seen, now - began), now)
+                context.clock.sleep(_POLL_S if running else 0)
+    finally:
+        if process is not None:
+            terminate.kill(lambda: descendants(process), context.clock)
+    status = exit_status(process) if process is not None else None
+    if status != 0:
+        raise _failed(last_lines(log, _LOG_END_LINES), str(log), status)
+    return context.clock.now() - began
 
 
-class Builds:
-    """Several builds at a time; the first that fails ends the others."""
+def _rows(targets: Sequence[str], seen: BuildLog, seconds: float) -> list[Row]:
+    rows = []
+    for name in targets:
+        state = "built" if name in seen.exported else "building"
+        rows.append(Row(name, f"docker/{name}", state, seconds, seen.steps.get(name, "")))
+    return rows
 
-    def __init__(self, root: Path, logs: Path, runner: CommandRunner, clock: Clock) -> None:
-        self._root, self._logs, self._runner, self._clock = root, logs, runner, clock
-        self._running: dict[str, tuple[Identity, float]] = {}
-        self._seconds: dict[str, float] = {}
 
-    def run(
-        self, commands: Mapping[str, list[str]], environ: Mapping[str, str], progress: Progress
-    ) -> dict[str, float]:
-        """Run every command, by image; the seconds that each took. Raises KitError for one that fails."""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        try:
-            for name, words in commands.items():
-                self.log(name).unlink(missing_ok=True)
-                pid = self._runner.spawn(words, env=environ, log=self.log(name), cwd=self._root)
-                process = identify(pid)
-                if process is not None:
-                    self._running[name] = (process, self._clock.now())
-            while self._running:
-                for name in list(self._running):
-                    self._look(name)
-                progress.update(self._rows(commands), self._clock.now())
-                self._clock.sleep(_POLL_S)
-        finally:
-            for process, _ in self._running.values():
-                terminate.kill(lambda one=process: descendants(one), self._clock)  # type: ignore[misc]
-        return self._seconds
-
-    def log(self, name: str) -> Path:
-        """Where a build writes what it does."""
-        return self._logs / f"build-{name}.log"
-
-    def _look(self, name: str) -> None:
-        process, began = self._running[name]
-        if alive(process):
-            return
-        del self._running[name]
-        self._seconds[name] = self._clock.now() - began
-        status = exit_status(process)
-        if status != 0:
-            raise self._failed(name, status)
-
-    def _failed(self, name: str, status: int | None) -> KitError:
-        lines = last_lines(self.log(name), 400)
-        said = [line for line in lines if re.search(r"ERROR|error:|No space left|HASH|[Hh]ash", line)]
-        for line in lines[-_TAIL_LINES:]:
-            print(f"  | {line[:300]}")
-        what = "\n".join(said) or f"exit status {status}"
-        return docker_host.explained(f"build of {name} (log: {self.log(name)})", what)
-
-    def _rows(self, commands: Mapping[str, list[str]]) -> list[Row]:
-        rows = []
-        for name in commands:
-            running = self._running.get(name)
-            seconds = self._clock.now() - running[1] if running else self._seconds.get(name, 0.0)
-            state = "building" if running else "built"
-            rows.append(Row(name, f"docker/{name}", state, seconds, self._step(name) if running else ""))
-        return rows
-
-    def _step(self, name: str) -> str:
-        for line in reversed(last_lines(self.log(name), 60)):
-            found = _STEP.match(line)
-            if found:
-                return _MOUNT.sub("", found[1])
-        return ""
+def _failed(lines: list[str], log: str, status: int | None) -> KitError:
+    """Prints what the log ends with: the step that failed (" > [cpu build 2/4] RUN …:") and its output."""
+    starts = [index for index, line in enumerate(lines) if _FAILED_STEP.match(line)]
+    step = lines[starts[-1] :] if starts else lines[-_TAIL_LINES:]
+    output = step[: step.index("------")] if "------" in step else step
+    for line in output[-_TAIL_LINES:]:
+        print(f"  | {line[:300]}")
+    named = _FAILED_STEP.match(output[0]) if output else None
+    telling = [line for line in lines if _TELLING.search(line)]
+    own = [line for line in output[1:] if _TELLING.search(line)]
+    where = f"build of {named[1] if named else 'images'} (log: {log})"
+    return docker_host.explained(where, "\n".join([*telling, *own]) or f"exit status {status}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from docker import DockerClient
@@ -13,11 +14,11 @@ from docker.errors import ImageNotFound
 from heteropd.config import mirrors
 from heteropd.config.arguments import Arguments
 from heteropd.config.pins import StandinPins
-from heteropd.console.progress import Progress
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput
+from heteropd.images import bake, bundle_folder, command, recipe, site, sources
 from heteropd.images import build as building
-from heteropd.images import bundle_folder, command, recipe, site, sources
+from heteropd.images.bake import BakeFile, Options
 from heteropd.images.bundle_folder import WHEELS, Bundle, BundledBase, BundledImage
 from heteropd.images.bundle_use import commits, locks
 from heteropd.images.context import BuildContext
@@ -25,31 +26,29 @@ from heteropd.images.recipe import Choice, Recipe
 from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
 
-_COLLECT = "docker/programs/collect.Dockerfile"
-_OPTIONS = ("to", "pins", "variant", "base", "images")
+_COLLECT = "docker/bundle/Dockerfile"
+OPTIONS = ("to", "pins", "variant", "base", "images")
 
 
-def run(words: list[str], shop: BuildContext) -> Path:
+def run(words: list[str], context: BuildContext) -> Path:
     """Collect a bundle; the folder. Raises BadInput, MissingPrerequisite and KitError."""
-    parsed = Arguments(words, (), _OPTIONS)
-    choices = command.chosen(parsed.rest, parsed.options, shop.env)
+    parsed = Arguments(words, (), OPTIONS)
+    choices = command.chosen(parsed.rest, parsed.options, context.env)
     base = parsed.options.get("base")
-    recipes = [recipe.render(one, shop.env, shop.root, {}, base=base) for one in choices]
+    recipes = [recipe.render(choice, context.env, context.root, {}, base=base) for choice in choices]
     if base is None:
-        building.require_locked(recipes, building.Options())
-    for one in recipes:
-        _require_no_system_packages(one, shop.root)
-    folder = _emptied(Path(parsed.options.get("to", shop.root / ".heteropd" / "bundle")))
-    docker_host.require_buildx(shop.runner, shop.env.images.engine)
-    client = docker_host.connect(shop.env.images.engine)
-    try:
-        refs = sorted({one.build_args[key] for one in recipes for key in ("BASE", "SHIP")})
-        bases = {ref: _save(ref, folder, client, shop) for ref in refs}
-    finally:
-        client.close()
-    _packages(choices, recipes, folder, shop)
+        building.require_locked(recipes, Options())
+    for made in recipes:
+        _require_no_system_packages(made, context.root)
+    folder = _emptied(Path(parsed.options.get("to", context.state / "bundle")))
+    docker_host.require_buildx(context.runner, context.env.images.engine)
+    with closing(docker_host.connect(context.env.images.engine)) as client:
+        refs = sorted({ref for made in recipes for ref in (made.base, made.ship)})
+        bases = {ref: _save(ref, folder, client, context) for ref in refs}
+    with site.prepared(pip_settings.read(context.runner), context.environ) as here:
+        building.run("bundle", _packages(choices, recipes, folder / WHEELS, here, context), context)
     images = {
-        str(choice.image): _image(choice, made, folder, shop)
+        str(choice.image): _image(choice, made, folder, context)
         for choice, made in zip(choices, recipes, strict=True)
     }
     sums = {name: bundle_folder.sha256(path) for name, path in bundle_folder.files(folder)}
@@ -57,8 +56,8 @@ def run(words: list[str], shop: BuildContext) -> Path:
     return folder
 
 
-def _require_no_system_packages(one: Recipe, root: Path) -> None:
-    for file in sorted((root / one.dockerfile).parent.iterdir()):
+def _require_no_system_packages(made: Recipe, root: Path) -> None:
+    for file in sorted((root / made.dockerfile).parent.iterdir()):
         if file.is_file() and "apt-get" in file.read_text(encoding="utf-8", errors="replace"):
             fix = "bundle images that do not (cpu, router), or build this one where there is a network"
             where = str(file.relative_to(root))
@@ -76,16 +75,16 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _save(ref: str, folder: Path, client: DockerClient, shop: BuildContext) -> BundledBase:
+def _save(ref: str, folder: Path, client: DockerClient, context: BuildContext) -> BundledBase:
     """The image as an archive, under a tag of its own: a name with a digest does not survive archiving."""
     key = hashlib.sha256(ref.encode()).hexdigest()[:12]
     base = BundledBase(archive=f"bases/{key}.tar", tag=f"heteropd-bundle:{key}")
-    shop.say(f"collecting {ref}")
+    context.say(f"collecting {ref}")
     with docker_host.reported(ref):
         try:
             image = client.images.get(ref)
         except ImageNotFound:
-            image = client.images.pull(mirrors.load(shop.root, shop.environ).image(ref))
+            image = client.images.pull(mirrors.load(context.root, context.environ).image(ref))
         image.tag(base.tag)
         (folder / "bases").mkdir(exist_ok=True)
         with (folder / base.archive).open("wb") as stream:
@@ -95,43 +94,31 @@ def _save(ref: str, folder: Path, client: DockerClient, shop: BuildContext) -> B
     return base
 
 
-def _packages(choices: Sequence[Choice], recipes: Sequence[Recipe], folder: Path, shop: BuildContext) -> None:
-    builds = building.Builds(shop.root, shop.logs, shop.runner, shop.clock)
-    with (
-        site.prepared(pip_settings.read(shop.runner)) as here,
-        Progress(shop.console, command.HEARTBEAT_S) as progress,
-    ):
-        commands = {
-            f"packages-{choice.image}": _argv(choice, made, folder / WHEELS, here)
-            for choice, made in zip(choices, recipes, strict=True)
-        }
-        builds.run(commands, shop.environ, progress)
+def _packages(
+    choices: Sequence[Choice], recipes: Sequence[Recipe], to: Path, here: Site, context: BuildContext
+) -> BakeFile:
+    """A bake file whose targets write the packages of each image's locks into ``to``."""
+    targets = {}
+    for choice, made in zip(choices, recipes, strict=True):
+        torch = choice.pins.torch if isinstance(choice.pins, StandinPins) else None
+        special = torch if torch and torch.lock in choice.locks() else None
+        common = [lock for lock in locks(choice, context) if not special or lock != special.lock]
+        args = {"BASE": made.base, "LOCKS": " ".join(common)}
+        if special:
+            args |= {"SPECIAL_LOCK": special.lock, "INDEX": special.index}
+        target = bake.step(_COLLECT, "image", args, here, Options())
+        targets[str(choice.image)] = {**target, "output": [f"type=local,dest={to}"]}
+    return {"group": {"default": {"targets": list(targets)}}, "target": targets}
 
 
-def _argv(choice: Choice, made: Recipe, to: Path, here: Site) -> list[str]:
-    special = choice.pins.torch if isinstance(choice.pins, StandinPins) else None
-    common = [lock for lock in choice.locks() if not special or lock != special.lock]
-    args = {"BASE": made.build_args["BASE"], "LOCKS": " ".join(common)}
-    if special and special.lock in choice.locks():
-        args |= {"SPECIAL_LOCK": special.lock, "INDEX": special.index}
-    words = ["docker", "buildx", "build", "--progress=plain", "--file", _COLLECT, "--target", "image"]
-    words += ["--output", f"type=local,dest={to}"]
-    words += ["--build-context", f"wheels={here.wheels}"] if here.wheels else []
-    for name, value in args.items():
-        words += ["--build-arg", f"{name}={value}"]
-    for name, file in sorted(here.secrets.items()):
-        words += ["--secret", f"id={name},src={file}"]
-    return [*words, "."]
-
-
-def _image(choice: Choice, made: Recipe, folder: Path, shop: BuildContext) -> BundledImage:
-    for name, tree in sources.prepare(choice, shop).items():
+def _image(choice: Choice, made: Recipe, folder: Path, context: BuildContext) -> BundledImage:
+    for name, tree in sources.prepare(choice, context).items():
         shutil.copytree(tree, folder / "sources" / choice.image / name, symlinks=True)
     return BundledImage(
         pins=choice.pins_name,
         variant=choice.variant_name,
-        build=made.build_args["BASE"],
-        ship=made.build_args["SHIP"],
-        locks=locks(choice, shop.root),
+        build=made.base,
+        ship=made.ship,
+        locks=locks(choice, context),
         sources=commits(choice),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,37 +18,34 @@ from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
 
 
-def recipes_from(folder: Path, choices: Sequence[Choice], shop: BuildContext) -> list[Recipe]:
+def recipes_from(folder: Path, choices: Sequence[Choice], context: BuildContext) -> list[Recipe]:
     """Recipes whose bases and sources are the bundle's; the bases are loaded into the engine.
 
     Raises BadInput for a bundle that was changed, or that was collected for something else.
     """
     bundle = bundle_folder.read(folder)
     for choice in choices:
-        _require_same(choice, bundle, folder, shop)
+        _require_same(choice, bundle, folder, context)
     bundle_folder.verify(bundle, folder)
-    made = []
-    client = docker_host.connect(shop.env.images.engine)
-    try:
+    recipes = []
+    with closing(docker_host.connect(context.env.images.engine)) as client:
         for choice in choices:
             held = bundle.images[str(choice.image)]
             contexts = {name: folder / "sources" / choice.image / name for name in held.sources}
-            one = recipe.render(choice, shop.env, shop.root, contexts, base=bundle.base)
-            tags = {key: _load(bundle.bases[one.build_args[key]], folder, client) for key in ("BASE", "SHIP")}
-            made.append(replace(one, build_args={**one.build_args, **tags}))
-    finally:
-        client.close()
-    return made
+            made = recipe.render(choice, context.env, context.root, contexts, base=bundle.base)
+            base, ship = (_load(bundle.bases[ref], folder, client) for ref in (made.base, made.ship))
+            recipes.append(replace(made, base=base, ship=ship))
+    return recipes
 
 
-def _require_same(choice: Choice, bundle: Bundle, folder: Path, shop: BuildContext) -> None:
+def _require_same(choice: Choice, bundle: Bundle, folder: Path, context: BuildContext) -> None:
     held = bundle.images.get(str(choice.image))
     what = f"{choice.image}, pins {choice.pins_name}, variant {choice.variant_name}"
     fix = f"make bundle images={choice.image} to=FOLDER"
     if held is None or (held.pins, held.variant) != (choice.pins_name, choice.variant_name):
         raise BadInput("command line", "bundle", str(folder), f"does not hold {what}", fix)
-    one = recipe.render(choice, shop.env, shop.root, {}, base=bundle.base)
-    now = (locks(choice, shop.root), commits(choice), one.build_args["BASE"], one.build_args["SHIP"])
+    made = recipe.render(choice, context.env, context.root, {}, base=bundle.base)
+    now = (locks(choice, context), commits(choice), made.base, made.ship)
     if now != (held.locks, held.sources, held.build, held.ship):
         raise BadInput("command line", "bundle", str(folder), f"is for other locks or pins of {what}", fix)
 
@@ -60,9 +58,11 @@ def _load(base: BundledBase, folder: Path, client: DockerClient) -> str:
     return base.tag
 
 
-def locks(choice: Choice, root: Path) -> dict[str, str]:
-    """SHA-256 of each lock of the image, by file."""
-    return {lock: bundle_folder.sha256(root / lock) for lock in choice.locks()}
+def locks(choice: Choice, context: BuildContext) -> dict[str, str]:
+    """SHA-256 of each lock that a build of the image installs from, by file."""
+    images = context.env.images
+    names = [*choice.locks(), images.tools, images.sbom]
+    return {name: bundle_folder.sha256(context.root / name) for name in names}
 
 
 def commits(choice: Choice) -> dict[str, str]:

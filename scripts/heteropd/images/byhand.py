@@ -75,7 +75,7 @@ def applied(recipe: Recipe, given: ByHand, choice: Choice) -> Recipe:
     arguments = dict(recipe.build_args)
     if given.lock is not None:
         names.append("lock")
-        arguments["LOCK_0"] = given.lock
+        arguments["LOCK"] = given.lock
     if not names:
         return recipe
     left = [
@@ -85,7 +85,7 @@ def applied(recipe: Recipe, given: ByHand, choice: Choice) -> Recipe:
     labels = {
         **recipe.labels,
         f"{LABEL}.locked": "false",
-        f"{LABEL}.unlocked": ", ".join(one.where for one in left),
+        f"{LABEL}.unlocked": ", ".join(value.where for value in left),
     }
     for name in names:  # the label would name a commit that is not what is in the image
         labels.pop(f"{LABEL}.{name}", None)
@@ -95,7 +95,7 @@ def applied(recipe: Recipe, given: ByHand, choice: Choice) -> Recipe:
 def still_open(recipe: Recipe, given: ByHand) -> Recipe:
     """The recipe without the open inputs that are given by hand."""
     names = [*(f"part.{name}" for name in given.parts), *(["lock"] if given.lock else [])]
-    left = [one for one in recipe.unresolved if one.resolve.partition("=")[0] not in names]
+    left = [value for value in recipe.unresolved if value.resolve.partition("=")[0] not in names]
     return replace(recipe, unresolved=tuple(left))
 
 

@@ -1,26 +1,41 @@
-"""`make build`: from words to built images."""
+"""`make build`: from words to built images, or to the bake file that would build them."""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from heteropd.config.arguments import Arguments
 from heteropd.config.env import Env
 from heteropd.config.images import IMAGE_NAMES, ImageName
-from heteropd.config.pins import StandinPins
-from heteropd.console.progress import Progress
+from heteropd.console.findings import show_findings
 from heteropd.containers import docker_host
-from heteropd.errors import BadInput
+from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+from heteropd.images import (
+    bake,
+    bundle_folder,
+    bundle_use,
+    byhand,
+    contents,
+    imagetools,
+    recipe,
+    site,
+    sources,
+)
 from heteropd.images import build as building
-from heteropd.images import bundle_folder, bundle_use, byhand, recipe, site, sources
+from heteropd.images.bake import Options
+from heteropd.images.build import Built
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
+from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
 
-HEARTBEAT_S = 20.0
-_FLAGS = ("unlocked", "no_cache", "offline")
-_OPTIONS = ("pins", "variant", "base", "cache", "images", "bundle")
+FLAGS = ("unlocked", "no_cache", "offline", "print")
+OPTIONS = ("pins", "variant", "base", "cache", "images", "bundle")
 
 
 def chosen(names: list[str], options: dict[str, str], env: Env) -> list[Choice]:
@@ -31,73 +46,88 @@ def chosen(names: list[str], options: dict[str, str], env: Env) -> list[Choice]:
         raise BadInput("command line", "image", None, "missing", f"name one or more of: {known}")
     for name in given:
         if "=" in name:
-            fix = f"known: {', '.join([*_OPTIONS, *_FLAGS])}"
+            fix = f"known: {', '.join([*OPTIONS, *FLAGS])}"
             raise BadInput("command line", name.partition("=")[0], None, "unknown parameter", fix)
     pins, variant = options.get("pins"), options.get("variant")
     return [recipe.choose(_image(name), pins, variant, env) for name in dict.fromkeys(given)]
 
 
-def build(words: list[str], shop: BuildContext) -> list[building.Built]:
-    """Build images side by side.
+def run(words: list[str], context: BuildContext) -> int:
+    """Build images, look into each and say where it is not what env/ says; 0, or 1 for one that differs.
 
     Raises BadInput, MissingPrerequisite and KitError; nothing is left running after any of them.
     """
-    given, words = byhand.taken(words, shop.root)
-    parsed = Arguments(words, _FLAGS, _OPTIONS)
-    choices = chosen(parsed.rest, parsed.options, shop.env)
+    built = build(words, context)
+    if built.recipes:
+        context.say(f"built {', '.join(made.tag for made in built.recipes)} in {built.seconds:.1f} s")
+    findings = contents.judge(built.recipes, context) if built.recipes else []
+    show_findings(findings, context.console)
+    return EXIT_FAILED if findings else EXIT_OK
+
+
+def build(words: list[str], context: BuildContext) -> Built:
+    """Build images side by side; with ``print``, show the bake file instead and build nothing."""
+    given, words = byhand.taken(words, context.root)
+    parsed = Arguments(words, FLAGS, OPTIONS)
+    choices = chosen(parsed.rest, parsed.options, context.env)
     byhand.require_used(given, choices)
-    base = parsed.options.get("base")
-    options = building.Options(
+    base, bundle = parsed.options.get("base"), parsed.options.get("bundle")
+    options = Options(
         unlocked="unlocked" in parsed.flags,
         no_cache="no_cache" in parsed.flags,
-        offline="offline" in parsed.flags,
+        offline="offline" in parsed.flags or bundle is not None,
         cache=parsed.options.get("cache"),
     )
-    if "bundle" in parsed.options:
+    if bundle is not None:
         byhand.require_none(given)
-        return _from_bundle(Path(parsed.options["bundle"]).absolute(), choices, base, options, shop)
+        if base is not None:
+            raise BadInput("command line", "base", base, "a bundle brings its own base", "leave base= out")
+        options = _require_engine(options, context)
+        folder = Path(bundle).absolute()
+        recipes = bundle_use.recipes_from(folder, choices, context)
+        with site.bundled(folder / bundle_folder.WHEELS) as here:
+            return bake_images(recipes, here, options, context)
     if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
-        seen = [recipe.render(one, shop.env, shop.root, {}) for one in choices]
-        building.require_locked([byhand.still_open(one, given) for one in seen], options)
-    docker_host.connect(shop.env.images.engine).close()
-    docker_host.require_buildx(shop.runner, shop.env.images.engine)
-    folders = {
-        one.image: sources.prepare(one, shop, given.of(one), unlocked=options.unlocked) for one in choices
-    }
-    recipes = [_prepared(one, base, folders[one.image], shop) for one in choices]
-    made = [byhand.applied(one, given, choice) for one, choice in zip(recipes, choices, strict=True)]
-    return run(made, shop, options)
+        without = [recipe.render(choice, context.env, context.root, {}) for choice in choices]
+        building.require_locked([byhand.still_open(made, given) for made in without], options)
+    printing = "print" in parsed.flags
+    options = options if printing else _require_engine(options, context)
+    recipes = []
+    for choice in choices:
+        folders = sources.prepare(
+            choice, context, given.of(choice), unlocked=options.unlocked, fetch=not printing
+        )
+        made = recipe.render(choice, context.env, context.root, folders, base=base)
+        recipes.append(byhand.applied(made, given, choice))
+    with site.prepared(pip_settings.read(context.runner), context.environ) as here:
+        if not printing:
+            return bake_images(recipes, here, options, context)
+        # How the site reaches its registries is in a file that may hold a password and is gone after a build.
+        shown = replace(here, secrets={name: file for name, file in here.secrets.items() if name != "site"})
+        file = bake.render(recipes, context.env.images, shown, options)
+        sys.stdout.write(json.dumps(file, indent=2) + "\n")
+        return Built([], 0.0)
 
 
-def run(
-    recipes: list[Recipe], shop: BuildContext, options: building.Options, wheels: Path | None = None
-) -> list[building.Built]:
-    """Build what the recipes say, side by side, with progress. ``wheels``: a bundle's, and nothing else."""
-    builds = building.Builds(shop.root, shop.logs, shop.runner, shop.clock)
-    with (
-        site.bundled(wheels) if wheels else site.prepared(pip_settings.read(shop.runner)) as here,
-        Progress(shop.console, HEARTBEAT_S) as progress,
-    ):
-        commands = {str(one.image): building.argv(one, shop.env.images, here, options) for one in recipes}
-        seconds = builds.run(commands, shop.environ, progress)
-    return [building.Built(one, seconds[one.image]) for one in recipes]
+def bake_images(recipes: Sequence[Recipe], here: Site, options: Options, context: BuildContext) -> Built:
+    """Build what the recipes say, side by side, with progress. Raises KitError."""
+    images = context.env.images
+    if options.attest:  # cached after the first time
+        kept = replace(options, no_cache=False)
+        building.run("sbom", bake.render_generator(recipes[0], images, here, kept), context)
+    seconds = building.run("build", bake.render(recipes, images, here, options), context)
+    return Built(list(recipes), seconds)
 
 
-def _from_bundle(
-    folder: Path, choices: list[Choice], base: str | None, options: building.Options, shop: BuildContext
-) -> list[building.Built]:
-    if base is not None:
-        raise BadInput("command line", "base", base, "a bundle brings its own base", "leave base= out")
-    docker_host.require_buildx(shop.runner, shop.env.images.engine)
-    recipes = bundle_use.recipes_from(folder, choices, shop)
-    return run(recipes, shop, replace(options, offline=True), folder / bundle_folder.WHEELS)
-
-
-def _prepared(choice: Choice, base: str | None, folders: dict[str, Path], shop: BuildContext) -> Recipe:
-    made = recipe.render(choice, shop.env, shop.root, folders, base=base)
-    if isinstance(choice.pins, StandinPins):
-        made = replace(made, build_args={**made.build_args, "TORCH_INDEX": choice.pins.torch.index})
-    return made
+def _require_engine(options: Options, context: BuildContext) -> Options:
+    """The options for the engine that is there. Raises MissingPrerequisite where none can build."""
+    needs = context.env.images.engine
+    with closing(docker_host.connect(needs)) as client:
+        attest = imagetools.keeps_attestations(client)
+    docker_host.require_buildx(context.runner, needs)
+    if not attest:
+        context.say("this engine keeps no provenance and no SBOM: the images cannot be published from it")
+    return replace(options, attest=attest)
 
 
 def _image(name: str) -> ImageName:

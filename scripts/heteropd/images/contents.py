@@ -1,9 +1,10 @@
-"""What is in an image, read from it after a build: .heteropd/manifests/IMAGE-PINS-VARIANT.json."""
+"""What is in an image, read from it after a build: .heteropd/contents/IMAGE-PINS-VARIANT.json."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from docker import DockerClient
 
 from heteropd.containers import docker_host
 from heteropd.errors import KitError
-from heteropd.images.contents_compare import differences
+from heteropd.findings import Finding
+from heteropd.images.contents_compare import compare
 from heteropd.images.contents_expected import by_hand, expected
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice, Recipe, choose
@@ -21,40 +23,38 @@ _LIMIT_S = 90
 _MB = 1e6
 
 
-def judge(recipes: Sequence[Recipe], shop: BuildContext) -> bool:
-    """Read the images that were just built, write their manifests, and say where they differ from env/.
+def judge(recipes: Sequence[Recipe], context: BuildContext) -> list[Finding]:
+    """Read the images that were just built, and say where they differ from env/.
 
-    False when one differs. Raises KitError when an image cannot be read.
+    Raises KitError when an image cannot be read.
     """
-    differ = [f"{one.tag}: {line}" for one in recipes for line in check(one, shop)]
-    for line in differ:
-        shop.say(f"differs: {line}")
-    return not differ
+    findings = []
+    with closing(docker_host.connect()) as client:
+        for recipe in recipes:
+            findings += _judge(recipe, client, context)
+    return findings
 
 
-def check(made: Recipe, shop: BuildContext) -> list[str]:
-    """Differences of one image, which also stand in the manifest that this writes."""
-    choice = choose(made.image, made.labels[f"{LABEL}.pins"], made.labels[f"{LABEL}.variant"], shop.env)
-    before = kept(path(choice, shop.root))
-    client = docker_host.connect()
-    try:
-        found = read(client, made.tag, shop.env.images.epoch, before)
-    finally:
-        client.close()
-    given = by_hand(found["config"]["labels"])
-    lines = differences(found, expected(choice, shop.env, shop.root, given))
-    write({**found, "differences": lines}, path(choice, shop.root))
-    return lines
+def _judge(recipe: Recipe, client: DockerClient, context: BuildContext) -> list[Finding]:
+    """Differences of one image, which also stand in the file that this writes."""
+    labels = recipe.labels
+    choice = choose(recipe.image, labels[f"{LABEL}.pins"], labels[f"{LABEL}.variant"], context.env)
+    file = path(choice, context.root)
+    contents = read(client, recipe.tag, context.env.images.epoch, kept(file))
+    given = by_hand(contents["config"]["labels"])
+    findings = compare(contents, expected(choice, context.env, context.root, given))
+    write({**contents, "differences": [finding.text for finding in findings]}, file)
+    return findings
 
 
 def path(choice: Choice, root: Path) -> Path:
-    """Where the manifest of an image is kept."""
+    """Where the contents of an image are kept."""
     name = f"{choice.image}-{choice.pins_name}-{choice.variant_name}.json"
-    return root / ".heteropd" / "manifests" / name
+    return root / ".heteropd" / "contents" / name
 
 
 def kept(file: Path) -> dict[str, Any]:
-    """The manifest that an earlier build wrote; empty without one that can be read."""
+    """What an earlier build wrote; empty without a file that can be read."""
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -73,35 +73,36 @@ def write(made: dict[str, Any], to: Path) -> None:
 def read(
     client: DockerClient, ref: str, epoch: int, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The manifest of an image. ``epoch``: the time of layers that the kit adds. Raises KitError.
+    """The contents of an image. ``epoch``: the time of layers that the kit adds. Raises KitError.
 
-    ``before``: an earlier manifest. Where its id is this image's, so is its inventory: an id is a digest of
-    everything in the image, and a build that changed nothing should not cost seconds.
+    ``before``: what an earlier build wrote. Where its layers and settings are this image's, so is its
+    inventory: a build that changed nothing should not cost seconds.
     """
-    with docker_host.reported(f"manifest of {ref}"):
+    with docker_host.reported(f"contents of {ref}"):
         image = client.images.get(ref)
-        # One that differed is asked again: a slow machine may have kept an agent from starting.
-        good = before is not None and "inventory" in before and before.get("differences") == []
-        same = good and before is not None and before.get("id") == image.id
+        made_of = {"layers": image.attrs["RootFS"]["Layers"], "config": config(image.attrs["Config"])}
         # The newest layer is first; one entry of the history may be no layer at all, of size 0.
         layers = [
             {
-                "mb": round(one["Size"] / _MB, 3),
-                "by": one["CreatedBy"][:120],
-                "added": one["Created"] == epoch,
+                "mb": round(layer["Size"] / _MB, 3),
+                "by": layer["CreatedBy"][:120],
+                "added": layer["Created"] == epoch,
             }
-            for one in image.history()
-            if one["Size"]
+            for layer in image.history()
+            if layer["Size"]
         ]
-        return {
-            "image": ref,
-            "id": image.id,
-            "config": config(image.attrs["Config"]),
-            "layers": layers,
-            "total_mb": round(sum(one["mb"] for one in layers), 1),
-            "added_mb": round(sum(one["mb"] for one in layers if one["added"]), 1),
-            "inventory": before["inventory"] if before and same else inventory(client, ref),
-        }
+    # One that differed is looked into again: a slow machine may have kept an agent from starting.
+    good = before is not None and "inventory" in before and before.get("differences") == []
+    same = good and before is not None and made_of == {key: before.get(key) for key in made_of}
+    return {
+        "image": ref,
+        "id": image.id,
+        **made_of,
+        "history": layers,
+        "total_mb": round(sum(layer["mb"] for layer in layers), 1),
+        "added_mb": round(sum(layer["mb"] for layer in layers if layer["added"]), 1),
+        "inventory": before["inventory"] if before and same else inventory(client, ref),
+    }
 
 
 def config(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def config(attributes: dict[str, Any]) -> dict[str, Any]:
         "command": attributes.get("Cmd") or [],
         "healthcheck": health.get("Test") or [],
         "stop_signal": attributes.get("StopSignal") or "",
-        "env": dict(one.split("=", 1) for one in attributes.get("Env") or [] if "=" in one),
+        "env": dict(pair.split("=", 1) for pair in attributes.get("Env") or [] if "=" in pair),
         "labels": attributes.get("Labels") or {},
     }
 

@@ -1,7 +1,7 @@
-"""Differences between what is in an image and what env/ says, one line each. Pure.
+"""Differences between what is in an image and what env/ says. Pure.
 
-``inventory`` is what heteropd-inventory printed; ``config`` is what `manifest.config` made of the engine's
-answer. The same checks judge a build and make the infra suites.
+``inventory`` is what heteropd-inventory printed; ``config`` is what `contents.config` made of the engine's
+answer. The same checks, one line for each difference, judge a build and make the infra suites.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from heteropd.findings import Finding
 from heteropd.images.contents_expected import ExpectedContents
 
 Facts = Mapping[str, Any]
@@ -91,7 +92,7 @@ def one_ucx(inventory: Facts, expected: ExpectedContents) -> Iterator[str]:
         yield f"ucx.version: {found.get('version')} in the image, {expected.ucx_version} in {_pins(expected)}"
     for flag in expected.ucx_flags:
         name = flag.partition("=")[0]  # a build gives --with-gaudi the folder of the vendor's headers
-        given = [one.partition("=")[0] for one in found.get("flags") or []]
+        given = [option.partition("=")[0] for option in found.get("flags") or []]
         if name not in given:
             yield f"ucx.flags: configured without {flag}, which {_pins(expected)} asks for"
 
@@ -180,15 +181,24 @@ INVENTORY: tuple[Check, ...] = (packages, torch, vllm, one_ucx, libraries, one_n
 CONFIG: tuple[Check, ...] = (environment, account, entrypoint, healthcheck, labels)
 
 
-def differences(manifest: Facts, expected: ExpectedContents) -> list[str]:
-    """Every difference of a whole manifest. What was given by hand is not judged, nor is its size."""
-    found = [line for check in INVENTORY for line in check(manifest["inventory"], expected)]
-    found += [line for check in CONFIG for line in check(manifest["config"], expected)]
-    size = manifest["added_mb" if "base" in expected.by_hand else "total_mb"]
+def size(contents: Facts, expected: ExpectedContents) -> Iterator[str]:
+    """Its layers, or those that we add where the base was given by hand."""
+    found = contents["added_mb" if "base" in expected.by_hand else "total_mb"]
     limit = expected.choice.spec.limit_mb
-    if limit is not None and size > limit:
-        found.append(f"size: {size:.0f} MB of layers, at most {limit} MB in {_spec(expected)}")
-    return found
+    if limit is not None and found > limit:
+        yield f"size: {found:.0f} MB of layers, at most {limit} MB in {_spec(expected)}"
+
+
+def compare(contents: Facts, expected: ExpectedContents) -> list[Finding]:
+    """A FAIL for every difference. What was given by hand is not judged."""
+    looks: list[tuple[Check, Facts]] = [(check, contents["inventory"]) for check in INVENTORY]
+    looks += [(check, contents["config"]) for check in CONFIG]
+    fix = f"make build images={expected.choice.image} no_cache=1; if that helps not, correct the file named"
+    return [
+        Finding(id=f"image.{check.__name__}", status="FAIL", text=line, place=expected.tag, fix=fix)
+        for check, facts in [*looks, (size, contents)]
+        for line in check(facts, expected)
+    ]
 
 
 def _unread(field: str, inventory: Facts) -> str:

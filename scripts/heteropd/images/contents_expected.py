@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from heteropd.config.env import Env
 from heteropd.config.images import Images
 from heteropd.config.pins import BUNDLED, Nixl, PinSet
@@ -83,23 +85,22 @@ class ExpectedContents:
             return None
         if self.given(source):
             return None
-        picked = any(one.source == source for one in self.choice.variant.picks)
+        picked = any(commit.source == source for commit in self.choice.variant.picks)
         return None if picked else _known(pins.sources[source].commit)
 
     def locked(self, python: Mapping[str, Any]) -> dict[str, str]:
         """``{package: version}`` of its locks on that Python (an inventory's ``python``). Raises BadInput."""
-        asked = locks.environment(str(python["version"]), str(python["machine"]))
+        markers = locks.environment(str(python["version"]), str(python["machine"]))
         found: dict[str, str] = {}
         for name in self.choice.locks():
-            if name != self.images.tools:
-                found |= locks.versions(self.root / name, name, asked)
+            found |= locks.versions(self.root / name, name, markers)
         return found
 
     def built(self) -> set[str]:
         """Packages that are not in a lock because the image is where they are built."""
         packages = {self.nixl.package} if self.nixl and self.nixl.package else set()
         names = {*self.choice.sources, *packages, *(["nixl", "nixl-cu12"] if self.nixl else [])}
-        return {locks.canonical(name) for name in names} | _BESIDE_LOCKS
+        return {canonicalize_name(name) for name in names} | _BESIDE_LOCKS
 
 
 def by_hand(labels: Mapping[str, str]) -> frozenset[str]:
@@ -116,7 +117,7 @@ def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = froze
         f"{LABEL}.vllm": choice.pins.vllm,
     }
     if isinstance(choice.pins, PinSet):
-        for name in (one for one in choice.sources if f"source.{one}" not in given):
+        for name in (source for source in choice.sources if f"source.{source}" not in given):
             labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
     return ExpectedContents(tag(choice, env), choice, env.images, root, labels, given)
 

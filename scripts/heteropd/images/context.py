@@ -25,9 +25,14 @@ class BuildContext:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property
+    def state(self) -> Path:
+        """What the kit keeps beside the checkout's own files."""
+        return self.root / ".heteropd"
+
+    @property
     def logs(self) -> Path:
         """Where builds write what they do."""
-        return self.root / ".heteropd" / "logs"
+        return self.state / "logs"
 
     def say(self, text: str) -> None:
         """A line for whoever waits."""

@@ -13,6 +13,7 @@ from rich.table import Table
 from heteropd.config.lock import Question
 from heteropd.config.pins import Pins, PinSet
 from heteropd.config.types import UNRESOLVED
+from heteropd.errors import BadInput, KitError
 from heteropd.images import upstream
 from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
@@ -53,21 +54,21 @@ def followed(name: str, pins: Pins) -> Iterator[Followed]:
         if ref:
             yield Followed(f"{name}: sources.{key}", Question("git", source.remote, ref), source.commit)
     for key, variant in pins.variants.items():
-        for index, one in enumerate(variant.picks):
-            if one.ref:
-                question = Question("git", pins.sources[one.source].remote, one.ref)
-                yield Followed(f"{name}: variants.{key}.picks.{index}", question, one.commit)
+        for index, pick in enumerate(variant.picks):
+            if pick.ref:
+                question = Question("git", pins.sources[pick.source].remote, pick.ref)
+                yield Followed(f"{name}: variants.{key}.picks.{index}", question, pick.commit)
 
 
-def compare(each: list[Followed], found: Mapping[Question, Found]) -> list[Drift]:
+def compare(pins: list[Followed], found: Mapping[Question, Found]) -> list[Drift]:
     """One row for each pin. Pure."""
-    return [_row(one, found[one.question]) for one in each]
+    return [_row(pin, found[pin.question]) for pin in pins]
 
 
-def run(names: list[str], shop: BuildContext, *, as_json: bool) -> list[Drift]:
+def run(names: list[str], context: BuildContext, *, as_json: bool) -> list[Drift]:
     """Ask upstream and print the table; what moved is news, not an error."""
-    each = [one for name in names for one in followed(name, shop.env.pins[name])]
-    rows = compare(each, upstream.ask([one.question for one in each], shop))
+    pins = [pin for name in names for pin in followed(name, context.env.pins[name])]
+    rows = compare(pins, upstream.ask([pin.question for pin in pins], context))
     if as_json:
         sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
         return rows
@@ -75,21 +76,31 @@ def run(names: list[str], shop: BuildContext, *, as_json: bool) -> list[Drift]:
     for row in rows:
         now = "" if row.now is None or row.state == "same" else _short(row.now)
         table.add_row(row.what, row.follows, _short(row.pinned), now, row.state)
-    shop.console.print(table)
-    for note in dict.fromkeys(row.note for row in rows if row.note):
-        shop.say(f"could not check: {note}")
+    context.console.print(table)
     return rows
 
 
-def _row(one: Followed, found: Found) -> Drift:
-    follows = str(one.question)
+def problems(rows: list[Drift]) -> list[KitError]:
+    """One for each reason why pins could not be checked, with the pins that it keeps from it."""
+    by_note: dict[str, list[str]] = {}
+    for row in rows:
+        if row.state == "could not check":
+            by_note.setdefault(row.note, []).append(row.what)
+    return [
+        BadInput(", ".join(dict.fromkeys(pins)), None, None, "could not be checked", note)
+        for note, pins in by_note.items()
+    ]
+
+
+def _row(pin: Followed, found: Found) -> Drift:
+    follows = str(pin.question)
     if found.value is None:
-        return Drift(one.what, follows, one.pinned, None, "could not check", str(found.problem))
-    if one.pinned == UNRESOLVED:
-        note = f"{one.what} is not pinned yet (make lock)"
-        return Drift(one.what, follows, one.pinned, found.value, "could not check", note)
-    state: Literal["same", "moved"] = "same" if one.pinned == found.value else "moved"
-    return Drift(one.what, follows, one.pinned, found.value, state)
+        return Drift(pin.what, follows, pin.pinned, None, "could not check", str(found.problem))
+    if pin.pinned == UNRESOLVED:
+        note = "it is not pinned yet: make lock"
+        return Drift(pin.what, follows, pin.pinned, found.value, "could not check", note)
+    state: Literal["same", "moved"] = "same" if pin.pinned == found.value else "moved"
+    return Drift(pin.what, follows, pin.pinned, found.value, state)
 
 
 def _short(value: str) -> str:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from docker import DockerClient
 from docker.errors import ImageNotFound
@@ -26,19 +26,18 @@ _OPTIONS = ("image", "pins", "variant", "image_ref", "junit")
 _TESTS_FAILED = 1
 
 
-def run(words: list[str], shop: BuildContext) -> int:
+def run(words: list[str], context: BuildContext) -> int:
     """Test an image; 0 or 1. Raises BadInput for an image that is not there, MissingPrerequisite."""
     parsed = Arguments(words, flags=("strict",), options=_OPTIONS)
-    choice = _choice(parsed, shop)
+    choice = _choice(parsed, context)
     if importlib.util.find_spec("testinfra") is None:
         raise MissingPrerequisite("testinfra is not in this environment", "run `make infra`, which has it")
-    ref = parsed.options.get("image_ref") or recipe.tag(choice, shop.env)
-    client = docker_host.connect(shop.env.images.engine)
-    try:
-        with container(client, ref, f"make build images={choice.image}") as name:
-            status = shop.runner.show(argv(choice, name, parsed), env=_environ(shop))
-    finally:
-        client.close()
+    ref = parsed.options.get("image_ref") or recipe.tag(choice, context.env)
+    with (
+        closing(docker_host.connect(context.env.images.engine)) as client,
+        container(client, ref, f"make build images={choice.image}") as name,
+    ):
+        status = context.runner.show(argv(choice, name, parsed), env=_environ(context))
     if status > _TESTS_FAILED:
         raise KitError(f"infra of {ref}: pytest ended with status {status}; see its output above")
     return EXIT_FAILED if status else EXIT_OK
@@ -73,19 +72,19 @@ def container(client: DockerClient, ref: str, build: str) -> Iterator[str]:
             made.remove(force=True)
 
 
-def _choice(parsed: Arguments, shop: BuildContext) -> Choice:
+def _choice(parsed: Arguments, context: BuildContext) -> Choice:
     options = dict(parsed.options)
     if "image" not in options and parsed.rest and "=" not in parsed.rest[0]:
         options["image"] = parsed.rest.pop(0)
     parsed.none_left("infra")
     if "image" not in options:
-        known = ", ".join(shop.env.images.images)
+        known = ", ".join(context.env.images.images)
         raise BadInput("command line", "image", None, "missing", f"name one of: {known}")
-    pick("image", options["image"], shop.env.images.images)
-    image = next(name for name in shop.env.images.images if name == options["image"])
-    return recipe.choose(image, options.get("pins"), options.get("variant"), shop.env)
+    pick("image", options["image"], context.env.images.images)
+    image = next(name for name in context.env.images.images if name == options["image"])
+    return recipe.choose(image, options.get("pins"), options.get("variant"), context.env)
 
 
-def _environ(shop: BuildContext) -> dict[str, str]:
+def _environ(context: BuildContext) -> dict[str, str]:
     """testinfra asks through the docker program, which must reach the same engine."""
-    return {**os.environ, **shop.environ, "DOCKER_HOST": docker_host.address()}
+    return {**os.environ, **context.environ, "DOCKER_HOST": docker_host.address()}

@@ -1,13 +1,17 @@
-"""`make publish`: pushes images under tags that never change their content, with what is in them."""
+"""`make publish`: pushes images, with what BuildKit testifies of them, under tags that never change."""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from docker import DockerClient
-from docker.errors import ImageNotFound, NotFound
+from docker.errors import ImageNotFound
 from docker.models.images import Image
 
 from heteropd.config.arguments import Arguments
@@ -15,174 +19,164 @@ from heteropd.config.published import Published, PublishedImage
 from heteropd.console.progress import Progress, Row
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.images import command, documents, published, recipe
+from heteropd.images import command, imagetools, published, recipe
+from heteropd.images.build import HEARTBEAT_S
 from heteropd.images.context import BuildContext
-from heteropd.images.destination import Destination, destination
+from heteropd.images.imagetools import RegistryImage
 from heteropd.images.recipe import LABEL, Choice
-from heteropd.images.registry import Registry
-from heteropd.images.sbom import SbomSubject
 
-_FLAGS = ("unlocked", "dry_run")
-_OPTIONS = ("registry", "pins", "variant", "sign", "images")
+FLAGS = ("unlocked", "dry_run")
+OPTIONS = ("registry", "pins", "variant", "sign", "images")
 _SIGN_TIMEOUT_S = 300.0
+_DESTINATION = re.compile(
+    r"(?P<host>[A-Za-z0-9.-]+(:\d+)?|\[[0-9a-f:]+\](:\d+)?)/(?P<namespace>[a-z0-9][a-z0-9._/-]*[a-z0-9])"
+)
+# Of an image's settings; registries are asked in OCI's terms, which know no health check.
+_CONFIG = ("Env", "Cmd", "Entrypoint", "User", "WorkingDir", "Labels", "StopSignal")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image to publish. ``there``: the digest that its tag has there already, with this content."""
+    """One image to publish. ``present``: what its tag is in the registry already, with this content."""
 
     choice: Choice
     image: Image
     repository: str
     tag: str
-    there: str | None
+    present: RegistryImage | None
 
     @property
     def target(self) -> str:
         return f"{self.repository}:{self.tag}"
 
-    @property
-    def labels(self) -> dict[str, str]:
-        return dict(self.image.labels)
 
-
-def run(words: list[str], shop: BuildContext) -> dict[str, PublishedImage]:
+def run(words: list[str], context: BuildContext) -> dict[str, PublishedImage]:
     """Publish images; what to run, by image. Every image is judged before the first is pushed.
 
-    Raises BadInput for an image that is not built or not locked, and for a tag that has other content in the
-    registry; MissingPrerequisite without an engine or signer; KitError for what the registry says.
+    Raises BadInput for an image that is not built or not locked, and for a tag that has other content there;
+    MissingPrerequisite without an engine, attestations or signer; KitError for what a registry says.
     """
-    parsed = Arguments(words, _FLAGS, _OPTIONS)
-    choices = command.chosen(parsed.rest, parsed.options, shop.env)
+    parsed = Arguments(words, FLAGS, OPTIONS)
+    choices = command.chosen(parsed.rest, parsed.options, context.env)
     _require_signer(parsed.options.get("sign"))
-    client = docker_host.connect(shop.env.images.engine)
-    try:
-        to = destination(parsed.options.get("registry"), client)
-        items = [_item(choice, to, "unlocked" in parsed.flags, client, shop) for choice in choices]
+    repository = destination(parsed.options.get("registry"))
+    with closing(docker_host.connect(context.env.images.engine)) as client:
+        imagetools.require_attestations(client)
+        unlocked = "unlocked" in parsed.flags
+        items = [_item(choice, repository, unlocked, client, context) for choice in choices]
         if "dry_run" in parsed.flags:
             for item in items:
-                shop.say(f"{item.target}: {'is already there' if item.there else 'would be pushed'}")
+                context.say(f"{item.target}: {'is already there' if item.present else 'would be pushed'}")
             return {}
         done = {}
         for item in items:
-            done[str(item.choice.image)] = _publish(item, to, client, shop)
+            done[str(item.choice.image)] = _publish(item, client, context)
             if "sign" in parsed.options:
-                _sign(done[str(item.choice.image)].ref, shop)
-    finally:
-        client.close()
+                _sign(done[str(item.choice.image)].ref, context)
     for item in items:
         image = str(item.choice.image)
         new = Published(
             pins=item.choice.pins_name, variant=item.choice.variant_name, images={image: done[image]}
         )
-        file = published.add(shop.root, item.tag, new)
-        shop.say(f"{item.target} is {done[image].ref} ({file.relative_to(shop.root)})")
+        file = published.add(context.root, item.tag, new)
+        context.say(f"{item.target} is {done[image].ref} ({file.relative_to(context.root)})")
     return done
 
 
-def require_publishable(labels: dict[str, str], local: str, *, unlocked: bool) -> str:
+def destination(word: str | None) -> str:
+    """``registry=HOST/NAMESPACE`` as it is. Raises BadInput where one of the two is missing."""
+    fix = "registry=HOST/NAMESPACE, such as ghcr.io/my-team/heteropd or 127.0.0.1:5000/heteropd"
+    if word is None:
+        raise BadInput("command line", "registry", None, "missing", fix)
+    found = _DESTINATION.fullmatch(word)
+    if found is None or not re.search(r"[.:]|^localhost$", found["host"]):
+        raise BadInput("command line", "registry", word, "names no registry and namespace", fix)
+    return word
+
+
+def require_publishable(labels: Mapping[str, str], local: str, *, unlocked: bool) -> str:
     """What the tag ends with: nothing, or '-unlocked' where that was asked for. Raises BadInput."""
     locked = labels.get(f"{LABEL}.locked")
     if locked is None:
-        raise BadInput(local, None, None, "is not an image of the kit", "build one with `make build`")
+        raise BadInput(local, None, None, "is not an image of the kit", "build it with make build")
     if locked == "true":
         return ""
     if unlocked:
         return "-unlocked"
-    open_ = labels.get(f"{LABEL}.unlocked", "an input")
+    still_open = labels.get(f"{LABEL}.unlocked", "an input")
     fix = "pin it (make lock) and build anew, or publish with unlocked=1 under a tag that says so"
-    raise BadInput(local, None, None, f"was built with {open_} not pinned", fix)
+    raise BadInput(local, None, None, f"was built with {still_open} not pinned", fix)
 
 
-def _item(choice: Choice, to: Destination, unlocked: bool, client: DockerClient, shop: BuildContext) -> Item:
-    local = recipe.tag(choice, shop.env)
+def same_content(local: Mapping[str, Any], remote: RegistryImage) -> bool:
+    """Whether an engine's image (``attrs``) is the one in the registry: layers and settings.
+
+    Digests of two builds differ although nothing else does: what BuildKit testifies has times in it.
+    """
+    configs = (local["Config"], remote.config)
+    ours, theirs = ({key: config[key] for key in _CONFIG if config.get(key)} for config in configs)
+    return bool(local["RootFS"]["Layers"] == remote.layers and ours == theirs)
+
+
+def _item(choice: Choice, to: str, unlocked: bool, client: DockerClient, context: BuildContext) -> Item:
+    local = recipe.tag(choice, context.env)
     with docker_host.reported(local):
         try:
             image = client.images.get(local)
         except ImageNotFound:
-            fix = f"make build images={choice.image} pins={choice.pins_name} variant={choice.variant_name}"
-            raise BadInput(local, None, None, "is not built", fix) from None
-    suffix = require_publishable(dict(image.labels), local, unlocked=unlocked)
+            named = f"images={choice.image} pins={choice.pins_name} variant={choice.variant_name}"
+            raise BadInput(local, None, None, "is not built", f"make build {named}") from None
+    suffix = require_publishable(image.labels, local, unlocked=unlocked)
     tag = f"{choice.pins_name}-{choice.variant_name}{suffix}"
-    repository = f"{to.host}/{to.namespace}/{choice.image}"
-    there = _digest(f"{repository}:{tag}", client)
-    if there is not None and not _same(image, there, to, str(choice.image)):
+    repository = f"{to}/{choice.image}"
+    present = imagetools.image(f"{repository}:{tag}", context.runner, context.environ)
+    if present is not None and not same_content(image.attrs, present):
+        problem = f"has other content there ({present.digest[:19]}…)"
         fix = "a published tag stays what it is: publish another pin set or variant, or to another namespace"
-        raise BadInput(f"{repository}:{tag}", None, None, f"has other content there ({there[:19]}…)", fix)
-    return Item(choice, image, repository, tag, there)
+        raise BadInput(f"{repository}:{tag}", None, None, problem, fix)
+    return Item(choice, image, repository, tag, present)
 
 
-def _digest(target: str, client: DockerClient) -> str | None:
-    with docker_host.reported(target):
-        try:
-            return str(client.images.get_registry_data(target).id)
-        except NotFound:
-            return None
-
-
-def _same(image: Image, digest: str, to: Destination, name: str) -> bool:
-    """Engines name an image by its manifest or, where they keep layers unpacked, by its configuration."""
-    if digest == image.id or any(str(one).endswith(f"@{digest}") for one in image.attrs["RepoDigests"] or []):
-        return True
-    with _registry(to, name) as registry:
-        found = registry.manifest(digest)
-    return found is not None and found[0].get("config", {}).get("digest") == image.id
-
-
-def _publish(item: Item, to: Destination, client: DockerClient, shop: BuildContext) -> PublishedImage:
-    seen = documents.look(item.image, client)  # first: what cannot be described is not pushed
-    digest = item.there or _push(item, client, shop)
-    if item.there:
-        shop.say(f"{item.target} is already there")
-    folder = published.folder(shop.root, item.tag)
+def _publish(item: Item, client: DockerClient, context: BuildContext) -> PublishedImage:
+    image = str(item.choice.image)
+    if item.present:
+        context.say(f"{item.target} is already there")
+    else:
+        _push(item, client, context)
+    remote = item.present or imagetools.image(item.target, context.runner, context.environ)
+    if remote is None:
+        raise KitError(f"{item.target}: the registry does not show what was pushed")
+    if not (remote.provenance and remote.sbom):
+        fix = f"build it anew (make build images={image}) and publish it under another name"
+        raise KitError(f"{item.target}: is in the registry without provenance or SBOM; {fix}")
+    folder = published.folder(context.root, item.tag)
     folder.mkdir(parents=True, exist_ok=True)
-    subject = SbomSubject(item.repository, digest, item.labels)
-    made = documents.make(item.choice, subject, seen, shop)
-    for one in made:
-        (folder / f"{item.choice.image}.{one.name}").write_bytes(one.content)
-    try:
-        with _registry(to, str(item.choice.image)) as registry:
-            manifest = registry.manifest(digest)
-            if manifest is None:
-                raise KitError(f"{item.target}: the registry does not show what was pushed")
-            ways = {registry.attach(manifest[1], one) for one in made}
-        shop.say(f"{item.target}: documents attached ({'by tag' if 'tag' in ways else 'as referrers'})")
-    except KitError as problem:
-        kept = folder.relative_to(shop.root)
-        shop.say(f"{item.target}: documents are in {kept} only: {problem}")
+    for name, document in (("provenance", remote.provenance), ("sbom.spdx", remote.sbom)):
+        (folder / f"{image}.{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return PublishedImage(
-        ref=f"{item.repository}@{digest}",
+        ref=f"{item.repository}@{remote.digest}",
         tag=item.target,
-        inputs=item.labels.get(f"{LABEL}.inputs", "unknown"),
+        inputs=item.image.labels.get(f"{LABEL}.inputs", "unknown"),
     )
 
 
-def _push(item: Item, client: DockerClient, shop: BuildContext) -> str:
-    """Push through the engine; the digest that the registry gave. The local tag for it goes again."""
-    began = shop.clock.now()
+def _push(item: Item, client: DockerClient, context: BuildContext) -> None:
+    """Push through the engine, attestations and all. The local tag for it goes again."""
+    began = context.clock.now()
     sent: dict[str, int] = {}
-    with docker_host.reported(item.target), Progress(shop.console, command.HEARTBEAT_S) as progress:
+    with docker_host.reported(item.target), Progress(context.console, HEARTBEAT_S) as progress:
         item.image.tag(item.repository, tag=item.tag)
         try:
             for event in client.api.push(item.repository, tag=item.tag, stream=True, decode=True):
                 if "error" in event:
                     raise docker_host.explained(item.target, str(event["error"]))
                 sent[event.get("id", "")] = event.get("progressDetail", {}).get("current", 0)
-                seconds = shop.clock.now() - began
+                now = context.clock.now()
                 word = f"{sum(sent.values()) / 1e6:.0f} MB sent"
-                progress.update(
-                    [Row(str(item.choice.image), item.target, "pushing", seconds, word)], began + seconds
-                )
+                row = Row(str(item.choice.image), item.target, "pushing", now - began, word)
+                progress.update([row], now)
         finally:
             client.images.remove(item.target, noprune=True)
-    digest = _digest(item.target, client)
-    if digest is None:
-        raise KitError(f"{item.target}: the registry does not show what was pushed")
-    return digest
-
-
-def _registry(to: Destination, image: str) -> Registry:
-    return Registry(to.host, f"{to.namespace}/{image}", to.login, tls=to.tls)
 
 
 def _require_signer(sign: str | None) -> None:
@@ -194,9 +188,10 @@ def _require_signer(sign: str | None) -> None:
         raise MissingPrerequisite("cosign is not installed", "see docs.sigstore.dev, or leave sign= out")
 
 
-def _sign(ref: str, shop: BuildContext) -> None:
-    words: Sequence[str] = ["cosign", "sign", "--yes", ref]
-    done = shop.runner.run(words, env=shop.environ, timeout_s=_SIGN_TIMEOUT_S)
+def _sign(ref: str, context: BuildContext) -> None:
+    done = context.runner.run(
+        ["cosign", "sign", "--yes", ref], env=context.environ, timeout_s=_SIGN_TIMEOUT_S
+    )
     if done.code != 0:
         raise KitError(f"{ref}: is pushed but not signed: {' '.join(done.err.split())[-300:]}")
-    shop.say(f"signed {ref}")
+    context.say(f"signed {ref}")

@@ -1,4 +1,4 @@
-"""What `docker buildx build` is told for one image, as plain data. Pure: nothing is fetched or started."""
+"""What decides an image, as plain data. Pure: nothing is fetched or started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from heteropd.config.env import Env, pick
 from heteropd.config.images import Image, ImageName
-from heteropd.config.pins import BuildBase, Pins, PinSet, Variant
+from heteropd.config.pins import BuildBase, Pins, PinSet, StandinPins, Variant
 from heteropd.config.types import UNRESOLVED
 from heteropd.plan.template import fill
 from heteropd.prepare.environments import ENGINE_PROJECT
@@ -54,15 +54,25 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides an image. ``contexts`` are named build contexts: a folder each."""
+    """Everything that decides an image.
+
+    ``base`` is what it is built on, ``ship`` what it ships on; ``build_args`` are for its own Dockerfile;
+    ``contexts`` are named build contexts: a folder each.
+    """
 
     image: ImageName
     tag: str
-    dockerfile: str
+    base: str
+    ship: str
+    root_user: bool
     build_args: dict[str, str]
     contexts: dict[str, Path]
     labels: dict[str, str]
     unresolved: tuple[Unresolved, ...]
+
+    @property
+    def dockerfile(self) -> str:
+        return f"docker/{self.image}/Dockerfile"
 
 
 def choose(image: ImageName, pins_name: str | None, variant_name: str | None, env: Env) -> Choice:
@@ -93,91 +103,66 @@ def unresolved(choice: Choice) -> Iterator[Unresolved]:
             source = choice.pins.sources[name]
             if source.commit == UNRESOLVED:
                 yield Unresolved(f"{where}: sources.{name}.commit", source.resolve or "")
-    for index, one in enumerate(choice.variant.picks):
-        if one.source in choice.sources and one.commit == UNRESOLVED:
+    for index, commit in enumerate(choice.variant.picks):
+        if commit.source in choice.sources and commit.commit == UNRESOLVED:
             field = f"variants.{choice.variant_name}.picks.{index}.commit"
-            yield Unresolved(f"{where}: {field}", one.resolve or "")
+            yield Unresolved(f"{where}: {field}", commit.resolve or "")
 
 
 def render(
-    choice: Choice,
-    env: Env,
-    root: Path,
-    sources: Mapping[str, Path],
-    *,
-    base: str | None = None,
+    choice: Choice, env: Env, root: Path, sources: Mapping[str, Path], *, base: str | None = None
 ) -> Recipe:
     """The recipe. ``sources``: a prepared folder for each of ``choice.sources``; ``base``: an image by hand.
 
     A base by hand is not what the pin set says: the image is then labelled as not locked.
     """
-    left = list(unresolved(choice))
+    still_open = list(unresolved(choice))
     where = f"env/images.yaml: images.{choice.image}.parts"
-    left += [Unresolved(f"{where}.{part}", f"part.{part}=FOLDER") for part in choice.spec.parts]
-    missing = [one for one in choice.locks() if not (root / one).is_file()]
-    left += [Unresolved(f"{one}: the file", "lock=FILE") for one in missing]
+    still_open += [Unresolved(f"{where}.{part}", f"part.{part}=FOLDER") for part in choice.spec.parts]
+    missing = [lock for lock in choice.locks() if not (root / lock).is_file()]
+    still_open += [Unresolved(f"{lock}: the file", "lock=FILE") for lock in missing]
     if base is not None:
-        left.append(Unresolved("command line: base", "leave base= out"))
-    names = {"BASE": base or choice.base.pinned, "SHIP": base or choice.base.shipped.pinned}
-    inputs = _inputs(choice, root)
-    args = {
-        **names,
-        "SOURCE_DATE_EPOCH": str(env.images.epoch),
-        **{f"LOCK_{index}": lock for index, lock in enumerate(choice.locks())},
-        **_versions(choice),
-    }
+        still_open.append(Unresolved("command line: base", "leave base= out"))
+    ship = base or choice.base.shipped.pinned
+    args = {"SOURCE_DATE_EPOCH": str(env.images.epoch), "LOCK": choice.locks()[0]}
+    if isinstance(choice.pins, StandinPins) and choice.pins.torch.lock in choice.locks():
+        args |= {"TORCH_LOCK": choice.pins.torch.lock, "TORCH_INDEX": choice.pins.torch.index}
     return Recipe(
         image=choice.image,
         tag=tag(choice, env),
-        dockerfile=f"docker/{choice.image}/Dockerfile",
+        base=base or choice.base.pinned,
+        ship=ship,
+        root_user=choice.spec.uid == 0,
         build_args=args,
         contexts=dict(sources),
-        labels=_labels(choice, names["SHIP"], inputs, left),
-        unresolved=tuple(left),
+        labels=_labels(choice, ship, _inputs(choice, root), still_open),
+        unresolved=tuple(still_open),
     )
 
 
-def _labels(choice: Choice, base: str, inputs: str, left: list[Unresolved]) -> dict[str, str]:
+def _labels(choice: Choice, ship: str, inputs: str, still_open: list[Unresolved]) -> dict[str, str]:
     labels = {
         "org.opencontainers.image.title": f"heteropd {choice.image}: {choice.pins.title}",
         "org.opencontainers.image.licenses": "Apache-2.0",
         "org.opencontainers.image.base.name": choice.base.shipped.ref,
         "org.opencontainers.image.base.digest": choice.base.shipped.digest,
-        f"{LABEL}.base": base,
+        f"{LABEL}.base": ship,
         f"{LABEL}.image": choice.image,
         f"{LABEL}.pins": choice.pins_name,
         f"{LABEL}.variant": choice.variant_name,
         f"{LABEL}.vllm": choice.pins.vllm,
         f"{LABEL}.inputs": inputs,
-        f"{LABEL}.locked": "false" if left else "true",
+        f"{LABEL}.locked": "false" if still_open else "true",
     }
-    if left:
-        labels[f"{LABEL}.unlocked"] = ", ".join(one.where for one in left)
+    if still_open:
+        labels[f"{LABEL}.unlocked"] = ", ".join(value.where for value in still_open)
     if isinstance(choice.pins, PinSet):
         for name in choice.sources:
             labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
-    picks = [one.commit for one in choice.variant.picks if one.source in choice.sources]
+    picks = [commit.commit for commit in choice.variant.picks if commit.source in choice.sources]
     if picks:
         labels[f"{LABEL}.picks"] = " ".join(picks)
     return labels
-
-
-def _versions(choice: Choice) -> dict[str, str]:
-    """Build arguments that say what the pin set says, for images that are built from sources."""
-    if not isinstance(choice.pins, PinSet):
-        return {}
-    found = {}
-    for name in choice.sources:
-        source = choice.pins.sources[name]
-        key = name.replace("-", "_").upper()
-        found[f"{key}_COMMIT"] = source.commit
-        if source.version:
-            found[f"{key}_VERSION"] = source.version
-    nixl = choice.pins.nixl.get(choice.image) if choice.image != "router" else None
-    if nixl is not None:
-        found["UCX_FLAGS"] = " ".join(nixl.build_flags)
-    found["VLLM_VERSION"] = choice.pins.vllm
-    return found
 
 
 def _inputs(choice: Choice, root: Path) -> str:
@@ -194,7 +179,8 @@ def _inputs(choice: Choice, root: Path) -> str:
         },
     }
     digest.update(json.dumps(pinned, sort_keys=True).encode())
-    for name in sorted([*(one for one in choice.locks() if (root / one).is_file()), *_copied(choice, root)]):
+    present = [lock for lock in choice.locks() if (root / lock).is_file()]
+    for name in sorted([*present, *_copied(choice, root)]):
         digest.update(name.encode())
         digest.update((root / name).read_bytes())
     return f"sha256:{digest.hexdigest()}"

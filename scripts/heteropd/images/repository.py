@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from filelock import FileLock
 
 from heteropd.config.pins import Pick
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
@@ -37,8 +38,7 @@ class Repository:
     def held(self) -> Iterator[None]:
         """Made if need be, and nobody else's while this lasts: git refuses two fetches at a time."""
         self.bare.mkdir(parents=True, exist_ok=True)
-        with (self.bare / "heteropd.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(self.bare / "heteropd.lock"):
             if not (self.bare / "HEAD").exists():
                 self._ours("init", "--quiet", "--bare", str(self.bare))
             yield
@@ -50,29 +50,30 @@ class Repository:
         """
         if self._has(commit, parents):
             return commit
-        asked = self._remotely("--depth", str(parents + 1), self.remote, commit)
-        if re.search(r"unadvertised object|find remote ref|not allow", asked.err):
-            asked = self._remotely(self.remote, "+refs/*:refs/remote/*")  # an old server: everything it has
-        if asked.code != 0 and "not our ref" not in asked.err:
+        fetched = self._remotely("--depth", str(parents + 1), self.remote, commit)
+        if re.search(r"unadvertised object|find remote ref|not allow", fetched.err):
+            fetched = self._remotely(self.remote, "+refs/*:refs/remote/*")  # an old server: everything it has
+        if fetched.code != 0 and "not our ref" not in fetched.err:
             fix = "check the network, or name a mirror in env/mirrors.yaml"
-            raise BadInput(self.where, "remote", self.remote, f"cannot be fetched from ({_last(asked)})", fix)
+            problem = f"cannot be fetched from ({_last(fetched)})"
+            raise BadInput(self.where, "remote", self.remote, problem, fix)
         if not self._has(commit, parents):
             fix = "correct the commit, or the mirror that lacks it (env/mirrors.yaml)"
             raise BadInput(self.where, "commit", commit, f"is not in {self.remote}", fix)
         return commit
 
-    def pick(self, onto: str, one: Pick) -> str:
-        """The commit that ``one`` becomes on top of ``onto``. Raises BadInput where they conflict."""
-        options = [f"-X{one.prefer}"] if one.prefer else []
+    def pick(self, onto: str, pick: Pick) -> str:
+        """The commit that ``pick`` becomes on top of ``onto``. Raises BadInput where they conflict."""
+        options = [f"-X{pick.prefer}"] if pick.prefer else []
         when = f"{self.epoch} +0000"
         with TemporaryDirectory(prefix="heteropd-pick-") as scratch:
             work = str(Path(scratch) / "work")
             try:
                 self._ours("worktree", "add", "--quiet", "--force", "--detach", work, onto)
-                words = ["git", "-C", work, *_WHO, "cherry-pick", "--allow-empty", *options, one.commit]
+                words = ["git", "-C", work, *_WHO, "cherry-pick", "--allow-empty", *options, pick.commit]
                 picked = self._run(words, {**_OURS, "GIT_COMMITTER_DATE": when})
                 if picked.code != 0:
-                    self._refuse(onto, one, work, picked)
+                    self._refuse(onto, pick, work, picked)
                 return self._ours("-C", work, "rev-parse", "HEAD")
             finally:
                 self._ours("worktree", "remove", "--force", work, check=False)
@@ -88,20 +89,18 @@ class Repository:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._ours("read-tree", commit, extra=index)
             self._ours(f"--work-tree={folder}", "checkout-index", "--all", "--force", extra=index)
-        for one in [*folder.rglob("*"), folder]:
-            os.utime(one, (self.epoch, self.epoch), follow_symlinks=False)
+        for path in [*folder.rglob("*"), folder]:
+            os.utime(path, (self.epoch, self.epoch), follow_symlinks=False)
 
     def _has(self, commit: str, parents: int) -> bool:
-        generations = [f"{commit}{'^' * back}" for back in range(parents + 1)]
-        return all(
-            self._run(self._git("cat-file", "-e", f"{one}^{{tree}}"), _OURS).code == 0 for one in generations
-        )
+        trees = [f"{commit}{'^' * back}^{{tree}}" for back in range(parents + 1)]
+        return all(self._run(self._git("cat-file", "-e", tree), _OURS).code == 0 for tree in trees)
 
-    def _refuse(self, onto: str, one: Pick, work: str, picked: Completed) -> None:
+    def _refuse(self, onto: str, pick: Pick, work: str, picked: Completed) -> None:
         files = self._ours("-C", work, "diff", "--name-only", "--diff-filter=U", check=False).split()
         what = f"conflicts with {onto[:12]} in {', '.join(files)}" if files else _last(picked)
         fix = "add the commits that it builds on before it, or 'prefer: theirs'"
-        raise BadInput(self.where, f"pick of {one.change}", one.commit, what, fix)
+        raise BadInput(self.where, f"pick of {pick.change}", pick.commit, what, fix)
 
     def _remotely(self, *words: str) -> Completed:
         """Fetch, with the user's own git settings: they know proxies and credentials."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,54 +36,57 @@ class Tree:
     @property
     def key(self) -> str:
         """Names the content: the expected tree where one is pinned, else the commits that make it."""
-        picks = [(one.commit, one.action, one.prefer) for one in self.picks]
+        picks = [(commit.commit, commit.action, commit.prefer) for commit in self.picks]
         made_of = json.dumps([self.source.commit, picks, self.expected])
         return hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
 def prepare(
-    choice: Choice, shop: BuildContext, given: Mapping[str, Path] | None = None, *, unlocked: bool = False
+    choice: Choice,
+    context: BuildContext,
+    given: Mapping[str, Path] | None = None,
+    *,
+    unlocked: bool = False,
+    fetch: bool = True,
 ) -> dict[str, Path]:
     """A folder for each of ``choice.sources``. ``given``: folders by hand, taken as they are.
 
-    With ``unlocked``, picks without a commit are left out. Raises BadInput for a commit that is not pinned, a
-    remote that cannot be reached or lacks it, commits that conflict, and a tree that is not the expected one.
+    With ``unlocked``, picks without a commit are left out; without ``fetch``, folders are named and not made.
+    Raises BadInput for a commit that is not pinned, a remote that cannot be reached or lacks it, commits that
+    conflict, and a tree that is not the expected one.
     """
     given = given or {}
     for name in sorted(set(given) - set(choice.sources)):
-        known = ", ".join(choice.sources) or "none"
-        fix = f"sources of {choice.image}: {known}"
+        fix = f"sources of {choice.image}: {', '.join(choice.sources) or 'none'}"
         raise BadInput("command line", f"source.{name}", str(given[name]), "no such source", fix)
-    site = mirrors.load(shop.root, shop.environ)
-    made = {}
+    folders = {}
     for name in choice.sources:
         if name in given:
-            made[name] = _folder(name, given[name])
-        else:
-            made[name] = _made(tree(choice, name, unlocked=unlocked), site, shop)
-    return made
+            folders[name] = given[name].resolve()
+            continue
+        wanted = tree(choice, name, unlocked=unlocked)
+        folders[name] = cache(context.environ) / "sources" / f"{wanted.name}-{wanted.key}"
+        if fetch and not folders[name].is_dir():
+            _make(wanted, folders[name], context)
+    return folders
 
 
 def tree(choice: Choice, name: str, *, unlocked: bool = False) -> Tree:
     """What a source of the choice is made of. Raises BadInput where a commit is not pinned."""
-    if not isinstance(choice.pins, PinSet):
-        raise BadInput(f"env/pins/{choice.pins_name}.yaml", "sources", name, "is not there", "add it")
     where = f"env/pins/{choice.pins_name}.yaml"
+    if not isinstance(choice.pins, PinSet):
+        raise BadInput(where, "sources", name, "is not there", "add it")
     source = choice.pins.sources[name]
-    picks = [one for one in choice.variant.picks if one.source == name]
-    left_out = [one for one in picks if one.commit == UNRESOLVED] if unlocked else []
-    picks = [one for one in picks if one not in left_out]
-    for commit, resolve in ((one.commit, one.resolve) for one in _pinned(source, picks)):
-        if commit == UNRESOLVED:
-            fix = f"resolve it (make lock; by hand: {resolve})"
-            raise BadInput(where, f"sources.{name}", commit, "is not pinned", fix)
+    picks = [commit for commit in choice.variant.picks if commit.source == name]
+    left_out = [commit for commit in picks if commit.commit == UNRESOLVED] if unlocked else []
+    picks = [commit for commit in picks if commit not in left_out]
+    pins: list[Source | Pick] = [source, *picks]
+    for pin in pins:
+        if pin.commit == UNRESOLVED:
+            fix = f"resolve it (make lock; by hand: {pin.resolve})"
+            raise BadInput(where, f"sources.{name}", pin.commit, "is not pinned", fix)
     expected = source.tree if not picks else choice.variant.trees.get(name)
     return Tree(name, where, source, tuple(picks), None if left_out else expected)
-
-
-def _pinned(source: Source, picks: list[Pick]) -> Iterator[Source | Pick]:
-    yield source
-    yield from picks
 
 
 def cache(environ: Mapping[str, str] = os.environ) -> Path:
@@ -93,24 +95,21 @@ def cache(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(home) / "heteropd"
 
 
-def _made(wanted: Tree, site: mirrors.Mirrors, shop: BuildContext) -> Path:
-    folder = cache(shop.environ) / "sources" / f"{wanted.name}-{wanted.key}"
-    if folder.is_dir():
-        return folder
-    remote = site.git(wanted.source.remote)
-    shop.say(f"source {wanted.name}: {wanted.source.commit[:12]} of {remote}")
-    bare = cache(shop.environ) / "git" / hashlib.sha256(remote.encode()).hexdigest()[:16]
-    repository = Repository(bare, remote, wanted.where, shop.runner, shop.environ, shop.env.images.epoch)
+def _make(wanted: Tree, folder: Path, context: BuildContext) -> None:
+    remote = mirrors.load(context.root, context.environ).git(wanted.source.remote)
+    context.say(f"source {wanted.name}: {wanted.source.commit[:12]} of {remote}")
+    bare = cache(context.environ) / "git" / hashlib.sha256(remote.encode()).hexdigest()[:16]
+    epoch = context.env.images.epoch
+    repository = Repository(bare, remote, wanted.where, context.runner, context.environ, epoch)
     with repository.held():
         commit = _picked(wanted, repository)
         _require_tree(wanted, repository.tree_of(commit))
-        _exported(repository, commit, folder)
-    return folder
+        _export(repository, commit, folder)
 
 
-def _require_tree(wanted: Tree, got: str) -> None:
-    if wanted.expected not in (None, got):
-        problem = f"is not the expected tree: expected {wanted.expected}, got {got}"
+def _require_tree(wanted: Tree, found: str) -> None:
+    if wanted.expected not in (None, found):
+        problem = f"is not the expected tree: expected {wanted.expected}, found {found}"
         fix = "find out which commit changed; do not build from it"
         raise BadInput(wanted.where, f"sources.{wanted.name}", wanted.source.commit, problem, fix)
 
@@ -118,16 +117,16 @@ def _require_tree(wanted: Tree, got: str) -> None:
 def _picked(wanted: Tree, repository: Repository) -> str:
     """The commit at the end: the pinned one, with the picks on top of it."""
     head = repository.fetch(wanted.source.commit, parents=0)
-    for one in wanted.picks:
-        if one.action == "checkout":
-            head = repository.fetch(one.commit, parents=0)
+    for pick in wanted.picks:
+        if pick.action == "checkout":
+            head = repository.fetch(pick.commit, parents=0)
         else:
-            repository.fetch(one.commit, parents=1)
-            head = repository.pick(head, one)
+            repository.fetch(pick.commit, parents=1)
+            head = repository.pick(head, pick)
     return head
 
 
-def _exported(repository: Repository, commit: str, folder: Path) -> None:
+def _export(repository: Repository, commit: str, folder: Path) -> None:
     """Write the tree beside its place and move it there: a folder in the cache is always whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".making-", dir=folder.parent) as making:
@@ -138,12 +137,3 @@ def _exported(repository: Repository, commit: str, folder: Path) -> None:
         except OSError:  # another build was faster
             if not folder.is_dir():
                 raise
-            shutil.rmtree(whole, ignore_errors=True)
-
-
-def _folder(name: str, folder: Path) -> Path:
-    if not folder.is_dir():
-        raise BadInput(
-            "command line", f"source.{name}", str(folder), "is not a folder", "name the folder of a tree"
-        )
-    return folder.resolve()

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from heteropd.config import mirrors
 from heteropd.config.lock import Question
-from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
+from heteropd.images import imagetools
 from heteropd.images.context import BuildContext
 from heteropd.prepare import environments, pip_settings
 
@@ -31,43 +31,41 @@ class Found:
     problem: KitError | None = None
 
 
-def ask(questions: Iterable[Question], shop: BuildContext) -> dict[Question, Found]:
+def ask(questions: Iterable[Question], context: BuildContext) -> dict[Question, Found]:
     """Every question's answer; each is asked once, several at a time. Raises nothing for one without."""
     each = sorted(set(questions))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(each, pool.map(lambda one: _found(one, shop), each), strict=True))
+        return dict(zip(each, pool.map(lambda question: _found(question, context), each), strict=True))
 
 
-def _found(question: Question, shop: BuildContext) -> Found:
+def _found(question: Question, context: BuildContext) -> Found:
     ways = {"image": _digest, "git": _commit, "package": _version}
     try:
-        return Found(ways[question.kind](question, shop))
+        return Found(ways[question.kind](question, context))
     except KitError as problem:
         return Found(None, problem)
 
 
-def _digest(question: Question, shop: BuildContext) -> str:
-    """Through the engine: it has the user's credentials, mirrors and authorities."""
-    image = mirrors.load(shop.root, shop.environ).image(question.where)
-    client = docker_host.connect(shop.env.images.engine)
-    try:
-        with docker_host.reported(image):
-            return str(client.images.get_registry_data(image).id)
-    finally:
-        client.close()
+def _digest(question: Question, context: BuildContext) -> str:
+    image = mirrors.load(context.root, context.environ).image(question.where)
+    found = imagetools.digest(image, context.runner, context.environ)
+    if found is None:
+        fix = "check the name; a tag may have been removed upstream"
+        raise BadInput(image, None, None, "there is no such image", fix)
+    return found
 
 
-def _commit(question: Question, shop: BuildContext) -> str:
-    remote = mirrors.load(shop.root, shop.environ).git(question.where)
+def _commit(question: Question, context: BuildContext) -> str:
+    remote = mirrors.load(context.root, context.environ).git(question.where)
     # A tag object is not a commit; git lists what it points to as REF^{}.
     refs = [question.what, f"{question.what}^{{}}"]
-    environ = {**shop.environ, "GIT_TERMINAL_PROMPT": "0"}
-    asked = shop.runner.run(["git", "ls-remote", remote, *refs], env=environ, timeout_s=_GIT_TIMEOUT_S)
-    if asked.code != 0:
-        said = " ".join(asked.err.split())[-200:] or f"exit status {asked.code}"
+    environ = {**context.environ, "GIT_TERMINAL_PROMPT": "0"}
+    done = context.runner.run(["git", "ls-remote", remote, *refs], env=environ, timeout_s=_GIT_TIMEOUT_S)
+    if done.code != 0:
+        reason = " ".join(done.err.split())[-200:] or f"exit status {done.code}"
         fix = "check the network, or name a mirror in env/mirrors.yaml"
-        raise BadInput(remote, "ref", question.what, f"cannot be asked for ({said})", fix)
-    lines = [line.split("\t", 1) for line in asked.out.splitlines() if "\t" in line]
+        raise BadInput(remote, "ref", question.what, f"cannot be asked for ({reason})", fix)
+    lines = [line.split("\t", 1) for line in done.out.splitlines() if "\t" in line]
     found = {ref: commit for commit, ref in lines}
     for ref in reversed(refs):
         if ref in found:
@@ -75,30 +73,22 @@ def _commit(question: Question, shop: BuildContext) -> str:
     raise BadInput(remote, "ref", question.what, "no such ref", "correct 'ref:' or 'follows:' in the pin set")
 
 
-def _version(question: Question, shop: BuildContext) -> str:
+def _version(question: Question, context: BuildContext) -> str:
     """The newest version that the range allows, where this machine's pip looks."""
     wanted = f"{question.where}{question.what}"
     # The version is for another Python than this machine's: uv must not fetch that one to find it.
-    environ = {"UV_PYTHON_DOWNLOADS": "never", **shop.environ}
-    environ |= pip_settings.variables(pip_settings.read(shop.runner), shop.environ)
+    environ = {"UV_PYTHON_DOWNLOADS": "never", **context.environ}
+    environ |= pip_settings.variables(pip_settings.read(context.runner), context.environ)
     with TemporaryDirectory(prefix="heteropd-lock-") as folder:
         file = Path(folder) / "wanted.in"
         file.write_text(wanted + "\n")
-        words = [
-            environments.find_uv(),
-            "pip",
-            "compile",
-            "--quiet",
-            "--no-config",
-            "--no-deps",
-            "--no-header",
-        ]
-        words += ["--no-annotate", *_FOR, str(file)]
-        asked = shop.runner.run(words, env=environ, timeout_s=_PACKAGE_TIMEOUT_S)
+        argv = [environments.find_uv(), "pip", "compile", "--quiet", "--no-config", "--no-deps"]
+        argv += ["--no-header", "--no-annotate", *_FOR, str(file)]
+        done = context.runner.run(argv, env=environ, timeout_s=_PACKAGE_TIMEOUT_S)
     name = re.escape(question.where)
-    found = re.search(rf"^{name}==(\S+)", asked.out, re.MULTILINE | re.IGNORECASE)
-    if asked.code != 0 or found is None:
-        said = " ".join(asked.err.split())[-200:] or f"exit status {asked.code}"
+    found = re.search(rf"^{name}==(\S+)", done.out, re.MULTILINE | re.IGNORECASE)
+    if done.code != 0 or found is None:
+        reason = " ".join(done.err.split())[-200:] or f"exit status {done.code}"
         fix = "check the name and 'range:' in the pin set, and the network"
-        raise BadInput(wanted, None, None, f"no registry has it ({said})", fix)
+        raise BadInput(wanted, None, None, f"no registry has it ({reason})", fix)
     return found[1]

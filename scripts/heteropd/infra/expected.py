@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from heteropd.config.env import Env
 from heteropd.images import recipe
 from heteropd.images.contents_expected import expected
-from heteropd.images.contents_locks import canonical
 from heteropd.plan.model import Plan, RolePlan
 
 # Run with the engine's own Python, isolated from the environment of whoever looks.
@@ -32,7 +33,7 @@ def versions(engine: RolePlan, plan: Plan, env: Env, root: Path, python: Mapping
     wanted = expected(recipe.choose(image, plan.pins, plan.variant, env), env, root)
     locked = wanted.locked(python)
     if wanted.nixl is not None and wanted.nixl.package and wanted.nixl_version:
-        locked.setdefault(canonical(wanted.nixl.package), wanted.nixl_version)
+        locked.setdefault(canonicalize_name(wanted.nixl.package), wanted.nixl_version)
     if wanted.vllm and not any(name.startswith("vllm") for name in locked):
         locked["vllm"] = wanted.vllm
     return locked
@@ -43,5 +44,5 @@ def installed(python: Mapping[str, Any]) -> dict[str, str]:
     versions_by_name: dict[str, str] = {}
     for name, version in python["packages"]:
         if name:
-            versions_by_name.setdefault(canonical(name), version)
+            versions_by_name.setdefault(canonicalize_name(name), version)
     return versions_by_name

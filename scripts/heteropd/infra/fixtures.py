@@ -79,11 +79,13 @@ def once(request: pytest.FixtureRequest, host: Any) -> Once:
 
 
 @pytest.fixture(scope="session")
-def all_examined(request: pytest.FixtureRequest, plan: Plan, checks: Checks) -> dict[str, ExaminedHost]:
+def all_examined(
+    request: pytest.FixtureRequest, plan: Plan, env: Env, checks: Checks
+) -> dict[str, ExaminedHost]:
     """Every host with the facts that the doctor reads; all of them at once."""
 
     def read(host: Any) -> ExaminedHost:
-        return reading.examine(host, selection.subject_of(host, request.config), plan, checks.limits)
+        return reading.examine(host, selection.subject_of(host, request.config), plan, env, checks.limits)
 
     return _at_once(read, selection.hosts(request.config))
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from heteropd.doctor import facts
 from heteropd.doctor.facts import Memlock
+from heteropd.doctor.probe import parse_memlock
 from heteropd.doctor.shells import Reader
 
 _TIMEOUT_S = 60.0
@@ -109,7 +109,7 @@ def parse(text: str) -> ProcessTree:
         return Process(
             pid,
             name,
-            memlock=facts.memlock([pid, *limits[0]]) if limits and limits[0][0] else None,
+            memlock=parse_memlock([pid, *limits[0]]) if limits and limits[0][0] else None,
             variables={row[0]: row[1] for row in of("variable", pid)} if environment == [["read"]] else None,
             libraries=tuple(row[0] for row in of("library", pid)) if of("maps", pid) else None,
             listens=frozenset(socket(row[0]) for row in of("listen", pid)) if of("sockets", pid) else None,

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from heteropd.config.checks import HostLimits
-from heteropd.doctor import facts, targets
+from heteropd.config.env import Env
+from heteropd.doctor import targets
 from heteropd.doctor.model import ExaminedHost, HostTarget
+from heteropd.doctor.probe import read_facts
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.system import Completed
@@ -50,10 +52,10 @@ def unreached(lost: RuntimeError) -> str:
     return " ".join(str(message).split()) or str(lost)
 
 
-def target(subject: Subject, plan: Plan) -> HostTarget:
+def target(subject: Subject, plan: Plan, env: Env) -> HostTarget:
     """What the plan wants of this host, or of this container of it."""
     part = plan.model_copy(update={"roles": subject.planned(plan)})
-    host = replace(targets.of_plan(part, serves=subject.runs)[0], serves=subject.runs)
+    host = replace(targets.of_plan(part, env, serves=subject.runs)[0], serves=subject.runs)
     if not subject.container:
         return host
     # It is the engine's own container that is looked into: none need be started for the engine's NIXL.
@@ -61,10 +63,10 @@ def target(subject: Subject, plan: Plan) -> HostTarget:
     return replace(host, engines=inside)
 
 
-def examine(host: TestedHost, subject: Subject, plan: Plan, limits: HostLimits) -> ExaminedHost:
+def examine(host: TestedHost, subject: Subject, plan: Plan, env: Env, limits: HostLimits) -> ExaminedHost:
     """The host with its facts; ``facts.trouble`` says why there are none."""
-    wanted = target(subject, plan)
-    return ExaminedHost(wanted, facts.read(Through(host), wanted.model), limits)
+    wanted = target(subject, plan, env)
+    return ExaminedHost(wanted, read_facts(Through(host), wanted.model, docker=wanted.docker_url), limits)
 
 
 def loaded(host: TestedHost, module: str) -> bool:

@@ -8,6 +8,40 @@ from collections.abc import Sequence
 
 _HINTS: tuple[tuple[str, str], ...] = (
     (
+        # UCX's words where ibv_reg_mr, ibv_create_cq and others fail (openucx/ucx#8229, #6264)
+        r"max locked memory|memlock|ibv_\w+\(.*failed: Cannot allocate memory",
+        "memory for RDMA may not be locked: give the container --ulimit=memlock=-1 or --cap-add=IPC_LOCK, a "
+        "process `ulimit -l unlimited`",
+    ),
+    (
+        r"zmq\.error\.Again|zmq/.*\bAgain\b",  # vllm-project/vllm#26171: the handshake's time limit
+        "the peer's side channel did not answer: does that engine run, is its VLLM_NIXL_SIDE_CHANNEL_HOST "
+        "right, and its port open in the firewall? `make doctor` tries it (T3-16)",
+    ),
+    (
+        r"ZMQError: (No such device|Cannot assign requested address)",
+        "VLLM_NIXL_SIDE_CHANNEL_HOST is not an address of this host: correct its address in the hosts file",
+    ),
+    (
+        # NixlConnector's comparison of both sides' regions, from 0.13 to 0.32
+        r"KV block_len \d+ must equal|KV cache sizes must match|block lengths must match|and same dtype",
+        "a token's KV has another size on the two sides: give both one --dtype and one --kv-cache-dtype (a "
+        "stand-in has float32), and the plan's block sizes",
+    ),
+    (
+        r"NIXL_ERR_REMOTE_DISCONNECT|nixlRemoteDisconnectError",
+        "the peer ended, or the fabric between the two broke: restart the pair, never one side "
+        "(`make restart role=prefill-0`)",
+    ),
+    (
+        r"driver on your system is too old|driver version is insuff|forward compatibility was attempted",
+        "the host's NVIDIA driver is older than the image's CUDA: `make doctor` says which is wanted (T2-64)",
+    ),
+    (
+        r"invalid device ordinal|No CUDA GPUs are available|Device acquire failed|synDeviceAcquire",
+        "the engine cannot have its device: `make doctor` says whether it is there and free (T2-61, T2-35)",
+    ),
+    (
         r"address already in use|EADDRINUSE|errno 98",
         "another program took the port meanwhile: choose another port, or find it with `ss -ltnp`",
     ),

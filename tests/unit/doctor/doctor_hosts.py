@@ -11,8 +11,9 @@ from typing import Any
 
 from doctor_texts import LOGS, MADE, MOVED, NODE_RDMA, TEXTS, TRANSFER_RDMA
 
+from heteropd.config import env as room
 from heteropd.config.machine import Machine
-from heteropd.doctor import exchange, facts, judge, nixl
+from heteropd.doctor import exchange, judge, nixl, probe, targets
 from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Running
 from heteropd.doctor.reach import Outside
 from heteropd.engine_api.metrics import Counts
@@ -22,7 +23,13 @@ from heteropd.system import Completed
 
 ROOT = Path(__file__).parents[3]
 CHECKS = judge.load(ROOT)
+ENV = room.load(ROOT)
 HOSTS = f"hosts={ROOT / 'env/hosts/example.yaml'}"
+
+
+def targets_of(plan: Plan) -> list[HostTarget]:
+    """The hosts of a plan, where nothing runs."""
+    return targets.of_plan(plan, ENV, serves=False)
 
 
 def engine(name: str, runs_on: str, address: str, side_channel: int, **env: str) -> EngineTarget:
@@ -83,12 +90,13 @@ def node(
     *edits: tuple[str, str],
     said: Sequence[nixl.NixlReading] | None = None,
     env: Mapping[str, str] | None = None,
-    docker: bool = False,
+    container: ContainerPlan | None = None,
+    ports: Ports | None = None,
     **target: Any,
 ) -> ExaminedHost:
     """A healthy host of a kind, with texts of its facts replaced and its target changed.
 
-    ``env`` is added to its engines' environment; ``docker`` runs them in containers.
+    ``env`` is added to its engines' environment; ``container`` and ``ports`` are theirs.
     """
     text = TEXTS[kind]
     for old, new in edits:
@@ -96,12 +104,13 @@ def node(
         text = text.replace(old, new)
     wanted = replace(TARGETS[kind], **target)
     changes: dict[str, Any] = {"env": env or {}}
-    if docker:
-        changes["container"] = ContainerPlan(image="image", args=[])
+    changes |= {name: value for name, value in (("container", container), ("ports", ports)) if value}
     wanted = replace(wanted, engines=tuple(with_role(each, **changes) for each in wanted.engines))
     if said is None:
         said = [seen(each.name, log=LOGS.get(kind, NODE_RDMA)) for each in wanted.engines]
-    return ExaminedHost(wanted, facts.parse(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said))
+    return ExaminedHost(
+        wanted, probe.parse_facts(text, *AROUND.get(kind, USUALLY)), CHECKS.limits, tuple(said)
+    )
 
 
 def seen(name: str = "prefill-0", *, log: str | None = None, **changes: Any) -> nixl.NixlReading:

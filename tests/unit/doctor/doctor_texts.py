@@ -36,19 +36,24 @@ shm_kib	67108864
 model	yes
 model_is	0a1b2c3d4e5f
 """
-CUDA = f"""{_COMMON}module	nvidia_peermem
+DOCKER = """docker	there	{"Version": "27.1.1", "ApiVersion": "1.46", "Components": [{"Name": "Engine"}]}	\
+{"Runtimes": {"runc": {}, "nvidia": {}, "habana": {}}}
+"""
+CUDA = f"""{_COMMON}{DOCKER}module	nvidia_peermem
 nvidia	NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.124.06  Wed Feb 26 01:56:37 UTC 2025
-gpu	0, NVIDIA H200, 0 MiB, 143771 MiB
+driver	nvidia	570.124.06
+gpu	0, NVIDIA H200, 0 MiB, 143771 MiB, 570.124.06, GPU-0
 clock	1795376000.2
 end
 """
-GAUDI = f"""{_COMMON}accel	/dev/accel/accel0	yes
+GAUDI = f"""{_COMMON}{DOCKER}accel	/dev/accel/accel0	yes
 accel	/dev/accel/accel_controlD0	yes
-hpu	0, HL-225, 768 MiB, 98304 MiB
+driver	habanalabs	1.22.2-32a8e4d
+hpu	0, HL-225, 768 MiB, 98304 MiB, 1.22.2-32a8e4d
 clock	1795376000.2
 end
 """
-CPU = """\
+CPU = f"""{DOCKER}\
 kernel	6.1.0-44-amd64
 uid	1000
 address	127.0.0.1

@@ -10,18 +10,19 @@ from dataclasses import replace
 import pytest
 from doctor_cases import CASES as FACT_CASES
 from doctor_cases import HEALTHY, LOW, SHELL, Case
-from doctor_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, plan_of, talker
+from doctor_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, plan_of, talker, targets_of
+from doctor_planned_cases import CONTAINER_CASES, DEVICE_CASES
 from doctor_sent_cases import NODE_CASES, PAIR_CASES
-from doctor_texts import CPU, CUDA, GAUDI
+from doctor_texts import CPU, CUDA, DOCKER, GAUDI
 
-from heteropd.doctor import examination, facts, judge, pages, targets
+from heteropd.doctor import examination, judge, pages, probe
 from heteropd.doctor.reach import Outside
 from heteropd.doctor.shells import ContainerRunner, SshRunner
 from heteropd.errors import BadInput
 from heteropd.findings import Finding
 from heteropd.system import Completed
 
-CASES = [*FACT_CASES, *NODE_CASES, *PAIR_CASES]
+CASES = [*FACT_CASES, *DEVICE_CASES, *CONTAINER_CASES, *NODE_CASES, *PAIR_CASES]
 
 
 def named(case: Case) -> str:
@@ -76,11 +77,14 @@ def test_a_host_that_does_not_answer_fails_once_and_passes_nothing() -> None:
 
 
 def test_a_probe_that_ends_early_is_not_believed() -> None:
-    assert facts.read(Canned(CUDA.removesuffix("end\n"))).trouble == "the probe ended early (exit status 0)"
+    assert (
+        probe.read_facts(Canned(CUDA.removesuffix("end\n"))).trouble
+        == "the probe ended early (exit status 0)"
+    )
 
 
 def test_output_that_makes_no_sense_is_trouble_and_no_traceback() -> None:
-    found = facts.read(Canned(CUDA.replace("0000:0000:0000:0000:0000:ffff:c000:020a", "zzzz")))
+    found = probe.read_facts(Canned(CUDA.replace("0000:0000:0000:0000:0000:ffff:c000:020a", "zzzz")))
     assert "not understood" in (found.trouble or "")
 
 
@@ -103,7 +107,7 @@ def test_what_a_standin_does_not_need_is_named_all_the_same() -> None:
 
 
 def test_hosts_of_a_plan() -> None:
-    found = targets.of_plan(plan_of(f"case1 {HOSTS}"), serves=False)
+    found = targets_of(plan_of(f"case1 {HOSTS}"))
     assert [(one.name, one.ssh, one.platforms) for one in found] == [
         ("cuda-node", "root@192.0.2.10", {"cuda"}),
         ("gaudi-node", "root@192.0.2.20", {"gaudi"}),
@@ -116,9 +120,9 @@ def test_hosts_of_a_plan() -> None:
 def test_a_plan_on_hosts_is_examined_whole() -> None:
     plan = plan_of(f"case1 {HOSTS}")
     texts = {"root@192.0.2.10": CUDA, "root@192.0.2.20": GAUDI, "root@192.0.2.30": CPU}
-    asked = {target.name: Healthy(texts[target.ssh or ""]) for target in targets.of_plan(plan, serves=False)}
+    asked = {target.name: Healthy(texts[target.ssh or ""]) for target in targets_of(plan)}
     report = examination.examine(
-        targets.of_plan(plan, serves=False),
+        targets_of(plan),
         CHECKS,
         plan,
         outside=Outside(lambda one: asked[one.name], talker()),
@@ -172,3 +176,15 @@ def test_thirty_two_hosts_are_asked_at_once() -> None:
     assert report.ok
     assert {len(one.asked) for one in readers.values()} == {1}
     assert len({one.place for one in report.findings}) == 32
+
+
+def test_nixl_is_not_started_in_containers_where_docker_does_not_answer() -> None:
+    target = targets_of(plan_of("case1 runtime=docker"))[0]
+    reader = Healthy(CPU.replace(DOCKER, "docker\tdenied\n"))
+    said = {
+        finding.id: finding
+        for finding in judge.judge_host(examination.read_host(target, reader, CHECKS.limits), CHECKS)
+    }
+    assert len(reader.asked) == 1, "only the probe"
+    assert [name for name, finding in said.items() if finding.status == "FAIL"] == ["T2-62-docker"]
+    assert said["T2-05-nixl-ucx"].text == "not tried: this user may not use Docker's socket"

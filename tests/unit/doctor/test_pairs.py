@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from doctor_hosts import CHECKS, ROOT, Healthy, plan_of, talker
+from doctor_hosts import CHECKS, ROOT, Healthy, plan_of, talker, targets_of
 from doctor_texts import CPU, CUDA, GAUDI
 
 from heteropd.config.machine import Machine
@@ -50,7 +50,7 @@ def test_every_prefill_host_meets_every_decode_host(
 def test_a_host_with_two_engines_is_one_host(tmp_path: Path) -> None:
     plan = on_hosts(tmp_path, ["a", "a"], ["x"], a={"devices": [0, 1]})
     assert targets.pairs(plan) == ([("a", "x")], 1)
-    [a, _] = [one for one in targets.of_plan(plan, serves=False) if one.name != "local"]
+    [a, _] = [one for one in targets_of(plan) if one.name != "local"]
     assert [one.role.ports.side_channel for one in a.engines] == [5600, 5601]
     assert a.ports[8101] == "prefill-1 api"
 
@@ -79,13 +79,13 @@ def test_no_host_is_in_two_pairs_of_a_round() -> None:
 
 
 def examined(plan: Plan, outside: Outside) -> examination.DoctorReport:
-    return examination.examine(targets.of_plan(plan, serves=False), CHECKS, plan, outside=outside)
+    return examination.examine(targets_of(plan), CHECKS, plan, outside=outside)
 
 
 def healthy(plan: Plan) -> dict[str, Healthy]:
     """A healthy host of its kind for every target of the plan."""
     kinds = {role.host.name: CUDA if role.runs_on == "cuda" else GAUDI for role in plan.engines}
-    return {one.name: Healthy(kinds.get(one.name, CPU)) for one in targets.of_plan(plan, serves=False)}
+    return {one.name: Healthy(kinds.get(one.name, CPU)) for one in targets_of(plan)}
 
 
 def test_pairs_are_tried_side_by_side() -> None:
@@ -126,6 +126,6 @@ def test_what_was_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_host_with_a_folder_of_its_own_must_have_it(tmp_path: Path) -> None:
     plan = on_hosts(tmp_path, ["a", "b"], ["x"], b={"model": "/models/mine"})
-    assert {one.name: one.model for one in targets.of_plan(plan, serves=False)} == {
+    assert {one.name: one.model for one in targets_of(plan)} == {
         "a": "", "b": "/models/mine", "x": "", "local": "",
     }  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
 import shutil
+import socketserver
+import threading
 from pathlib import Path
 
 import pytest
 
-from heteropd.doctor import facts
+from heteropd.doctor import facts, probe
 from heteropd.system import LocalRunner
 
 FILES = {
@@ -28,6 +31,8 @@ FILES = {
     "sys/class/infiniband/mlx5_1/ports/2/link_layer": "InfiniBand",
     "sys/class/infiniband/mlx5_1/device/net/ib0/dev_port": "0",
     "sys/class/infiniband/mlx5_1/device/net/ib1/dev_port": "1",
+    "sys/class/infiniband_verbs/uverbs0/ibdev": "mlx5_0",
+    "sys/module/habanalabs/version": "1.22.2-1",
     "sys/class/net/ens1/mtu": "9000",
     "sys/module/nvidia_peermem/version": "570.124.06",
     "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.124.06",
@@ -65,9 +70,13 @@ def host(folder: Path) -> Path:
 
 def test_the_probe_reads_a_host(tmp_path: Path) -> None:
     root = host(tmp_path)
-    found = facts.read(LocalRunner(), str(root / "models/one"), str(root))
+    found = probe.read_facts(LocalRunner(), str(root / "models/one"), str(root))
     assert found.trouble is None
     assert found.verbs == {"/dev/infiniband/uverbs0": True, "/dev/infiniband/uverbs1": False}
+    assert (found.verbs_of, found.drivers) == (
+        {"/dev/infiniband/uverbs0": "mlx5_0"},
+        {"habanalabs": "1.22.2-1"},
+    )
     port, *infiniband = found.ports
     assert [(one.name, one.interface) for one in infiniband] == [("mlx5_1:1", "ib0"), ("mlx5_1:2", "ib1")]
     assert (port.interface, found.interfaces) == ("ens1", {"ens1": ("192.0.2.10", "fd00::2")})
@@ -97,7 +106,7 @@ def test_models_are_told_apart_by_their_words_and_the_size_of_their_weights(tmp_
     folder = host(tmp_path) / "models/one"
 
     def seen() -> str | None:
-        return facts.read(LocalRunner(), str(folder)).model_is
+        return probe.read_facts(LocalRunner(), str(folder)).model_is
 
     first = seen()
     (folder / "model.safetensors").write_bytes(b"1234")
@@ -112,14 +121,14 @@ def test_models_are_told_apart_by_their_words_and_the_size_of_their_weights(tmp_
 
 
 def test_an_empty_root_says_nothing_and_is_no_trouble(tmp_path: Path) -> None:
-    found = facts.read(LocalRunner(), str(tmp_path / "models"), str(tmp_path))
+    found = probe.read_facts(LocalRunner(), str(tmp_path / "models"), str(tmp_path))
     assert found.trouble is None
     assert (found.ports, found.verbs, found.listening, found.memory_gib) == ((), {}, None, None)
     assert found.model == "no"
 
 
 def test_this_machine_answers() -> None:
-    found = facts.read(LocalRunner())
+    found = probe.read_facts(LocalRunner())
     assert found.trouble is None
     assert "127.0.0.1" in found.addresses
     assert found.docker is not None
@@ -133,4 +142,97 @@ def test_this_machine_answers() -> None:
 
 def test_ssh_says_where_it_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50022 192.0.2.10 22")
-    assert facts.read(LocalRunner()).reached == "192.0.2.10"
+    assert probe.read_facts(LocalRunner()).reached == "192.0.2.10"
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+TOOLS = ["sh", "awk", "cat", "curl", "cut", "date", "df", "grep", "id", "ls", "readlink", "sha256sum", "sort"]
+TOOLS += ["timeout", "tr", "uname"]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that is the path: with what the probe needs, and without a site's programs."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in TOOLS:
+        if file := shutil.which(name):
+            (folder / name).symlink_to(file)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+VERSION = '{"Platform": {"Name": ""}, "Components": [{"Name": "Engine"}], "Version": "26.1.5"}'
+INFO = '{"ID": "x", "Runtimes": {"runc": {"path": "runc"}, "nvidia": {"path": "nvidia-container-runtime"}}}'
+
+
+def test_docker_is_asked_for_its_version_and_runtimes(programs: Path) -> None:
+    program(
+        programs,
+        "docker",
+        f"""[ "$2" = tcp://x:1 ] && case $3 in version) echo '{VERSION}';; info) echo '{INFO}';; esac""",
+    )
+    program(programs, "nvidia-container-runtime-hook", "exit 0")
+    found = probe.read_facts(LocalRunner(), docker="tcp://x:1")
+    assert found.docker == facts.DockerFacts("there", "Docker", "26.1.5", frozenset({"runc", "nvidia"}))
+    assert found.programs == {"nvidia-container-runtime-hook"}
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Docker's API, as far as the probe asks it."""
+
+    def do_GET(self) -> None:
+        body = (VERSION if self.path == "/version" else INFO).replace("Engine", "Podman Engine").encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+    def address_string(self) -> str:
+        return "socket"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.usefixtures("programs")
+def test_without_the_program_the_socket_itself_is_asked(tmp_path: Path) -> None:
+    socket = tmp_path / "docker.sock"
+    with socketserver.UnixStreamServer(str(socket), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = probe.read_facts(LocalRunner(), docker=f"unix://{socket}").docker
+        server.shutdown()
+    assert found == facts.DockerFacts("there", "Podman Engine", "26.1.5", frozenset({"runc", "nvidia"}))
+
+
+def test_no_docker_and_one_that_is_not_understood(programs: Path, tmp_path: Path) -> None:
+    assert probe.read_facts(LocalRunner(), docker=f"unix://{tmp_path}/no").docker == facts.DockerFacts(
+        "absent"
+    )
+    program(programs, "docker", "echo null; echo Cannot connect >&2; exit 1")
+    assert probe.read_facts(LocalRunner(), docker="tcp://x:1").docker == facts.DockerFacts("there")
+
+
+def test_cards_and_who_uses_them(programs: Path) -> None:
+    program(
+        programs,
+        "nvidia-smi",
+        """case $1 in
+        *gpu=*) echo '0, NVIDIA H200, 4 MiB, 143771 MiB, 580.95.05, GPU-a'
+                echo 'Unable to determine the device handle for GPU0000:0A:00.0: Unknown Error';;
+        *) echo '4711, /opt/a, b/python3, 700 MiB, GPU-a'; echo '[Insufficient Permissions]';; esac""",
+    )
+    program(programs, "hl-smi", "echo 'index, name'; echo '1, HL-225, 768 MiB, 98304 MiB, 1.22.2-1'")
+    found = probe.read_facts(LocalRunner())
+    assert found.gpus is not None
+    assert found.gpus.cards == (facts.Card(0, "NVIDIA H200", "580.95.05", "GPU-a"),)
+    assert found.gpus.trouble.startswith("Unable to determine")
+    assert found.gpu_processes == (facts.GpuProcess("4711", "/opt/a, b/python3, 700 MiB", "GPU-a"),)
+    assert found.gpu_trouble == "[Insufficient Permissions]"
+    assert found.hpus == facts.CardList((facts.Card(1, "HL-225", "1.22.2-1"),), "index, name")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from heteropd.cli.main import main
-from heteropd.doctor import facts
+from heteropd.hosts_init import nodes
 
 BAD: dict[str, tuple[Sequence[str], str]] = {
     "no node": (["to=F"], "nodes: None: missing"),
@@ -32,7 +32,7 @@ BAD: dict[str, tuple[Sequence[str], str]] = {
 
 @pytest.fixture
 def no_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "read", lambda *_, **__: pytest.fail("a node was asked"))
+    monkeypatch.setattr(nodes, "read_facts", lambda *_, **__: pytest.fail("a node was asked"))
 
 
 @pytest.mark.usefixtures("no_ssh")

@@ -39,13 +39,13 @@ def folder(shop: BuildContext, tmp_path: Path) -> Path:
         (target / name).write_bytes(b"archive")
     choice = recipe.choose("router", None, None, shop.env)
     made = recipe.render(choice, shop.env, ROOT, {})
-    build, ship = made.build_args["BASE"], made.build_args["SHIP"]
+    build, ship = made.base, made.ship
     image = BundledImage(
         pins=choice.pins_name,
         variant=choice.variant_name,
         build=build,
         ship=ship,
-        locks=bundle_use.locks(choice, ROOT),
+        locks=bundle_use.locks(choice, shop),
         sources={},
     )
     bases = {
@@ -84,7 +84,7 @@ def test_bases_come_from_the_bundle_and_the_labels_stay(
     choice = recipe.choose("router", None, None, shop.env)
     (made,) = bundle_use.recipes_from(folder, [choice], shop)
     online = recipe.render(choice, shop.env, ROOT, {})
-    assert (made.build_args["BASE"], made.build_args["SHIP"]) == ("heteropd-bundle:1", "heteropd-bundle:2")
+    assert (made.base, made.ship) == ("heteropd-bundle:1", "heteropd-bundle:2")
     assert made.labels == online.labels
     assert loaded == ["1.tar", "2.tar"]
 

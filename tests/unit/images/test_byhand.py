@@ -71,7 +71,7 @@ def test_the_image_is_labelled(choice: Choice, tmp_path: Path) -> None:
     assert "io.heteropd.source.vllm-gaudi" in plain.labels
     made = byhand.applied(plain, given, choice)
     assert made.contexts == {"vllm-gaudi": tmp_path}
-    assert made.build_args["LOCK_0"] == "env/locks/nox.txt"
+    assert made.build_args["LOCK"] == "env/locks/nox.txt"
     assert made.labels["io.heteropd.locked"] == "false"
     assert "command line: source.vllm-gaudi, command line: lock" in made.labels["io.heteropd.unlocked"]
     assert "io.heteropd.source.vllm-gaudi" not in made.labels, (

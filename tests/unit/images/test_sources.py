@@ -151,7 +151,7 @@ def test_theirs_settles_a_conflict_and_the_tree_is_checked(
     expected = upstream.git("rev-parse", f"{clash}^{{tree}}")
     made = sources.prepare(choice(source, picks, expected), shop)["lib"]
     assert (made / "a.txt").read_text() == "theirs\n"
-    with pytest.raises(BadInput, match=rf"expected {'0' * 40}, got {expected}"):
+    with pytest.raises(BadInput, match=rf"expected {'0' * 40}, found {expected}"):
         sources.prepare(choice(source, picks, "0" * 40), shop)
 
 
@@ -249,8 +249,6 @@ def test_a_folder_by_hand_is_taken_as_it_is(shop: BuildContext, runner: Spy, tmp
     wanted = choice(Source(remote="https://nowhere.invalid/x", commit="4" * 40))
     assert sources.prepare(wanted, shop, {"lib": tmp_path}) == {"lib": tmp_path}
     assert not runner.seen
-    with pytest.raises(BadInput, match=r"source\.lib: .*is not a folder"):
-        sources.prepare(wanted, shop, {"lib": tmp_path / "none"})
     with pytest.raises(BadInput, match=r"source\.nixl: .*no such source; sources of router: lib"):
         sources.prepare(wanted, shop, {"nixl": tmp_path})
 

@@ -34,6 +34,27 @@ def test_differences_are_bounded(kit):
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
+        (
+            "ib_md.c:324 UCX ERROR ibv_reg_mr(address=0x7f, access=0xf) failed: Cannot allocate memory",
+            "memlock",
+        ),
+        ("UCX ERROR ibv_create_cq(cqe=4096) failed: Cannot allocate memory", "memlock"),
+        ("UCX WARN Please set max locked memory (ulimit -l) to 'unlimited' (current: 64 kbytes)", "memlock"),
+        (
+            "[nixl_connector.py:820] zmq.error.Again: Resource temporarily unavailable",
+            "side channel did not answer",
+        ),
+        ("zmq.error.ZMQError: No such device (addr='tcp://192.0.2.9:5')", "not an address of this host"),
+        (
+            "AssertionError: SPLIT region 0: remote P KV block_len 24576 must equal local 49152 * remote_h",
+            "--dtype",
+        ),
+        ("AssertionError: KV cache sizes must match between P and D when replicated (region 0: …", "--dtype"),
+        ("must be of shape [2, N, local_kv_heads, block_size, head_dim] and same dtype.", "--dtype"),
+        ("nixl_cu12._bindings.nixlRemoteDisconnectError: NIXL_ERR_REMOTE_DISCONNECT", "restart the pair"),
+        ("RuntimeError: The NVIDIA driver on your system is too old (found version 12080).", "T2-64"),
+        ("torch.AcceleratorError: CUDA error: invalid device ordinal", "T2-61"),
+        ("RuntimeError: synStatus=26 [Generic failure] Device acquire failed.", "T2-61"),
         ("OSError: [Errno 98] Address already in use", "another program took the port"),
         ("ValueError: No available memory for the cache blocks. Try increasing", "KV cache does not fit"),
         ("torch.OutOfMemoryError: CUDA out of memory.", "memory ran out"),

@@ -1,11 +1,25 @@
 """A host with GPUs, before and while an engine uses them. Numbers: failure modes."""
 
 from heteropd.infra import reading
+from heteropd.infra.fixtures import not_needed
 
 
 def test_driver_answers(doctor):
     """Without a working driver no engine starts."""
     doctor("T2-51-accelerator-answers")
+
+
+def test_planned_devices_are_there(doctor):
+    """An engine that is told to use a device that is not there ends when it starts."""
+    doctor("T2-61-planned-devices")
+
+
+def test_containers_get_the_devices(doctor, examined):
+    """Without the vendor's runtime no container is started, and an old driver ends the engine in it."""
+    if not examined.target.docker:
+        not_needed("no container is planned here")
+    doctor("T2-63-container-runtime")
+    doctor("T2-64-driver")
 
 
 def test_nvidias_module_is_loaded(host, facts):

@@ -11,7 +11,10 @@ class Engine:
     """An engine with one image, whose inventory would have to be asked for."""
 
     id = "sha256:new"
-    attrs = {"Config": {"Env": ["A=b=c", "ODD"], "Healthcheck": None}}  # noqa: RUF012
+    attrs = {  # noqa: RUF012
+        "Config": {"Env": ["A=b=c", "ODD"], "Healthcheck": None},
+        "RootFS": {"Layers": ["sha256:1", "sha256:2"]},
+    }
 
     @property
     def images(self):
@@ -28,10 +31,11 @@ class Engine:
 
 def test_an_image_that_did_not_change_is_not_asked_again(monkeypatch):
     monkeypatch.setattr(contents, "inventory", lambda _, ref: {"asked": ref})
-    before = {"id": "sha256:new", "inventory": {"asked": "before"}, "differences": []}
+    contents_before = contents.read(Engine(), "heteropd/cpu:x", 7)
+    before = {**contents_before, "id": "another build's", "inventory": {"asked": "before"}, "differences": []}
     assert contents.read(Engine(), "heteropd/cpu:x", 7, before)["inventory"] == {"asked": "before"}
-    other = {**before, "id": "sha256:old"}
-    for earlier in (None, {}, other, {"id": "sha256:new"}, {**before, "differences": ["agent"]}):
+    changed = ({"layers": ["sha256:1"]}, {"config": {}}, {"differences": ["agent"]})
+    for earlier in (None, {}, {"id": "sha256:new"}, *({**before, **change} for change in changed)):
         assert contents.read(Engine(), "heteropd/cpu:x", 7, earlier)["inventory"] == {
             "asked": "heteropd/cpu:x"
         }
@@ -46,7 +50,7 @@ def test_sizes_are_summed_and_ours_told_apart(monkeypatch):
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{broken"])
-def test_an_earlier_manifest_that_cannot_be_read_is_none(tmp_path, text):
+def test_an_earlier_file_that_cannot_be_read_is_none(tmp_path, text):
     file = tmp_path / "cpu.json"
     if text is not None:
         file.write_text(text)

@@ -45,7 +45,7 @@ def gaudi(env):
 
 
 def found(expected):
-    """The manifest of an image that is exactly what it should be."""
+    """The contents of an image that is exactly what it should be."""
     choice, version = expected.choice, expected.nixl_version
     locked = expected.locked(PYTHON)
     torch = {"version": "2.9.0", "path": "/usr/lib/torch"}
@@ -92,7 +92,7 @@ def found(expected):
 
 
 def changed(made, path, value):
-    """A copy of the manifest with one thing in it changed."""
+    """A copy of the contents with one thing in it changed."""
     made = copy.deepcopy(made)
     inner = made
     for key in path[:-1]:
@@ -101,12 +101,22 @@ def changed(made, path, value):
     return made
 
 
+def lines(contents, expected):
+    """What is said of it; every finding is a FAIL with a fix, named by its check."""
+    findings = compare.compare(contents, expected)
+    for finding in findings:
+        assert (finding.status, finding.place) == ("FAIL", expected.tag)
+        assert finding.id.startswith("image.")
+        assert "make build images=" in (finding.fix or "")
+    return [finding.text for finding in findings]
+
+
 def test_a_sound_image_has_no_differences(cpu):
-    assert compare.differences(found(cpu), cpu) == []
+    assert lines(found(cpu), cpu) == []
 
 
 def test_a_sound_gaudi_image_has_no_differences(gaudi):
-    assert compare.differences(found(gaudi), gaudi) == []
+    assert lines(found(gaudi), gaudi) == []
 
 
 FAULTS = [
@@ -148,10 +158,9 @@ FAULTS = [
 
 @pytest.mark.parametrize(("path", "value", "said"), FAULTS)
 def test_a_planted_difference_is_one_line(path, value, said, cpu):
-    lines = compare.differences(changed(found(cpu), path, value), cpu)
-    assert len(lines) == 1, lines
-    assert lines[0].startswith(said), lines[0]
-    assert "\n" not in lines[0]
+    (line,) = lines(changed(found(cpu), path, value), cpu)
+    assert line.startswith(said), line
+    assert "\n" not in line
 
 
 GAUDI_FAULTS = [
@@ -175,23 +184,22 @@ GAUDI_FAULTS = [
 
 @pytest.mark.parametrize(("path", "value", "said"), GAUDI_FAULTS)
 def test_a_difference_of_gaudi(path, value, said, gaudi):
-    lines = compare.differences(changed(found(gaudi), path, value), gaudi)
-    assert lines, "no difference seen"
-    assert lines[0].startswith(said), lines
+    (line, *_) = lines(changed(found(gaudi), path, value), gaudi)
+    assert line.startswith(said), line
 
 
 def test_what_a_base_brings_is_not_counted_as_stray(gaudi):
     """A base's own Python has packages that nobody locked; they are told apart only in an environment."""
     made = changed(found(gaudi), ("inventory", "packages", "jupyter"), "1")
-    assert compare.differences(made, gaudi) == ["packages.jupyter: 1 in the image, not in its locks"]
-    assert compare.differences(changed(made, ("inventory", "python", "environment"), None), gaudi) == []
+    assert lines(made, gaudi) == ["packages.jupyter: 1 in the image, not in its locks"]
+    assert lines(changed(made, ("inventory", "python", "environment"), None), gaudi) == []
 
 
 def test_a_base_by_hand_is_not_judged_by_its_size(cpu, env):
     made = changed(found(cpu), ("total_mb",), 5000.0)
     given = make_expected(cpu.choice, env, ROOT, by_hand({"io.heteropd.unlocked": "command line: base"}))
-    assert compare.differences(made, given) == []
-    assert compare.differences({**made, "added_mb": 2201.0}, given)[0].startswith("size: 2201 MB")
+    assert lines(made, given) == []
+    assert lines({**made, "added_mb": 2201.0}, given)[0].startswith("size: 2201 MB")
 
 
 def test_what_was_given_by_hand_is_not_judged_but_the_rest_is(gaudi):
@@ -200,17 +208,17 @@ def test_what_was_given_by_hand_is_not_judged_but_the_rest_is(gaudi):
     assert given.by_hand == {"lock", "source.nixl"}
     made = changed(found(gaudi), ("inventory", "packages", "stray"), "1")
     made = changed(made, ("inventory", "nixl", "plugins"), None)
-    assert len(compare.differences(made, gaudi)) == 2
-    assert compare.differences(made, given) == []
+    assert len(lines(made, gaudi)) == 2
+    assert lines(made, given) == []
     made = changed(made, ("inventory", "ucx", "copies"), [])
-    assert compare.differences(made, given) == ["ucx: 0 in the image, 1 expected: "]
+    assert lines(made, given) == ["ucx: 0 in the image, 1 expected: "]
     hand = replace(gaudi, by_hand=frozenset({"source.ucx", "source.vllm", "source.vllm-gaudi"}))
     assert (hand.ucx_version, hand.ucx_flags, hand.vllm, hand.vllm_gaudi) == (None, [], None, None)
     assert hand.commit("vllm") is None
     parts = replace(gaudi, by_hand=frozenset({"part.nixl", "part.ucx", "part.vllm"}))
     assert (parts.ucx_version, parts.nixl_version, parts.vllm, parts.vllm_gaudi) == (None, None, None, None)
     made = changed(found(gaudi), ("inventory", "vllm_gaudi"), None)
-    assert compare.differences(made, parts) == []
+    assert lines(made, parts) == []
     assert gaudi.commit("vllm") is not None
 
 
@@ -251,14 +259,17 @@ def test_versions_are_the_same_but_for_the_local_part(found_version, wanted, sam
         ("platform_machine in 'x86_64 aarch64'", "3.11.1", True),
     ],
 )
-def test_markers(marker, python, holds):
-    assert locks.holds(marker, locks.environment(python, "x86_64"), "a lock") is holds
+def test_markers(marker, python, holds, tmp_path):
+    (tmp_path / "lock").write_text(f"some-package==1.0 ; {marker} \\\n    --hash=sha256:00\n")
+    found = locks.versions(tmp_path / "lock", "a lock", locks.environment(python, "x86_64"))
+    assert found == ({"some-package": "1.0"} if holds else {})
 
 
 @pytest.mark.parametrize("marker", ["python_version <", "nobody == 'x'", "python_version", "f() == 'x'"])
-def test_a_marker_that_is_not_understood_is_one_line(marker):
-    with pytest.raises(BadInput, match=r"a lock: marker: .* is not understood"):
-        locks.holds(marker, locks.environment("3.11.1", "x86_64"), "a lock")
+def test_a_marker_that_is_not_understood_is_one_line(marker, tmp_path):
+    (tmp_path / "lock").write_text(f"a==1.0 ; {marker}\n")
+    with pytest.raises(BadInput, match=r"a lock: requirement: .* is not understood; .*relock"):
+        locks.versions(tmp_path / "lock", "a lock", locks.environment("3.11.1", "x86_64"))
 
 
 def test_a_lock_gives_one_version_for_each_python(cpu):
@@ -287,8 +298,8 @@ def test_an_inventory_that_is_none_is_one_line(status, out, said):
         contents.parse("heteropd/cpu:x", status, out, "exec: no such file")
 
 
-def test_a_manifest_is_written_whole_and_alike(tmp_path, cpu):
-    to = tmp_path / "manifests" / "cpu.json"
+def test_the_file_is_written_whole_and_alike(tmp_path, cpu):
+    to = tmp_path / "contents" / "cpu.json"
     contents.write(found(cpu), to)
     first = to.read_bytes()
     contents.write(dict(reversed(list(found(cpu).items()))), to)

@@ -103,7 +103,7 @@ def test_comments_say_why_and_what_else_there_is(net: Net) -> None:
 
 def test_a_file_of_healthy_hosts_has_nothing_to_check(net: Net, capsys: pytest.CaptureFixture[str]) -> None:
     healthy = (
-        GAUDI.replace("denied", "there\t27.1.1")
+        GAUDI.replace("denied", 'there\t{"Version": "27.1.1"}')
         .replace("8388608", "unlimited")
         .replace("uverbs1\tno", "x\tyes")
     )
@@ -258,7 +258,7 @@ def test_addresses(net: Net, name: str) -> None:
 
 def test_what_nodes_say_cannot_leave_its_comment(net: Net) -> None:
     evil = CUDA.replace("NVIDIA H100 80GB HBM3", "x\x85standin: true\x0b\u2028router: x # \x1b[31m: {[")
-    evil = evil.replace("there\t27.1.1", "there\t27\x1b[31m\u202e.1")
+    evil = evil.replace('"27.1.1"', '"27\\u001b[31m\\u202e.1"')
     net.init(cuda=evil, gaudi=GAUDI)
     assert (net.hosts().router, net.hosts().standin) == (None, False)
     assert not any(sign in net.file.read_text() for sign in "\x85\x0b\u2028\x1b\u202e")
