@@ -155,7 +155,7 @@ def test_a_build_that_works(tmp_path, docker):
     ("failure", "kind", "text"),
     [
         (FAILURE, KitError, "build of cpu (log: .*torch was replaced: the base has A"),
-        (FAILURE.replace("looking", "No space left on device"), BadInput, "the engine's disk is full"),
+        (FAILURE.replace("looking", "No space left on device"), BadInput, "Docker's disk is full"),
         ("ERROR: no such bake file\n", KitError, "build of images (log: .*no such bake file"),
     ],
 )
