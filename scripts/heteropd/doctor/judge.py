@@ -67,6 +67,8 @@ TOPOLOGY_CHECKS: Mapping[str, Callable[[Running], Outcome]] = {
     "T4-32-short-prompts": topology_checks.short_prompts,
     "T4-33-restarted": topology_checks.restarted,
     "T4-34-roles": topology_checks.roles,
+    "T4-65-load-failures": topology_checks.load_failures,
+    "T4-66-kv-errors": topology_checks.kv_errors,
 }
 _ANSWERS = "T2-50-host-answers"
 

@@ -46,7 +46,9 @@ class EngineTarget:
         """The accelerators that it may use, as its variable or ``--gpus`` names them; None for all."""
         args = self.role.container.device_args if self.role.container else []
         names = [word.partition("device=")[2].strip("\"'") for word in args if word.startswith("--gpus")]
-        names += [self.role.env.get(VISIBLE_DEVICES.get(self.role.runs_on, ""), "")]
+        variable = VISIBLE_DEVICES.get(self.role.runs_on, "")
+        names += [word.partition("=")[2].partition("=")[2] for word in args if f"={variable}=" in word]
+        names += [self.role.env.get(variable, "")]
         listed = next((name for name in names if name), "all")
         return None if listed == "all" else tuple(name.strip() for name in listed.split(","))
 
@@ -193,7 +195,9 @@ class Running:
     """A running topology: what its engines counted, and what their logs say. Logs are None when unreadable.
 
     ``unhealthy``: roles that do not run or are not healthy, and how they are. ``forbidden``: transports that
-    may not be used, by what an engine runs on.
+    may not be used, by what an engine runs on. ``routed``: requests that the router sent to a prefill and a
+    decode. ``token_bytes``: KV of a token, None where the model's configuration does not tell it.
+    ``recomputing``: decodes that compute a prompt themselves where its KV does not come.
     """
 
     plan: Plan
@@ -202,3 +206,6 @@ class Running:
     logs: Mapping[str, str | None]
     forbidden: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unhealthy: Mapping[str, str] = field(default_factory=dict)
+    routed: int | None = None
+    token_bytes: int | None = None
+    recomputing: tuple[str, ...] = ()

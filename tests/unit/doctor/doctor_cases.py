@@ -30,6 +30,12 @@ CARD = "accel\t/dev/accel/accel0\tyes\n"
 CONTROL = "accel\t/dev/accel/accel_controlD0\tyes\n"
 INFINIBAND = (PORT, PORT.replace("Ethernet", "InfiniBand"))
 START = "INFO:     Waiting for application startup.\nINFO:     Application startup complete.\n"
+THOUSAND: dict[str, Any] = {"requests": 1000, "prompt_tokens": 512_000, "routed": 1000}
+AT = "(EngineCore_DP0 pid=7) ERROR 10-07 17:11:06 [nixl_connector.py:832] "
+HANDSHAKE = f"{AT}Handshake failed for request cmpl-6e8a849f-0, marking blocks as invalid\n"
+DISCONNECT = f"{AT}nixl_cu12._bindings.nixlRemoteDisconnectError: NIXL_ERR_REMOTE_DISCONNECT\n"
+FAILURE = f"{AT}NIXL transfer failure: handshake_failed | Context: {{'request_id': 'cmpl-1'}}\n"
+MISMATCH = f"{AT}RuntimeError: Remote NIXL agent engine ID mismatch. Expected a, received b.\n"
 SAID = "KV cache postprocess on save is enabled"
 RDMA = "UCX  INFO  ucp_context_0 inter-node cfg#1 rma(rc_mlx5/mlx5_0:1) am(rc_mlx5/mlx5_0:1)\n"
 TCP = "UCX  INFO  ep_cfg[2]: rma(tcp/ens1) am(tcp/ens1)\n"
@@ -48,6 +54,15 @@ def two(
 
 def live(words: str = "case1", **changes: Any) -> Callable[[], list[Finding]]:
     return lambda: judge.judge_topology(running(words, **changes), CHECKS)
+
+
+def recomputing() -> list[Finding]:
+    return judge.judge_topology(replace(running(), recomputing=("decode-0",)), CHECKS)
+
+
+def dead() -> list[Finding]:
+    gone = {role.name: "dead" for role in running().plan.roles}
+    return judge.judge_topology(replace(running(), unhealthy=gone), CHECKS)
 
 
 def unhealthy() -> list[Finding]:
@@ -174,6 +189,25 @@ CASES: list[Case] = [
     ("T4-30-expired", live(logs={"prefill-0": None}), "SKIP"),
     ("T4-31-kv-moved", live(), "PASS"),
     ("T4-31-kv-moved", live(bytes=None, transfers=10), "PASS"),
+    ("T4-31-kv-moved", live(bytes=None, transfers=4), "FAIL"),
+    # 5,000 bytes for a thousand requests, with and without what would tell how much is right.
+    ("T4-31-kv-moved", live(bytes=5000, **THOUSAND), "FAIL"),
+    ("T4-31-kv-moved", live(bytes=5000, token_bytes=None, external_hits=32, **THOUSAND), "FAIL"),
+    ("T4-31-kv-moved", live(bytes=5000, token_bytes=None, **THOUSAND), "WARN"),
+    ("T4-31-kv-moved", live(bytes=6_000_000), "WARN"),
+    ("T4-31-kv-moved", live(bytes=4_000_000), "FAIL"),
+    ("T4-31-kv-moved", live(bytes=10_240_000), "PASS"),
+    ("T4-31-kv-moved", live(bytes=None, external_hits=4990), "PASS"),
+    ("T4-31-kv-moved", live(bytes=None, external_hits=2000), "FAIL"),
+    # What the decode has in its own prefix cache is not sent again.
+    ("T4-31-kv-moved", live(bytes=2_000_000, local_hits=4000), "PASS"),
+    ("T4-31-kv-moved", live(bytes=0, local_hits=5000), "SKIP"),
+    # Half of the requests went to the decode alone: the router knows, and without it nobody does.
+    ("T4-31-kv-moved", live(routed=5, bytes=5_000_000), "PASS"),
+    ("T4-31-kv-moved", live(routed=None, bytes=5_000_000), "PASS"),
+    ("T4-31-kv-moved", live(routed=None, bytes=1_000_000), "WARN"),
+    ("T4-31-kv-moved", live(routed=None, bytes=5000), "FAIL"),
+    ("T4-31-kv-moved", live(routed=0), "SKIP"),
     ("T4-31-kv-moved", live(bytes=0), "FAIL"),
     ("T4-31-kv-moved", live(failed_transfers=1), "FAIL"),
     ("T4-31-kv-moved", live(bytes=None), "WARN"),
@@ -187,6 +221,16 @@ CASES: list[Case] = [
     ("T4-33-restarted", live(logs={"prefill-0": START * 2, "decode-0": START}), "FAIL"),
     ("T4-33-restarted", live(logs={"prefill-0": START, "decode-0": None}), "SKIP"),
     ("T4-34-roles", live(), "PASS"),
+    ("T4-65-load-failures", live(), "PASS"),
+    ("T4-65-load-failures", recomputing, "WARN"),
+    ("T4-65-load-failures", dead, "SKIP"),
+    ("T4-66-kv-errors", live(), "PASS"),
+    ("T4-66-kv-errors", live(logs={"decode-0": HANDSHAKE}), "FAIL"),
+    ("T4-66-kv-errors", live(logs={"decode-0": DISCONNECT}), "FAIL"),
+    ("T4-66-kv-errors", live(logs={"decode-0": START + FAILURE}), "FAIL"),
+    ("T4-66-kv-errors", live(logs={"prefill-0": MISMATCH, "decode-0": None}), "FAIL"),
+    ("T4-66-kv-errors", live(logs={"decode-0": DISCONNECT + START}), "PASS"),
+    ("T4-66-kv-errors", live(logs={"decode-0": None}), "SKIP"),
     ("T4-34-roles", unhealthy, "FAIL"),
 ]
 HEALTHY = [

@@ -172,15 +172,20 @@ def plan_of(words: str) -> Plan:
     return make(words.split(), ROOT, Machine(cores=[0, 1]))
 
 
-def running(words: str = "case1", logs: dict[str, str | None] | None = None, **counts: int | None) -> Running:
+def running(
+    words: str = "case1",
+    logs: dict[str, str | None] | None = None,
+    routed: int | None = 10,
+    token_bytes: int | None = 2000,
+    **counts: int | None,
+) -> Running:
     """A healthy topology after ten long requests; counts of the decode changed."""
     healthy = {"bytes": 10_000_000, "failed_transfers": 0, "requests": 10, "prompt_tokens": 5000}
     plan = plan_of(words)
     texts = {role.name: "INFO: started\n" for role in plan.engines} | (logs or {})
     decode = Counts({**Counts.read(""), **healthy, **counts})
-    return Running(
-        plan, Counts.read(""), decode, texts, {"cuda": ("tcp", "all"), "gaudi": ("tcp", "all"), "cpu": ()}
-    )
+    forbidden: dict[str, tuple[str, ...]] = {"cuda": ("tcp", "all"), "gaudi": ("tcp", "all"), "cpu": ()}
+    return Running(plan, Counts.read(""), decode, texts, forbidden, routed=routed, token_bytes=token_bytes)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from doctor_hosts import CHECKS, ROOT, Healthy, plan_of, talker, targets_of
+from doctor_hosts import CHECKS, ENV, ROOT, Healthy, plan_of, talker, targets_of
 from doctor_texts import CPU, CUDA, GAUDI
 
 from heteropd.config.machine import Machine
@@ -122,6 +122,29 @@ def test_what_was_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     report = examined(plan, Outside(lambda one: readers[one.name], talker()))
     assert report.left_out.startswith("3 of 9 pairs of hosts were tried")
     assert json.loads(report.to_json())["left_out"] == report.left_out
+
+
+@pytest.mark.parametrize("runtime", ["process", "docker"])
+def test_an_engine_has_the_devices_of_the_hosts_file(runtime: str, tmp_path: Path) -> None:
+    fields = {"a": {"devices": [4]}, "x": {"devices": [6]}}
+    plan = on_hosts(tmp_path, ["a"], ["x"], **fields)
+    if runtime == "process":
+        roles = [role.model_copy(update={"container": None}) for role in plan.roles]
+        plan = plan.model_copy(update={"roles": roles})
+    found = {host.name: [engine.devices for engine in host.engines] for host in targets_of(plan)}
+    assert found == {"a": [("4",)], "x": [("6",)], "local": []}
+
+
+def test_without_names_an_engine_may_have_all_devices(tmp_path: Path) -> None:
+    found = targets_of(on_hosts(tmp_path, ["a"], ["x"]))
+    assert [engine.devices for host in found for engine in host.engines] == [None, None]
+
+
+def test_requirements_are_those_of_the_pin_set(tmp_path: Path) -> None:
+    [host, *_] = targets_of(on_hosts(tmp_path, ["a"], ["x"]))
+    assert host.needs.docker == ENV.images.engine.docker
+    assert host.needs.software.keys() == {"cuda", "gaudi"}
+    assert host.needs.software["cuda"] in ENV.pins["doc-2025-12"].images["cuda"].ref
 
 
 def test_a_host_with_a_folder_of_its_own_must_have_it(tmp_path: Path) -> None:
