@@ -88,7 +88,13 @@ _HINTS: tuple[tuple[str, str], ...] = (
 )
 
 # The exception that ended a Python program, or a native program's last cry.
-_ERROR = re.compile(r"\b((?:[\w.]*(?:Error|Exception)|thread '[^']*' panicked)\b:? ?.*)")
+_ERROR = re.compile(r"\b((?:[\w.]*(?:Error|Exception)|zmq\.error\.Again|thread '[^']*' panicked)\b:? ?.*)")
+# What vLLM's inner processes say before their traceback, which process that is, and a traceback's last line.
+_FAILED = re.compile(
+    r"(?:WorkerProc|EngineCore) (?:failed to start|hit an exception|encountered a fatal error)"
+)
+_PROCESS = re.compile(r"^\([^()]*pid=\d+\)")
+_RAISED = re.compile(r"(?:^|[\])] )(?:[\w.]+(?:Error|Exception)|(?:\w+\.)+[A-Z]\w*)(?::.*)?$")
 # An error about the error of another process, which stands above it in the log; and what an end brings.
 _WRAPPER = re.compile(
     r"root cause|see stack trace|Engine core (initialization|proc\S*) (failed|died)|EngineDeadError"
@@ -122,6 +128,14 @@ def cause(lines: Sequence[str]) -> str | None:
 
 
 def _cause_line(lines: Sequence[str]) -> str | None:
+    failed = next((index for index, line in enumerate(lines) if _FAILED.search(line)), None)
+    if failed is not None:
+        # Of several workers the first one that failed; those that waited for it fail after it.
+        who = _PROCESS.match(lines[failed])
+        own = [line for line in lines[failed + 1 :] if not who or line.startswith(who[0])]
+        raised = [line for line in own if _RAISED.search(line) and not _WRAPPER.search(line)]
+        if raised:
+            return raised[-1]
     errors = [line for line in lines if _ERROR.search(line) and "ld.so" not in line]
     wrapped = next((index for index, line in enumerate(errors) if _WRAPPER.search(line)), len(errors))
     real = errors[:wrapped] or [line for line in errors if not _WRAPPER.search(line)] or errors

@@ -89,6 +89,75 @@ def test_no_hint_without_a_reason():
     assert "dmesg" in hints.hint(["INFO loading weights"], -signal.SIGKILL)
 
 
+def traceback_of(process: str, error: str, started: str = "") -> list[str]:
+    """What a process of vLLM logs when it fails."""
+    head = f"({process}) ERROR 11-22 10:00:00 [core.py:866] "
+    lines = [
+        started,
+        "Traceback (most recent call last):",
+        '  File "core.py", line 1',
+        "    raise RuntimeError(",
+        error,
+    ]
+    return [head + line for line in lines if line]
+
+
+OUTER = "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above."
+WAITED = "RuntimeError: NCCL error: remote process exited or there was a network error"
+WORKER = traceback_of(
+    "Worker_TP1 pid=8", "torch.OutOfMemoryError: CUDA out of memory.", "WorkerProc failed to start."
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause", "advice"),
+    [
+        (
+            [*traceback_of("EngineCore pid=7", "ValueError: bad", "EngineCore failed to start."), OUTER],
+            "ValueError: bad",
+            None,
+        ),
+        # A worker that was waited for, then one that waited, the core, and the server.
+        (
+            [
+                "(APIServer pid=1) INFO 11-22 ImportError: no flash_attn, which is fine",
+                *WORKER,
+                *traceback_of("Worker_TP0 pid=9", WAITED, "WorkerProc failed to start."),
+                *traceback_of(
+                    "EngineCore pid=7",
+                    "Exception: WorkerProc initialization failed. See stack trace for root cause.",
+                    "EngineCore failed to start.",
+                ),
+                OUTER,
+            ],
+            "torch.OutOfMemoryError: CUDA out of memory.",
+            "memory ran out",
+        ),
+        (
+            [
+                *traceback_of(
+                    "EngineCore pid=7",
+                    "zmq.error.Again: Resource temporarily unavailable",
+                    "EngineCore encountered a fatal error.",
+                ),
+                "(APIServer pid=1) EngineDeadError: See stack trace (above) for the root cause.",
+            ],
+            "zmq.error.Again: Resource temporarily unavailable",
+            "side channel",
+        ),
+        (
+            [*traceback_of("EngineCore pid=7", "AssertionError", "EngineCore failed to start."), OUTER],
+            "AssertionError",
+            None,
+        ),
+        ([OUTER], "RuntimeError: Engine core initialization failed.", None),
+    ],
+)
+def test_the_cause_is_the_first_real_error(lines, cause, advice):
+    assert hints.cause(lines).startswith(cause)
+    assert (hints.hint(lines) is None) if advice is None else (advice in hints.hint(lines))
+
+
 def test_causes():
     assert (
         hints.cause(["x", "(EngineCore pid=1) ERROR 11-22 [core.py:1] ValueError: bad", "exit"])
