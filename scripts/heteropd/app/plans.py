@@ -107,7 +107,7 @@ def _prepared(plan: Plan, ours: Context) -> Context:
 
     in_containers = plan.runtime == "docker"
     model = wiring.prepare_for_containers(root(), plan) if in_containers else prepare()
-    return wiring.with_model(ours, model)
+    return wiring.with_patience(wiring.with_model(ours, model), plan)
 
 
 def _refuse_processes_elsewhere(plan: Plan) -> None:

@@ -65,5 +65,12 @@ def with_model(found: Context, model: Path | None) -> Context:
     )
 
 
+def with_patience(found: Context, plan: Plan) -> Context:
+    """The context that waits for a start as long as the plan says."""
+    if plan.ready_timeout is None:
+        return found
+    return replace(found, timeouts=replace(found.timeouts, ready=plan.ready_timeout))
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -56,6 +56,7 @@ def plan(words: list[str]) -> int:
     chosen = any(word.startswith("runtime=") for word in parsed.rest)
     rendered = plans.planned([*case, *parsed.rest, *(["runtime=docker"] if pods and not chosen else [])])
     sys.stdout.write(export.render(rendered, form, env.load(root()) if pods else None))
+    sys.stderr.writelines(f"{line}\n" for line in export.beside(rendered, form))
     return EXIT_OK
 
 

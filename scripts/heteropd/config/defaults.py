@@ -55,7 +55,7 @@ class Defaults(Data):
     router: RouterName
     security: SecurityName
     hardware: Choices
-    bind: dict[str, str] = Field(description="Address the router listens on: 'local' and 'remote'")
+    bind: dict[str, str] = Field(description="Addresses to listen on: 'local', 'remote' and 'ipv6'")
     engines: Engines
     containers: Containers
     kubernetes: Kubernetes

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from heteropd.config.container_options import ContainerOptions
 from heteropd.config.problems import did_you_mean
 from heteropd.config.types import (
     Address,
@@ -19,6 +20,7 @@ from heteropd.config.types import (
     NetDevice,
     PlatformName,
     Port,
+    Role,
     SshDestination,
     Word,
     unique,
@@ -38,6 +40,14 @@ HostNames = Annotated[
 ]
 
 
+class HostEngine(Data):
+    """What one engine of a host has for itself, instead of what the host says for all."""
+
+    devices: Devices | None = None
+    nics: Nics | None = None
+    env: dict[EnvName, Word] = Field(default_factory=dict)
+
+
 class Host(Data):
     """One machine. ``address`` is what its peers connect to; without ``ssh`` it is this machine."""
 
@@ -52,7 +62,9 @@ class Host(Data):
     devices: Devices | None = Field(
         default=None, description="Accelerators that its engines share evenly, by index; all where null"
     )
-    nics: Nics | None = Field(default=None, description="UCX_NET_DEVICES of its engines, such as mlx5_0:1")
+    nics: Nics | None = Field(
+        default=None, description="UCX_NET_DEVICES of each of its engines, such as mlx5_0:1"
+    )
     image: ImageRef | None = Field(
         default=None, description="Image of its engines, instead of the kit's or the published one"
     )
@@ -62,17 +74,53 @@ class Host(Data):
     hub_cache: HostFolder | None = Field(
         default=None, description="HF_HOME there, for models of the hub; the volume heteropd-hub where null"
     )
+    docker: HostFile | None = Field(
+        default=None, description="Socket of its container engine; /var/run/docker.sock where null"
+    )
+    env: dict[EnvName, Word] = Field(default_factory=dict, description="Environment of its engines")
+    container: ContainerOptions = Field(
+        default=ContainerOptions(), description="Options of its engines' containers, beside the platform's"
+    )
+    engines: list[HostEngine] = Field(
+        default_factory=list, description="What each of its engines has for itself, in their order"
+    )
 
 
-class RoleAdditions(Data):
-    """Additions to what the kit renders for a role: rules look at the result."""
+class ProgramAdditions(Data):
+    """Additions to what the kit renders for a program: rules look at the result."""
 
     env: dict[EnvName, Word] = Field(default_factory=dict)
-    args: list[Word] = Field(default_factory=list, description="Appended to the engine's command")
+    args: list[Word] = Field(default_factory=list, description="Appended to its command")
+
+
+class RoleAdditions(ProgramAdditions):
+    """Additions to an engine."""
+
     side_channel_port: Port | None = None
     tensor_parallel_size: int = Field(
         default=1, ge=1, description="Devices that one engine's model is split over"
     )
+
+
+class Roles(Data):
+    """What is added to each role."""
+
+    prefill: RoleAdditions = RoleAdditions()
+    decode: RoleAdditions = RoleAdditions()
+    router: ProgramAdditions = ProgramAdditions()
+
+    def engine(self, role: EngineRole) -> RoleAdditions:
+        """Of an engine's role."""
+        return self.prefill if role == "prefill" else self.decode
+
+    def given(self) -> dict[Role, ProgramAdditions]:
+        """Of the roles that the file speaks of."""
+        every: dict[Role, ProgramAdditions] = {
+            "prefill": self.prefill,
+            "decode": self.decode,
+            "router": self.router,
+        }
+        return {role: additions for role, additions in every.items() if role in self.model_fields_set}
 
 
 class Hosts(Data):
@@ -84,13 +132,8 @@ class Hosts(Data):
     )
     router: str | None = Field(default=None, description="Host of the router; this machine where null")
     standin: bool = Field(default=False, description="Run CPU stand-ins on these hosts")
-    roles: dict[EngineRole, RoleAdditions] = Field(default_factory=dict)
+    roles: Roles = Roles()
     parameters: dict[str, Any] = Field(default_factory=dict, description="As on the command line")
-
-    @property
-    def engine_roles(self) -> dict[EngineRole, RoleAdditions]:
-        """What is added to engines, by role."""
-        return self.roles
 
     @model_validator(mode="after")
     def _known_hosts(self) -> Self:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from heteropd.config import yamlfile
+from heteropd.config import model_facts, yamlfile
 from heteropd.config.env import Env, load_hosts, pick
 from heteropd.config.hosts import Hosts
+from heteropd.config.model_facts import ModelFacts
 from heteropd.config.problems import did_you_mean, validate
 from heteropd.config.published import Published
 from heteropd.config.types import (
@@ -28,6 +29,7 @@ from heteropd.config.types import (
     RouterName,
     RuntimeName,
     SecurityName,
+    matching,
 )
 from heteropd.errors import BadInput
 
@@ -38,6 +40,17 @@ PRECEDENCE = ("defaults", "case", "hosts", "params", COMMAND_LINE)
 
 _PACKAGE = re.compile(r"package:[A-Za-z0-9][A-Za-z0-9._-]*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+
+
+ModelName = Annotated[
+    str, matching(r"[\w./:-]+", "is not a name of a model", "use letters, digits, / . _ : -")
+]
+Revision = Annotated[str, matching(r"[\w./-]+", "is not a revision", "give a branch, tag or commit")]
+Seconds = Annotated[int, Field(ge=1, le=86400)]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class Parameters(Data):
@@ -65,6 +78,16 @@ class Parameters(Data):
         description="Prefill engines on this machine", exclude_if=lambda count: count == 1
     )
     decodes: Count = Field(description="Decode engines on this machine", exclude_if=lambda count: count == 1)
+    # These too are left out where nobody gives them.
+    served_model_name: ModelName | None = Field(
+        description="Name that requests carry, instead of the model's", exclude_if=_is_none
+    )
+    revision: Revision | None = Field(
+        description="Branch, tag or commit of a model of the hub, for both sides", exclude_if=_is_none
+    )
+    ready_timeout: Seconds | None = Field(
+        description="Seconds that a start may take until requests are answered", exclude_if=_is_none
+    )
 
     @field_validator("model")
     @classmethod
@@ -91,6 +114,9 @@ class PlanRequest(Data):
         default=None, description="Images by digest, instead of this engine's own"
     )
     images_file: str | None = None
+    model_facts: ModelFacts | None = Field(
+        default=None, description="What its config.json says, if it is here"
+    )
 
     @property
     def standin(self) -> bool:
@@ -120,6 +146,9 @@ def resolve(words: Iterable[str], env: Env, root: Path) -> PlanRequest:
         layers.append(_Layer("params", where, yamlfile.read(params_file, where)))
     layers.append(_Layer(COMMAND_LINE, COMMAND_LINE, given))
     parameters, source = _merge(layers)
+    if parameters.revision and not _HUB_ID.fullmatch(parameters.model):
+        problem = f"is for a model of the hub, and the model is {parameters.model}"
+        raise BadInput(source["revision"].where, "revision", parameters.revision, problem, "leave it out")
     parameters = _with_model_checked(parameters, source["model"].where, root, remote=_remote(hosts))
     _require_containers(parameters, source["runtime"].where, images_file, hosts)
     for name in ("prefills", "decodes"):
@@ -137,6 +166,7 @@ def resolve(words: Iterable[str], env: Env, root: Path) -> PlanRequest:
         hosts_file=yamlfile.shown(hosts_file, root) if hosts_file else None,
         images=yamlfile.load(Published, images_file, root) if images_file else None,
         images_file=yamlfile.shown(images_file, root) if images_file else None,
+        model_facts=model_facts.find(parameters.model, root),
     )
 
 
@@ -182,7 +212,8 @@ def _split(words: Iterable[str], env: Env) -> tuple[str, dict[str, Any]]:
 
 def _is_number(name: str, value: str) -> bool:
     field = Parameters.model_fields.get(name)
-    return field is not None and field.annotation is int and re.fullmatch(r"-?[0-9]{1,18}", value) is not None
+    numbers = field is not None and "int" in str(field.annotation)
+    return numbers and re.fullmatch(r"-?[0-9]{1,18}", value) is not None
 
 
 def _path(value: str | None, name: str, root: Path) -> Path | None:
@@ -202,6 +233,9 @@ def _defaults(env: Env) -> dict[str, Any]:
         "variant": "auto",
         "prefills": 1,
         "decodes": 1,
+        "served_model_name": None,
+        "revision": None,
+        "ready_timeout": None,
     }
 
 

@@ -27,9 +27,11 @@ def address() -> str:
     return os.environ.get("DOCKER_HOST") or _SOCKET
 
 
-def of_host(ssh: str | None) -> str:
-    """The Docker of a plan's host: over ssh where the host is reached so, else this machine's."""
-    return ssh_tunnel.SCHEME + ssh if ssh else address()
+def of_host(ssh: str | None, socket: str | None = None) -> str:
+    """The Docker of a plan's host, over ssh where it is reached so; at ``socket`` there, if given."""
+    if ssh:
+        return ssh_tunnel.SCHEME + ssh + (socket or "")
+    return f"unix://{socket}" if socket else address()
 
 
 def present() -> bool:

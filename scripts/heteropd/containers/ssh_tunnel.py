@@ -55,7 +55,8 @@ _lock = threading.RLock()  # a signal may come while it is held, and its handler
 
 
 def local(url: str) -> str:
-    """The address to connect to for a Docker host's ``url``: its own, or a forwarded socket for ssh://DESTINATION.
+    """The address to connect to for a Docker host's ``url``: its own, or a forwarded socket for
+    ssh://DESTINATION and ssh://DESTINATION/SOCKET.
 
     A forward is kept until the program ends, and made again when ssh has ended. Raises MissingPrerequisite
     with what ssh said, for a few seconds without asking again.
@@ -80,9 +81,10 @@ def ssh(config: str | Path | None) -> list[str]:
 
 
 def argv(destination: str, socket: Path) -> list[str]:
-    """The command that forwards. What it runs there ends with our end of the pipe, and ssh with that: a kit
-    that was killed leaves no ssh behind."""
-    words = [*ssh(os.environ.get(CONFIG_VARIABLE)), "-T", "-L", f"{socket}:{_REMOTE_SOCKET}"]
+    """The command that forwards; a destination may end with /SOCKET, Docker's there. What it runs there
+    ends with our end of the pipe, and ssh with that: a kit that was killed leaves no ssh behind."""
+    host, slash, path = destination.partition("/")
+    words = [*ssh(os.environ.get(CONFIG_VARIABLE)), "-T", "-L", f"{socket}:{slash + path or _REMOTE_SOCKET}"]
     for option in (
         "ExitOnForwardFailure=yes",
         "ServerAliveInterval=5",
@@ -90,7 +92,7 @@ def argv(destination: str, socket: Path) -> list[str]:
         "ControlPath=none",
     ):
         words += ["-o", option]
-    return [*words, destination, "echo ready && exec cat >/dev/null"]
+    return [*words, host, "echo ready && exec cat >/dev/null"]
 
 
 def _forward_unless_lost(destination: str) -> _Forward:
@@ -125,9 +127,10 @@ def _forward(destination: str) -> _Forward:
     if not _ready(process):
         lines = errors.read_text(errors="replace").strip().splitlines()
         forward.close()
+        host = destination.partition("/")[0]
         raise MissingPrerequisite(
-            f"{destination} does not answer over ssh ({lines[-1][-200:] if lines else 'no reason given'})",
-            f"try `ssh -o BatchMode=yes {destination} true`: keys, known hosts and names come from your ssh"
+            f"{host} does not answer over ssh ({lines[-1][-200:] if lines else 'no reason given'})",
+            f"try `ssh -o BatchMode=yes {host} true`: keys, known hosts and names come from your ssh"
             " configuration",
         )
     return forward

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from heteropd.config.env import Env
 from heteropd.config.problems import did_you_mean
 from heteropd.errors import BadInput
-from heteropd.export.bash import bash
+from heteropd.export.bash import bash, comments
 from heteropd.export.compose import compose
 from heteropd.export.k8s import k8s
 from heteropd.export.table import table
@@ -41,3 +41,8 @@ def render(plan: Plan, form: str = "table", env: Env | None = None) -> str:
         assert env is not None, "its caller has it"
         return k8s(plan, env)
     return _PLAIN[form](plan)
+
+
+def beside(plan: Plan, form: str) -> list[str]:
+    """Lines for stderr: notes that a form holds as comments alone, where nobody may look."""
+    return [] if form in ("table", "json") else [line.removeprefix("# ") for line in comments(plan)]

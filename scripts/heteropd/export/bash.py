@@ -28,6 +28,11 @@ def commands(role: RolePlan) -> str:
     return "\n".join([*lines, "exec " + " \\\n  ".join(_lines(role.argv))])
 
 
+def comments(plan: Plan) -> list[str]:
+    """The plan's notes, each a line of comment in a shell or in YAML."""
+    return [f"# NOTE {note.rule}: {note.text}" if note.rule else f"# NOTE {note.text}" for note in plan.notes]
+
+
 def bash(plan: Plan) -> str:
     """One script for the whole plan; its argument says which role to become."""
     names = "|".join(role.name for role in plan.roles)
@@ -35,6 +40,7 @@ def bash(plan: Plan) -> str:
         "#!/usr/bin/env bash",
         f"# {plan.case}, {plan.pins} ({plan.variant}), {plan.model}. On each host: bash SCRIPT {names}",
     ]
+    lines += comments(plan)
     if plan.standin:
         lines.append("# CPU stand-ins: needs ENGINE_PYTHON, ENGINE_BIN and, for a packaged model, MODEL_DIR.")
     lines.append('case "${1:-}" in')

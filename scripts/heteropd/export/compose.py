@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from heteropd.config.container_options import ContainerOptions, Ulimit
+from heteropd.config.model_facts import hub_entry
 from heteropd.errors import BadInput
-from heteropd.export.bash import commands
+from heteropd.export.bash import commands, comments
 from heteropd.export.yaml_emitter import Emitter
 from heteropd.plan.model import Plan, RolePlan
 
@@ -26,9 +27,10 @@ def compose(plan: Plan) -> str:
     if plan.standin:
         fix = "start them with `make " + plan.case + " runtime=docker`, print format=k8s, or give hosts=FILE"
         raise BadInput("command line", "format", "compose", "has no form for CPU stand-ins", fix)
-    services = {role.name: _service(role) for role in plan.roles}
+    services = {role.name: _service(role, plan) for role in plan.roles}
     head = f"# {plan.case}, {plan.pins} ({plan.variant}), {plan.model}.\n"
     head += "# On each host: docker compose --profile HOST up\n"
+    head += "".join(f"{line}\n" for line in comments(plan))
     document = {"name": f"heteropd-{plan.case}", "services": services}
     return head + yaml.dump(document, Dumper=_ComposeDumper, sort_keys=False, width=120)
 
@@ -45,12 +47,16 @@ class _ComposeDumper(Emitter):  # type: ignore[misc]
 _ComposeDumper.add_representer(str, _ComposeDumper.represent_str)
 
 
-def _service(role: RolePlan) -> Service:
+def _service(role: RolePlan, plan: Plan) -> Service:
     if role.container is None:
         problem = "a plan for the process runtime has no containers"
         raise BadInput("command line", "format", "compose", problem, "add runtime=docker")
     service: Service = {"image": role.container.image, "profiles": [role.host.name]}
     service |= _options(role.container.options)
+    folder = role.host.model or plan.model_source
+    if role.role != "router" and folder.startswith("/"):
+        whole = hub_entry(folder)
+        service.setdefault("volumes", []).append(f"{whole}:{whole}:ro")
     service["entrypoint"] = ["bash", "-c"]  # a shell in the container expands ${NAME}; compose must not
     service["command"] = [_literal(commands(role))]
     return service

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from heteropd.config.model_facts import hub_entry
 from heteropd.export.bash import commands
 from heteropd.plan.model import KVGeometry, Plan, RolePlan
 
@@ -37,12 +38,11 @@ def table(plan: Plan) -> str:
 
 def _model(plan: Plan, role: RolePlan) -> str:
     """Where a container has its model from."""
-    if role.host.model:
-        return f"the folder {role.host.model} of the host"
+    folder = role.host.model or plan.model_source
+    if folder.startswith("/"):
+        return f"the folder {hub_entry(folder)} of the host"
     if plan.model_source.startswith("package:"):
         return "copied from this machine, once a host" if role.host.ssh else "this machine's"
-    if plan.model_source.startswith("/"):
-        return f"the folder {plan.model_source} of the host"
     kept = f"folder {role.host.hub_cache}" if role.host.hub_cache else "volume heteropd-hub"
     return f"{plan.model_source} from the hub, kept in the host's {kept}"
 

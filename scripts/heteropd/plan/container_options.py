@@ -25,6 +25,7 @@ def engine_container(
         options = env.defaults.containers.args[security]
         if security == "least":
             options = options.merged(facts.container.least_args)
+    options = options.merged(place.container)
     devices = facts.container.device_args
     if place.visible and facts.visible_devices in devices.env:
         devices = devices.merged(ContainerOptions(env={facts.visible_devices: place.visible}))

@@ -85,9 +85,9 @@ class _Model:
 
 def _model(request: PlanRequest, pins: Pins) -> _Model:
     """The name that requests carry, and what the engine's command says to load."""
-    asked = request.parameters.model
+    asked, name = request.parameters.model, request.parameters.served_model_name
     if not asked.startswith("package:"):
-        return _Model(asked, asked)
+        return _Model(name or asked, asked)
     where = request.origins["model"]
     if not isinstance(pins, StandinPins):
         problem = "model packages are for stand-ins"
@@ -95,7 +95,7 @@ def _model(request: PlanRequest, pins: Pins) -> _Model:
     if asked != f"package:{pins.model.package}":
         problem = "is not the pinned model package"
         raise BadInput(where, "model", asked, problem, f"use package:{pins.model.package}")
-    return _Model(pins.model.served_name, "${MODEL_DIR}")
+    return _Model(name or pins.model.served_name, "${MODEL_DIR}")
 
 
 def _runs_on(platform: PlatformName, request: PlanRequest, env: Env, pins: Pins) -> PlatformName:

@@ -15,8 +15,9 @@ from heteropd.config.pins import Pins
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.plan.arguments import TENSOR_PARALLEL
 from heteropd.plan.container_options import engine_container
+from heteropd.plan.environment import with_peers_exempt
 from heteropd.plan.model import KVGeometry, Ports, RolePlan
-from heteropd.plan.placement import EnginePlacement
+from heteropd.plan.placement import EnginePlacement, bind
 from heteropd.plan.template import fill_all, fill_env
 
 SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
@@ -43,14 +44,15 @@ class EngineSpec:
 def render_engine(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -> RolePlan:
     """The engine with everything its command needs. Raises BadInput for a template's unknown field."""
     platform = env.platforms[spec.runs_on]
-    additions = (request.hosts.engine_roles.get(spec.role) if request.hosts else None) or RoleAdditions()
+    additions = request.hosts.roles.engine(spec.role) if request.hosts else RoleAdditions()
+    variables = _environment(spec, request, env, pins) | spec.place.env | additions.env
     return RolePlan(
         name=f"{spec.role}-{spec.place.index}",
         role=spec.role,
         platform=spec.case.platform,
         runs_on=spec.runs_on,
         host=spec.place.host,
-        env=_environment(spec, request, env, pins) | additions.env,
+        env=with_peers_exempt(variables, request),
         argv=_command(spec, additions, request, env) + additions.args,
         ports=Ports(
             api=spec.place.port, side_channel=spec.place.side_channel, side_channels=spec.place.ranks
@@ -67,7 +69,7 @@ def _fields(spec: EngineSpec, request: PlanRequest, env: Env) -> dict[str, str |
     return {
         "model": spec.model,
         "served_name": spec.served_name,
-        "bind": env.defaults.bind["local" if request.hosts is None else "remote"],
+        "bind": bind(spec.place.host, request, env),
         "address": spec.place.host.address,
         "port": spec.place.port,
         "side_channel_port": spec.place.side_channel,
@@ -104,7 +106,11 @@ def _command(spec: EngineSpec, additions: RoleAdditions, request: PlanRequest, e
         argv += fill_all(env.defaults.engines.argv, fields, "env/defaults.yaml")
         if spec.model != spec.served_name:
             argv += ["--served-model-name", spec.served_name]
+        if fields["bind"] == env.defaults.bind["ipv6"]:
+            argv += ["--host", str(fields["bind"])]
     argv += fill_all(platform.argv, fields, f"env/platforms/{spec.runs_on}.yaml")
+    if request.parameters.revision:
+        argv += ["--revision", request.parameters.revision]
     if additions.tensor_parallel_size > 1:
         argv += [TENSOR_PARALLEL, str(additions.tensor_parallel_size)]
     if not spec.prefix_caching:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from heteropd.config.parameters import PlanRequest
+
 ENGINE_PYTHON, ENGINE_BIN, MODEL_DIR = "ENGINE_PYTHON", "ENGINE_BIN", "MODEL_DIR"
 # vLLM titles its workers, which would overwrite the environment that they are found by and that tests read.
 KEEPS_ENVIRONMENT = {"SPT_NOENV": "1"}
@@ -16,6 +18,7 @@ _NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # its transport's, its threads', and which Python modules it imports.
 _DROPPED_PREFIXES = ("VLLM_", "UCX_", "NIXL_", "HETEROPD_", "OMP_", "KMP_", "GOMP_")
 _DROPPED_NAMES = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
+_HERE = ("localhost", "127.0.0.1", "::1")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
@@ -49,7 +52,7 @@ def child_environment(
 
 def child_argv(argv: Sequence[str], places: Mapping[str, str]) -> list[str]:
     """The argument list with its places filled in; any other ``${NAME}`` is an argument's own business."""
-    return [_NAME.sub(lambda m: places.get(m[1], m[0]), one) for one in argv]
+    return [_NAME.sub(lambda m: places.get(m[1], m[0]), word) for word in argv]
 
 
 def places_used(argv: Sequence[str], env: Mapping[str, str]) -> set[str]:
@@ -62,9 +65,16 @@ def _changes_an_engine(name: str) -> bool:
     return name.startswith(_DROPPED_PREFIXES) or name in _DROPPED_NAMES
 
 
-def _without_proxy(parent: Mapping[str, str], peers: Iterable[str]) -> dict[str, str]:
-    if not any(name.lower() in _PROXIES for name in parent):
+def with_peers_exempt(environment: Mapping[str, str], request: PlanRequest) -> dict[str, str]:
+    """A role's environment; where it names a proxy, with every host of the plan exempt from it."""
+    hosts = request.hosts.hosts.values() if request.hosts else ()
+    peers = [address for host in hosts for address in (host.address, host.management) if address]
+    return {**environment, **_without_proxy(environment, peers)}
+
+
+def _without_proxy(environment: Mapping[str, str], peers: Iterable[str]) -> dict[str, str]:
+    if not any(name.lower() in _PROXIES for name in environment):
         return {}
-    kept = parent.get("no_proxy") or parent.get("NO_PROXY") or ""
-    exempt = ",".join(dict.fromkeys([*filter(None, kept.split(",")), *peers, "localhost", "127.0.0.1"]))
+    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    exempt = ",".join(dict.fromkeys([*filter(None, given.split(",")), *peers, *_HERE]))
     return {"no_proxy": exempt, "NO_PROXY": exempt}

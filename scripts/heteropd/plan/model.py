@@ -73,8 +73,8 @@ class ContainerPlan(_PlanData):
 class HostPlan(_PlanData):
     """Where a role runs. ``address`` is what its peers connect to, ``management`` what this machine does,
     where it differs; ``ssh`` is None for this machine; ``python`` is the Python there that has NIXL,
-    ``model`` the folder there that holds the model and ``hub_cache`` HF_HOME there, where the hosts file says
-    them."""
+    ``model`` the folder there that holds the model, ``hub_cache`` HF_HOME there and ``docker`` the socket of
+    its container engine, where the hosts file says them."""
 
     name: str
     address: str
@@ -83,6 +83,12 @@ class HostPlan(_PlanData):
     management: str | None = Field(default=None, exclude_if=lambda value: value is None)
     model: str | None = Field(default=None, exclude_if=lambda value: value is None)
     hub_cache: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    docker: str | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it is reached: by its peers and by this machine."""
+        return [address for address in (self.address, self.management) if address]
 
 
 class RolePlan(_PlanData):
@@ -146,6 +152,12 @@ class Plan(_PlanData):
     def standin(self) -> bool:
         """True when any engine is a CPU stand-in: such a run proves the software path, not the hardware."""
         return any(role.standin for role in self.roles)
+
+    @property
+    def ready_timeout(self) -> int | None:
+        """Seconds that its start may take, where its user says so."""
+        seconds = self.parameters.get("ready_timeout")
+        return int(seconds) if seconds else None
 
     @property
     def engines(self) -> list[RolePlan]:

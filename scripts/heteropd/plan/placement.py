@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from heteropd.config.hosts import Host, RoleAdditions
+from heteropd.config.container_options import ContainerOptions
+from heteropd.config.env import Env
+from heteropd.config.hosts import Host, HostEngine, RoleAdditions
 from heteropd.config.parameters import PlanRequest
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.config.vllm_options import VllmOptions
@@ -30,7 +32,9 @@ class EnginePlacement:
     ranks: int = 1
     visible: str = ""
     nics: str = ""
+    env: dict[str, str] = field(default_factory=dict)
     image: str | None = None
+    container: ContainerOptions = field(default_factory=ContainerOptions)
 
 
 def places(
@@ -64,7 +68,7 @@ def _of_role(
     asked, hosts = request.parameters, request.hosts
     names = _host_names(role, platform, request)
     plans = {name: _host_plan(name, hosts.hosts[name]) if hosts else LOCAL for name in names}
-    additions = (hosts.engine_roles.get(role) if hosts else None) or RoleAdditions()
+    additions = hosts.roles.engine(role) if hosts else RoleAdditions()
     ranks = additions.tensor_parallel_size * parse(additions.args, options).ranks
     sharing = Counter(names)
     found: list[EnginePlacement] = []
@@ -75,19 +79,40 @@ def _of_role(
         side_channel = given + nth * ranks if given else asked.side_channel_port + taken[name]
         here[name] += 1
         taken[name] += ranks
-        host = hosts.hosts[name] if hosts else None
+        host = hosts.hosts[name] if hosts else Host(address=LOCAL.address)
+        own = engine_of(host, nth)
         place = EnginePlacement(
             index=index,
             host=plans[name],
             port=getattr(asked, f"{role}_port") + nth,
             side_channel=side_channel,
             ranks=ranks,
-            visible=",".join(map(str, share(host.devices or [], nth, sharing[name]))) if host else "",
-            nics=",".join(host.nics or []) if host else "",
-            image=host.image if host else None,
+            visible=",".join(map(str, devices_of(host, nth, sharing[name]) or [])),
+            nics=",".join(own.nics or host.nics or []),
+            env=host.env | own.env,
+            image=host.image,
+            container=host.container,
         )
         found.append(place)
     return found
+
+
+def engine_of(host: Host, nth: int) -> HostEngine:
+    """What a host says of its nth engine alone."""
+    return host.engines[nth] if nth < len(host.engines) else HostEngine()
+
+
+def devices_of(host: Host, nth: int, of: int) -> list[int] | None:
+    """The devices of a host's nth engine of ``of``; None where the host names none."""
+    own = engine_of(host, nth).devices
+    return own or (None if host.devices is None else share(host.devices, nth, of))
+
+
+def bind(host: HostPlan, request: PlanRequest, env: Env) -> str:
+    """The address to listen on: this machine alone, or all of the host's, of IPv6 too if it has one."""
+    if request.hosts is None:
+        return env.defaults.bind["local"]
+    return env.defaults.bind["ipv6" if any(":" in address for address in host.addresses) else "remote"]
 
 
 def share(items: list[int], nth: int, of: int) -> list[int]:
@@ -114,4 +139,5 @@ def _host_plan(name: str, host: Host) -> HostPlan:
         management=host.management,
         model=host.model,
         hub_cache=host.hub_cache,
+        docker=host.docker,
     )

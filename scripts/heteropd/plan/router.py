@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from heteropd.config.env import Env
+from heteropd.config.hosts import ProgramAdditions
 from heteropd.config.parameters import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.container_options import router_container
+from heteropd.plan.environment import with_peers_exempt
 from heteropd.plan.model import HostPlan, Ports, RolePlan
+from heteropd.plan.placement import bind
 from heteropd.plan.template import fill, fill_all
 
 _WHERE = "env/defaults.yaml"
@@ -29,29 +32,32 @@ def render_router(
     metrics = asked.metrics_port if kind.metrics else None
     fields: dict[str, str | int] = {
         "bin": "${ENGINE_BIN}/" if request.standin else "",
-        "bind": env.defaults.bind["local" if request.hosts is None else "remote"],
+        "bind": bind(host, request, env),
         "port": asked.port,
         "metrics_port": metrics or 0,
     }
-    each = [(engine.role, _fields(engine)) for engine in engines]
+    each = [(engine.role, _fields(engine, here=host.ssh is None)) for engine in engines]
+    additions = request.hosts.roles.router if request.hosts else ProgramAdditions()
     return RolePlan(
         name="router",
         role="router",
         platform="router",
         runs_on="router",
         host=host,
-        env={},
-        argv=[word for entry in kind.argv for word in _words(entry, fields, each)],
+        env=with_peers_exempt(additions.env, request),
+        argv=[*(word for entry in kind.argv for word in _words(entry, fields, each)), *additions.args],
         ports=Ports(api=asked.port, metrics=metrics),
         container=router_container(variant, request, env),
         health_path=kind.health_path,
     )
 
 
-def _fields(engine: RolePlan) -> dict[str, str | int]:
+def _fields(engine: RolePlan, *, here: bool) -> dict[str, str | int]:
+    """How a router reaches an engine: one on this machine as this machine does."""
+    host = engine.host
     return {
-        f"{engine.role}_url": engine.peer_url,
-        f"{engine.role}_host": engine.host.address,
+        f"{engine.role}_url": engine.url if here else engine.peer_url,
+        f"{engine.role}_host": (host.management if here else None) or host.address,
         f"{engine.role}_port": engine.ports.api,
     }
 

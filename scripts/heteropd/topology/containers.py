@@ -28,7 +28,7 @@ _TOKEN = "/run/secrets/hf_token"  # noqa: S105 - a place, not a secret
 
 def docker_hosts_of(plan: Plan) -> list[str]:
     """Addresses of the Docker hosts of a plan, each once."""
-    return list(dict.fromkeys(docker_host.of_host(role.host.ssh) for role in plan.roles))
+    return list(dict.fromkeys(docker_host.of_host(role.host.ssh, role.host.docker) for role in plan.roles))
 
 
 class ContainerStarter:
@@ -40,7 +40,9 @@ class ContainerStarter:
     def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
         self.docker_hosts = docker_hosts_of(plan)
         self._plan, self._context, self._id = plan, context, topology_id
-        wanted = dict.fromkeys((docker_host.of_host(role.host.ssh), _image(role)) for role in plan.roles)
+        wanted = dict.fromkeys(
+            (docker_host.of_host(role.host.ssh, role.host.docker), _image(role)) for role in plan.roles
+        )
         self._baked = dict(parallel_map(lambda key: (key, self._environment(*key)), wanted))
         serving = {_model_key(role): role for role in plan.engines}
         self._mounts = dict(
@@ -55,7 +57,11 @@ class ContainerStarter:
 
     def start(self, name: str) -> Mapping[str, Any]:
         role = next(role for role in self._plan.roles if role.name == name)
-        return {"container": lifecycle.start(self._launches[name], docker_host.of_host(role.host.ssh))}
+        return {
+            "container": lifecycle.start(
+                self._launches[name], docker_host.of_host(role.host.ssh, role.host.docker)
+            )
+        }
 
     def _launch(self, role: RolePlan) -> ContainerLaunch:
         planned = role.container
@@ -63,7 +69,7 @@ class ContainerStarter:
         options = docker_options.create_options(planned.options)
         image = self._context.images[role.runs_on]
         places = {ENGINE_PYTHON: image.python, ENGINE_BIN: image.bin, MODEL_DIR: models.MOUNTED_AT}
-        baked = self._baked[docker_host.of_host(role.host.ssh), planned.image]
+        baked = self._baked[docker_host.of_host(role.host.ssh, role.host.docker), planned.image]
         env = child_environment(role.env, baked, places, {}).variables
         added = {name: value for name, value in env.items() if baked.get(name) != value}
         is_engine = role.role != "router"
@@ -117,7 +123,7 @@ class ContainerStarter:
 
 def _model_key(role: RolePlan) -> _ModelKey:
     """Whose models a role's mounts are: its Docker host's, and the folders where the host has its own."""
-    return docker_host.of_host(role.host.ssh), role.host.model, role.host.hub_cache
+    return docker_host.of_host(role.host.ssh, role.host.docker), role.host.model, role.host.hub_cache
 
 
 def _image(role: RolePlan) -> str:

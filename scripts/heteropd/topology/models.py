@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from heteropd.config.model_facts import hub_entry
 from heteropd.containers import docker_host, lifecycle, transfer
 from heteropd.containers.transfer import Say
 from heteropd.errors import BadInput, MissingPrerequisite
@@ -42,7 +43,9 @@ def mounts(plan: Plan, role: RolePlan, context: Context, say: Say) -> list[str]:
             _require_readable(folder)
             return [f"{folder}:{MOUNTED_AT}:ro"]
         assert role.container is not None, "a plan for the docker runtime has containers"
-        volume = transfer.model(folder, docker_host.of_host(role.host.ssh), role.container.image, say)
+        volume = transfer.model(
+            folder, docker_host.of_host(role.host.ssh, role.host.docker), role.container.image, say
+        )
         return [f"{volume}:{MOUNTED_AT}:ro"]
     if not from_hub(plan, role):
         folder = Path(role.host.model or plan.model_source)
@@ -58,12 +61,8 @@ def mounts(plan: Plan, role: RolePlan, context: Context, say: Say) -> list[str]:
 
 
 def mounted_root(folder: Path) -> Path:
-    """What must be mounted for the folder to be whole: a snapshot of a hub's cache is links to the blobs
-    beside it, so its model's root; else the folder itself. By its path alone: it may be on another host."""
-    for parent in folder.parents:
-        if parent.name == "snapshots" and parent.parent.name.startswith("models--"):
-            return parent.parent
-    return folder
+    """What must be mounted for the folder to be whole. By its path alone: it may be on another host."""
+    return Path(hub_entry(str(folder)))
 
 
 def _require_links_inside(folder: Path) -> None:

@@ -196,8 +196,8 @@ FIELDS: dict[str, Field] = {
     "standin is a number": (("standin",), 1, "standin", "must be true or false"),
     "standin is null": (("standin",), None, "standin", "must be true or false"),
     # Additions for a role
-    "roles of the router": (("roles", "router"), {"args": []}, "roles.router", "not a known choice"),
-    "a role with a number": (("roles", "prefill-0"), {}, "roles.prefill-0", "not a known choice"),
+    "a router's ranks": (("roles", "router"), {"tensor_parallel_size": 2}, "roles.router.t", "unknown key"),
+    "a role with a number": (("roles", "prefill-0"), {}, "roles.prefill-0", "did you mean 'prefill'?"),
     "args are text": ((*PREFILL, "args"), "--x y", "roles.prefill.args", "must be a list"),
     "args hold a number": ((*PREFILL, "args"), ["--x", 8192], "roles.prefill.args.1", "must be text"),
     "args with a null byte": ((*PREFILL, "args"), ["a\0b"], "roles.prefill.args.0", "null byte"),

@@ -73,8 +73,9 @@ def test_every_parameter_can_be_given_on_the_command_line_and_in_a_file(tmp_path
         "router": "toy",
         "security": "least",
     }
-    here_alone = ["prefills", "decodes"]
-    assert [*given, *here_alone] == list(Parameters.model_fields)
+    others = {"served_model_name": "llm", "revision": "main", "ready_timeout": 1200}
+    assert [*given, "prefills", "decodes", *others] == list(Parameters.model_fields)
+    given |= others
     words = [f"{name}={value}" for name, value in given.items()]
     assert request_for("case1", EXAMPLE, *words).parameters.model_dump() == given
     file = tmp_path / "p.yaml"

@@ -42,6 +42,14 @@ def test_an_address_that_is_not_ssh_stays() -> None:
     assert ssh_tunnel.local("unix:///var/run/docker.sock") == "unix:///var/run/docker.sock"
 
 
+def test_another_socket_stands_behind_the_destination(tmp_path: Path) -> None:
+    usual = ssh_tunnel.argv("ops@node", tmp_path / "s")
+    assert f"{tmp_path}/s:/var/run/docker.sock" in usual
+    rootless = ssh_tunnel.argv("ops@2001:db8::1/run/user/1000/docker.sock", tmp_path / "s")
+    assert f"{tmp_path}/s:/run/user/1000/docker.sock" in rootless
+    assert rootless[-2] == "ops@2001:db8::1"
+
+
 def test_a_forward_is_kept_and_made_again_when_ssh_has_ended(ssh: Path) -> None:
     written(ssh, ANSWERS)
     first = ssh_tunnel.local("ssh://root@192.0.2.1")

@@ -48,7 +48,7 @@ def test_the_plan_wins_over_the_parent_and_the_kit_over_the_plan():
 def test_peers_are_never_reached_through_a_proxy():
     parent = {"HTTP_PROXY": "http://proxy:3128", "no_proxy": "corp"}
     child = variables({}, parent, peers=["10.0.0.1", "10.0.0.2", "10.0.0.1"]).variables
-    assert child["no_proxy"] == child["NO_PROXY"] == "corp,10.0.0.1,10.0.0.2,localhost,127.0.0.1"
+    assert child["no_proxy"] == child["NO_PROXY"] == "corp,10.0.0.1,10.0.0.2,localhost,127.0.0.1,::1"
     assert "NO_PROXY" not in variables({}, {"no_proxy": "corp"}, peers=["10.0.0.1"]).variables
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,9 +51,14 @@ class Given:
     words: str
     hosts: dict[str, Any] | None = field(default_factory=dict)
     edit: Edit | None = None
+    config: dict[str, Any] | None = None
 
     def plan(self, tmp_path: Path) -> Plan:
         words = self.words.split()
+        if self.config is not None:
+            (tmp_path / "model").mkdir(exist_ok=True)
+            (tmp_path / "model" / "config.json").write_text(json.dumps(self.config))
+            words.append(f"model={tmp_path}/model")
         if self.hosts is not None:
             file = tmp_path / "hosts.yaml"
             file.write_text(yaml.safe_dump({**EXAMPLE, **self.hosts}))
@@ -134,6 +140,10 @@ def args(name: str, *words: str) -> dict[str, Any]:
     return role(name, args=" ".join(words).split())
 
 
+def router(words: str) -> dict[str, Any]:
+    return role("router", args=words.split())
+
+
 def alike(*words: str, decode: str | None = None) -> dict[str, Any]:
     """The example with the same arguments for both roles, or others for the decode."""
     given = " ".join(words)
@@ -161,6 +171,9 @@ def recovery(name: str, policy: str) -> dict[str, Any]:
     return role(name, args=kv(device, f'"kv_load_failure_policy": "{policy}"', *permute))
 
 
+EQUAL = "decode_kv_layout=HND decode_block_size=16"
+WINDOWS = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 512}
+OWN = [{"devices": [0], "nics": ["mlx5_0:1"]}, {"devices": [1], "nics": ["mlx5_1:1"]}]
 EAGLE = ('--speculative-config {"method":"eagle3","model":"a/draft","num_speculative_tokens":2}',)
 DOC, REL = "doc-2025-12", "v0.26"
 BASE_UNRESOLVED = {
@@ -400,6 +413,18 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1", {**cuda(2, devices=list(range(8))), **args("prefill", "-dp 4")}),
         ),
         (
+            Given("case1", cuda(2, engines=[{"devices": [0]}, {"devices": [0]}])),
+            Given("case1", cuda(2, engines=OWN)),
+        ),
+        (
+            Given("case1", {**cuda(2, engines=OWN), **both(2, "")}),
+            Given("case1", {**cuda(2, engines=[{"devices": [0, 2]}, {"devices": [1, 3]}]), **both(2, "")}),
+        ),
+        (
+            Given("case1", cuda(2, engines=[{"devices": [0]}, {"env": {"A": "b"}}])),
+            Given("case1", cuda(2, devices=[0, 1], engines=[{"env": {"A": "a"}}, {"env": {"A": "b"}}])),
+        ),
+        (
             Given("case1", {**cuda(1, devices=[0, 1]), **both(2, "--data_parallel_size=2")}),
             Given("case1", {**cuda(1, devices=[0, 1, 2, 3]), **both(2, "--data_parallel_size=2")}),
         ),
@@ -478,6 +503,9 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1", role("decode", args=["--api-key=x"])),
             Given("case1", role("decode", args=["--max-num-batched-tokens=5"])),
         ),
+        (Given("case1", cuda(env={"HF_TOKEN": "x"})), Given("case1", cuda(env={"HF_HUB_OFFLINE": "1"}))),
+        (Given("case1", cuda(container=["--env=A_SECRET=x"])), Given("case1", cuda(container=["--env=A=x"]))),
+        (Given("case1", role("router", args=["--api-key", "x"])), Given("case1")),
         *(
             (Given("case1", args("decode", words)), Given("case1"))
             for words in (
@@ -563,6 +591,83 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1 runtime=docker", {"standin": True, **args("decode", "-dp 2")}),
             Given("case1 runtime=docker", {"standin": True, **args("decode", "-dp 1")}),
         ),
+    ],
+    "P64-listens": [
+        (
+            Given("case1", {**address("2001:db8::10"), **args("prefill", "--host 0.0.0.0")}),
+            Given("case1", {**address("2001:db8::10"), **args("prefill", "--host ::")}),
+        ),
+        (
+            Given("case1", args("prefill", "--host 127.0.0.1")),
+            Given("case1", args("prefill", "--host=192.0.2.10")),
+        ),
+        (
+            Given("case2", {**managed("198.51.100.10"), **args("decode", "--hos 192.0.2.10")}),
+            Given("case2", {**managed("198.51.100.10"), **args("decode", "--hos 0.0.0.0")}),
+        ),
+        (
+            Given("case2", {**managed("2001:db8::10"), **args("decode", "--host 0.0.0.0")}),
+            Given("case2", managed("2001:db8::10")),
+        ),
+    ],
+    "P65-engines": [
+        (
+            Given("case1", cuda(2, devices=[0, 1], engines=[{"nics": ["mlx5_0:1"]}])),
+            Given("case1", cuda(2, engines=OWN)),
+        ),
+        (
+            Given("case1", cuda(3, devices=[0, 1, 2], engines=[{"env": {}}] * 2)),
+            Given("case1", cuda(1, engines=OWN[:1])),
+        ),
+        (Given("case2", cuda(1, engines=OWN)), Given("case2", cuda(1, devices=[0]))),
+    ],
+    "P66-container": [
+        (Given("case1", cuda(container={"gpus": "all"})), Given("case1", cuda(container={"memory": "64g"}))),
+        (
+            Given("case1", cuda(container=["--net=bridge"])),
+            Given("case1", cuda(container=["--net=host", "-v", "/a:/b"])),
+        ),
+        (Given("case1", cuda(container=["--gpus=2"])), Given("case1", cuda(container={"cpuset": "0-7"}))),
+    ],
+    "P67-router": [
+        *(
+            (Given("case1", router(words)), Given("case1", router(ok)))
+            for words, ok in (
+                ("--port 9", "--log-level debug"),
+                ("--prefill=http://other:1", "--request-timeout-secs 600"),
+                ("--health_check_interval_secs 60", "--health-failure-threshold 3"),
+                ("--prometheus-h ::", "--policy-x"),
+            )
+        ),
+    ],
+    "P68-hybrid-model": [
+        *(
+            (
+                Given("case1", None, config=config),
+                Given("case1 decode_kv_layout=HND decode_block_size=16", None, config=config),
+            )
+            for config in (
+                {"model_type": "nemotron_h", "hybrid_override_pattern": "M-M*"},
+                {"text_config": {"layer_types": ["linear_attention", "full_attention"]}},
+                {"layers_block_type": ["mamba", "attention"]},
+            )
+        ),
+        (Given("case2", None, config={"mamba_d_state": 128}), Given("case2", None, config={"num_layers": 3})),
+        (
+            Given("case2", config={"linear_num_key_heads": 16}),
+            Given("case2", config={"layer_types": ["full_attention"] * 4}),
+        ),
+    ],
+    "P69-model-family": [
+        (
+            Given("case1", config={"kv_lora_rank": 512}),
+            Given(f"case1 {EQUAL}", config={"kv_lora_rank": 512}),
+        ),
+        (
+            Given("case1", config=WINDOWS),
+            Given("case1", alike("--disable-hybrid-kv-cache-manager"), config=WINDOWS),
+        ),
+        (Given("case1", config=WINDOWS), Given("case1", config={"layer_types": ["full_attention"] * 2})),
     ],
     "P63-recompute": [
         *(

@@ -33,16 +33,20 @@ class Names:
 
 def names(plan: Plan) -> Names:
     """For all roles of the plan, once."""
-    urls = {one.peer_url: f"http://{name(plan, one)}:{one.ports.api}" for one in plan.engines}
-    return Names(urls, frozenset(one.host.address for one in plan.roles))
+    urls = {
+        url: f"http://{name(plan, engine)}:{engine.ports.api}"
+        for engine in plan.engines
+        for url in (engine.peer_url, engine.url)
+    }
+    return Names(urls, frozenset(address for role in plan.roles for address in role.host.addresses))
 
 
 def command(role: RolePlan, names: Names, env: Env, places: Mapping[str, str]) -> list[str]:
     """The plan's command: engines by their Services, and a router that listens to more than its own pod."""
-    local, remote = env.defaults.bind["local"], env.defaults.bind["remote"]
+    remote = env.defaults.bind["remote"]
     words: list[str] = []
     for word in child_argv(role.argv, places):
-        binds = bool(words) and _BIND.fullmatch(words[-1]) and word == local
+        binds = bool(words) and _BIND.fullmatch(words[-1]) and word in env.defaults.bind.values()
         words.append(remote if binds else names.urls.get(word, word))
     _refuse_addresses(words, role, names)
     return [literal(word) for word in words]
@@ -66,13 +70,22 @@ def environment(
             raise BadInput(role.name, key, value, problem, "write the value out")
     entries: list[dict[str, Any]] = []
     rendered = child_environment(planned, known, {}, {}).variables
-    for key, value in {**extra, **{name: rendered[name] for name in planned}}.items():
+    exempt = {name: _exempt(value, names) for name, value in rendered.items() if name.lower() == "no_proxy"}
+    for key, value in {**extra, **{name: rendered[name] for name in planned}, **exempt}.items():
         if value == role.host.address:
             entries.append({"name": key, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
             continue
         entries.append({"name": key, "value": literal(value)})
-    _refuse_addresses([f"{one['name']}={one['value']}" for one in entries if "value" in one], role, names)
+    checked = [entry for entry in entries if "value" in entry and entry["name"] not in exempt]
+    _refuse_addresses([f"{entry['name']}={entry['value']}" for entry in checked], role, names)
     return entries
+
+
+def _exempt(no_proxy: str, names: Names) -> str:
+    """What no proxy stands before: Services in the place of hosts."""
+    services = [url.partition("://")[2].partition(":")[0] for url in names.urls.values()]
+    kept = [name for name in no_proxy.split(",") if name not in names.hosts or name == "127.0.0.1"]
+    return ",".join(dict.fromkeys([*kept, *services]))
 
 
 def literal(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from heteropd.config.env import Env
+from heteropd.export.bash import comments
 from heteropd.export.k8s.models import VOLUME
 from heteropd.export.k8s.pod import PodDraft
 from heteropd.plan.model import Plan
@@ -40,7 +41,7 @@ def head(plan: Plan, env: Env, drafts: Sequence[PodDraft]) -> str:
         lines.append(
             f"Cores are those of the machine that made this plan; nodes must have them: {'; '.join(bound)}."
         )
-    return "".join(f"# {line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in [*(f"# {line}" for line in lines), *comments(plan)])
 
 
 def _arguments(drafts: Iterable[PodDraft]) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heteropd.config.env import Env
+from heteropd.config.model_facts import hub_entry
 from heteropd.plan.model import Plan
 from heteropd_engine import convert
 
@@ -55,10 +56,11 @@ def _packaged(package: str, env: Env, python: str) -> Model:
 
 
 def _folder(path: str) -> Model:
+    whole = hub_entry(path)
     return Model(
-        said=f"the folder {path} of the node, which must be there",
-        volumes=[{"name": VOLUME, "hostPath": {"path": path, "type": "Directory"}}],
-        mounts=[{"name": VOLUME, "mountPath": path, "readOnly": True}],
+        said=f"the folder {whole} of the node, which must be there",
+        volumes=[{"name": VOLUME, "hostPath": {"path": whole, "type": "Directory"}}],
+        mounts=[{"name": VOLUME, "mountPath": whole, "readOnly": True}],
     )
 
 

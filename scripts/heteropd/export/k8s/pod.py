@@ -60,7 +60,7 @@ def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
         "env": addresses.environment(role, names, image.env | places, extra, _numbered(env)),
         "ports": ports(role, "containerPort"),
         "resources": _resources(needs, asked.limits),
-        **_probes(role, env.defaults.timeouts),
+        **_probes(role, env.defaults.timeouts, plan.ready_timeout or env.defaults.timeouts.ready),
         **_given("volumeMounts", _mounts(asked, loads)),
     }
     spec = {
@@ -94,12 +94,12 @@ def _resources(needs: Pod, limits: dict[str, str]) -> Object:
     return {"requests": dict(needs.requests), **_given("limits", dict(limits))}
 
 
-def _probes(role: RolePlan, timeouts: TimeoutDefaults) -> Object:
+def _probes(role: RolePlan, timeouts: TimeoutDefaults, ready: float) -> Object:
     """As long to start as a plan waits; ended when silent for as long as a completion may take."""
     ask = {"httpGet": {"path": role.health_path, "port": "api"}, "timeoutSeconds": ceil(timeouts.health)}
     often, rarely = ceil(timeouts.poll), ceil(timeouts.heartbeat)
     return {
-        "startupProbe": {**ask, "periodSeconds": often, "failureThreshold": ceil(timeouts.ready / often)},
+        "startupProbe": {**ask, "periodSeconds": often, "failureThreshold": ceil(ready / often)},
         "readinessProbe": {**ask, "periodSeconds": ceil(timeouts.health)},
         "livenessProbe": {
             **ask,

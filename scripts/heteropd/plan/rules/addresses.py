@@ -59,6 +59,18 @@ class _PortUse:
     addition: tuple[str, int] | None = None
 
 
+def _listens(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
+    """An engine without --host listens on all of IPv4, as vLLM does."""
+    given, reached = engine.arguments.text("--host") or "0.0.0.0", set(engine.plan.host.addresses)  # noqa: S104
+    if given == "::" or {given} == reached:
+        return None
+    unmet = [address for address in sorted(reached) if ":" in address or given != "0.0.0.0"]  # noqa: S104
+    if not unmet:
+        return None
+    problem = f"leaves {', '.join(unmet)} of its host unheard, where peers or this machine ask"
+    return engine.option_finding("--host", given, problem, "leave it out: the kit sets it where it must")
+
+
 def _port_clash(context: RuleContext) -> Finding | None:
     taken: dict[tuple[str, int], _PortUse] = {}
     for role in context.plan.roles:
@@ -78,8 +90,7 @@ def _use(context: RuleContext, role: RolePlan, name: str) -> _PortUse:
     if name == "api":
         return _PortUse(role, text, parameter="port" if role.role == "router" else f"{role.role}_port")
     hosts = context.request.hosts
-    additions = {str(key): entry for key, entry in hosts.engine_roles.items()} if hosts else {}
-    given = additions[role.role].side_channel_port if role.role in additions else None
+    given = hosts.roles.engine(role.role).side_channel_port if hosts and role.role != "router" else None
     return _PortUse(role, text, addition=(f"roles.{role.role}.side_channel_port", given) if given else None)
 
 
@@ -147,6 +158,13 @@ RULES = [
         "refuse",
         "the kit's own limit",
         _remote_process,
+    ),
+    Rule(
+        "P64-listens",
+        "an engine listens where its peers and this machine reach it",
+        "refuse",
+        "vllm/entrypoints (without --host: 0.0.0.0, which is IPv4 alone)",
+        each_engine(_listens),
     ),
     Rule(
         "P55-remote-address",

@@ -142,10 +142,11 @@ class RuleContext:
         return max(reversed(names), key=lambda name: PRECEDENCE.index(self.request.layers[name]))
 
     def _engine(self, role: RolePlan) -> PlannedEngine:
-        additions = self.request.hosts.roles if self.request.hosts else {}
-        where = f"env/platforms/{role.runs_on}.yaml"
-        if role.role in additions and self.request.hosts_file:
-            where = self.request.hosts_file
+        hosts, where = self.request.hosts, f"env/platforms/{role.runs_on}.yaml"
+        if hosts and self.request.hosts_file:
+            host = hosts.hosts[role.host.name]
+            if role.role in hosts.roles.given() or host.env or host.engines:
+                where = self.request.hosts_file
         arguments = parse(engine_words(role.argv), self.env.vllm_options)
         return PlannedEngine(role, self.env.platforms[role.runs_on], where, arguments)
 

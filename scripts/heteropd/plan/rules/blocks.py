@@ -118,6 +118,35 @@ def _variant_lacks(
     return context.parameter("variant", problem, fix)
 
 
+def _differs(prefill: PlannedEngine, decode: PlannedEngine) -> bool:
+    kv, own = prefill.kv, decode.kv
+    return kv.convert_on_save or (kv.wire_layout, kv.wire_block_size) != (own.layout, own.block_size)
+
+
+def _hybrid(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
+    facts = context.request.model_facts
+    if facts is None or facts.family != "hybrid" or not _differs(prefill, decode):
+        return None
+    problem = f"has layers that keep a state instead of KV blocks ({facts.file}), which nothing converts"
+    return context.parameter("model", problem, "give both sides one layout and one block size")
+
+
+def _family(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
+    facts = context.request.model_facts
+    if facts is None or facts.family not in _FAMILIES or not _differs(prefill, decode):
+        return None
+    if facts.family == "windowed" and prefill.arguments.is_on(_ONE_MANAGER):
+        return None
+    kinds, fix = _FAMILIES[facts.family]
+    problem = f"{kinds} ({facts.file}), and the two sides keep KV differently: seen by nobody to work"
+    return context.parameter("model", problem, fix)
+
+
+_ONE_MANAGER = "--disable-hybrid-kv-cache-manager"
+_FAMILIES = {
+    "windowed": ("has layers with a window beside full ones", f"give both roles {_ONE_MANAGER}"),
+    "mla": ("keeps compressed KV without heads (MLA)", "give both sides one layout and one block size"),
+}
 _SAID: dict[Capability, str] = {
     "hetero_block_and_layout": "different block sizes and layouts at once",
     "hetero_block": "different block sizes",
@@ -175,6 +204,20 @@ RULES = [
         "warn",
         "measured on an H100 with vLLM 0.24 (docs/rules.md)",
         each_pair(_original_receives),
+    ),
+    Rule(
+        "P68-hybrid-model",
+        "a model with states instead of KV blocks keeps one layout and block size on both sides",
+        "refuse",
+        "vllm-project/vllm#42895, ai-dynamo/dynamo#10741; NixlConnector of vLLM 0.32 (HMA)",
+        each_pair(_hybrid),
+    ),
+    Rule(
+        "P69-model-family",
+        "a model with windows or MLA keeps one layout and block size on both sides",
+        "warn",
+        "NixlConnector of vLLM 0.32 (nothing is permuted with HMA, nor with MLA)",
+        each_pair(_family),
     ),
     Rule(
         "P48-decode-prefix-cache",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from heteropd.config.hosts import Host
 from heteropd.findings import Finding
 from heteropd.plan.arguments import PARALLEL
+from heteropd.plan.placement import ENGINE_ROLES, devices_of
 from heteropd.plan.rules.base import (
     PlannedEngine,
     Rule,
@@ -23,11 +25,16 @@ def _devices(context: RuleContext) -> Finding | None:
 
 
 def _on_host(context: RuleContext, sharing: list[PlannedEngine]) -> Finding | None:
-    """The engines of one role on one host, which share its devices evenly."""
-    engine, many = sharing[0], len(sharing)
-    host = context.host(engine)
-    if host is None or not engine.platform.visible_devices:
+    """The engines of one role on one host."""
+    host = context.host(sharing[0])
+    if host is None or not sharing[0].platform.visible_devices:
         return None
+    return (_of_their_own if host.engines else _shared)(context, host, sharing)
+
+
+def _shared(context: RuleContext, host: Host, sharing: list[PlannedEngine]) -> Finding | None:
+    """Where they share the host's devices evenly."""
+    engine, many = sharing[0], len(sharing)
     where, field = context.hosts_file, f"hosts.{engine.plan.host.name}.devices"
     if host.devices is None:
         if many == 1:
@@ -43,6 +50,39 @@ def _on_host(context: RuleContext, sharing: list[PlannedEngine]) -> Finding | No
         problem = f"is {each}, and {_parallel(engine)} takes {ranks}"
         fix = f"name {ranks * many}, or make what multiplies them smaller under roles.{engine.role}"
         return broken(where, field, host.devices, problem, fix)
+    return None
+
+
+def _of_their_own(context: RuleContext, host: Host, sharing: list[PlannedEngine]) -> Finding | None:
+    """Where the host says what each engine has: each has enough, and none another's."""
+    many, taken = len(sharing), set[int]()
+    for nth, engine in enumerate(sharing):
+        field = f"hosts.{engine.plan.host.name}.engines.{nth}.devices"
+        devices = devices_of(host, nth, many)
+        if devices is None:
+            if many > 1:
+                problem = f"{many} {engine.role} engines would share every device of the host"
+                return broken(context.hosts_file, field, None, problem, "name devices for each")
+            continue
+        if len(devices) < engine.arguments.ranks:
+            problem = f"is {len(devices)}, and {_parallel(engine)} takes {engine.arguments.ranks}"
+            return broken(context.hosts_file, field, devices, problem, f"name {engine.arguments.ranks}")
+        if common := taken & set(devices):
+            problem = f"has {min(common)}, which another engine of the host has too"
+            return broken(context.hosts_file, field, devices, problem, "name each device once")
+        taken |= set(devices)
+    return None
+
+
+def _engines(context: RuleContext) -> Finding | None:
+    hosts = context.request.hosts
+    for name, host in hosts.hosts.items() if hosts else ():
+        for role in ENGINE_ROLES if host.engines else ():
+            many = sum(engine.role == role and engine.plan.host.name == name for engine in context.engines)
+            if many not in (0, len(host.engines)):
+                problem = f"has {len(host.engines)} entries for {many} {role} engines of the host"
+                fix = "give one entry an engine, in their order"
+                return broken(context.hosts_file, f"hosts.{name}.engines", len(host.engines), problem, fix)
     return None
 
 
@@ -101,6 +141,13 @@ RULES = [
         "refuse",
         "the kit's own limit",
         _devices,
+    ),
+    Rule(
+        "P65-engines",
+        "a host that says what each of its engines has says it of all",
+        "refuse",
+        "the kit's own limit",
+        _engines,
     ),
     Rule(
         "P61-pipeline",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from heteropd import ucx
-from heteropd.config.hosts import RoleAdditions
+from heteropd.config.hosts import RoleAdditions, Roles
 from heteropd.config.problems import nearest
 from heteropd.config.types import EngineRole
 from heteropd.findings import Finding
 from heteropd.plan.arguments import TENSOR_PARALLEL, EngineArguments, parse
+from heteropd.plan.placement import ENGINE_ROLES
 from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_engine, first
 
 # What a parameter or a field says already: a second place could only disagree with it.
@@ -56,9 +57,9 @@ _OUT_OF_REACH = {
 
 def _additions(context: RuleContext) -> Iterator[tuple[EngineRole, RoleAdditions, EngineArguments]]:
     """What the hosts file adds to each role, and its arguments as vLLM reads them."""
-    hosts = context.request.hosts
-    for role, additions in hosts.engine_roles.items() if hosts else ():
-        yield role, additions, parse(additions.args, context.env.vllm_options)
+    roles = context.request.hosts.roles if context.request.hosts else Roles()
+    for role in ENGINE_ROLES:
+        yield role, roles.engine(role), parse(roles.engine(role).args, context.env.vllm_options)
 
 
 def _readable(context: RuleContext) -> Finding | None:
@@ -119,11 +120,36 @@ def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
         host = context.host(engine)
         if engine.role != role or host is None or not engine.platform.accelerator:
             continue
-        if host.nics:
+        if host.nics or any(own.nics for own in host.engines):
             found.setdefault(ucx.NET_DEVICES, f"hosts.{engine.plan.host.name}.nics")
-        if host.devices and engine.platform.visible_devices:
+        if engine.platform.visible_devices and (host.devices or any(own.devices for own in host.engines)):
             found.setdefault(engine.platform.visible_devices, f"hosts.{engine.plan.host.name}.devices")
     return found
+
+
+def _container(context: RuleContext) -> Finding | None:
+    hosts = context.request.hosts
+    for name, host in hosts.hosts.items() if hosts else ():
+        given = {"gpus": host.container.gpus, "network": host.container.network}
+        fixes = {"gpus": f"say hosts.{name}.devices instead", "network": "leave it out: it is the host's"}
+        for field, value in given.items():
+            if value not in (None, "host"):
+                problem = "is decided elsewhere, and a second place could only disagree"
+                where = f"hosts.{name}.container.{field}"
+                return broken(context.hosts_file, where, value, problem, fixes[field])
+    return None
+
+
+def _router(context: RuleContext) -> Finding | None:
+    hosts, kind = context.request.hosts, context.env.defaults.routers[context.request.parameters.router]
+    words = [word for entry in kind.argv for word in (entry if isinstance(entry, list) else [entry])]
+    decided = [word for word in words if word.startswith("--")]
+    for word in hosts.roles.router.args if hosts else ():
+        option = word.partition("=")[0].replace("_", "-")
+        if option.startswith("--") and any(name.startswith(option) for name in decided):
+            fix = "leave it out; port=, metrics_port= and the hosts' addresses say it"
+            return broken(context.hosts_file, "roles.router.args", option, "is decided by the plan", fix)
+    return None
 
 
 def _out_of_reach(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
@@ -156,6 +182,20 @@ RULES = [
         "refuse",
         "the kit's own limit",
         each_engine(_out_of_reach),
+    ),
+    Rule(
+        "P66-container",
+        "options of a host's containers leave network and GPUs to the plan",
+        "refuse",
+        "the kit's own limit",
+        _container,
+    ),
+    Rule(
+        "P67-router",
+        "additions to the router leave alone what the plan decides",
+        "refuse",
+        "the kit's own limit",
+        _router,
     ),
     Rule(
         "P57-unknown-option",

@@ -37,14 +37,20 @@ def _fix(name: str) -> str:
     if "proxy" in name.lower():
         return "name a proxy that asks for no password, such as one on the host that adds it"
     if "api" in name.lower():
-        return "leave it out: engines are for the router alone, and what asks for keys stands in front of it"
+        return "leave it out: vllm-router 0.1.17 hands engines no key; ask for one in front of the router"
     return "leave it out; HF_TOKEN is taken from this command's own environment, as a file"
 
 
 def _given(context: RuleContext) -> Iterator[tuple[str, str, str]]:
     """Field, name and value of all that a hosts file hands on to programs."""
     hosts = context.request.hosts
-    for role, additions in hosts.roles.items() if hosts else ():
+    if hosts is None:
+        return
+    for name, host in hosts.hosts.items():
+        own = [(f"engines.{nth}.env", engine.env) for nth, engine in enumerate(host.engines)]
+        for field, env in (("env", host.env), ("container.env", host.container.env), *own):
+            yield from ((f"hosts.{name}.{field}", key, value) for key, value in env.items())
+    for role, additions in hosts.roles.given().items():
         yield from ((f"roles.{role}.env", name, value) for name, value in additions.env.items())
         arguments = parse(additions.args, context.env.vllm_options)
         for name in arguments.given:
