@@ -19,10 +19,12 @@ from typing import Any
 import torch
 from vllm.config import VllmConfig
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
-from vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector import NixlPullConnector
+from vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector import NixlBaseConnector
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_scheduler import NixlPullConnectorScheduler
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_worker import NixlPullConnectorWorker
 from vllm.logger import init_logger
+
+from heteropd_engine.standin.connector import StandinDecodeConnector
 
 logger = init_logger(__name__)
 
@@ -131,12 +133,12 @@ class FaultyWorker(NixlPullConnectorWorker):
         self._previous = arrived
 
 
-class FaultyConnector(NixlPullConnector):
-    """NixlConnector with planted faults, for a decode."""
+class FaultyConnector(StandinDecodeConnector):
+    """A stand-in decode's connector with planted faults."""
 
     def __init__(self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: Any) -> None:
         # Past the stock pull connector's own __init__, which would make a second worker and NIXL agent.
-        super(NixlPullConnector, self).__init__(vllm_config, role, kv_cache_config)
+        NixlBaseConnector.__init__(self, vllm_config, role, kv_cache_config)
         if role == KVConnectorRole.SCHEDULER:
             self.connector_scheduler = NixlPullConnectorScheduler(
                 vllm_config, self.engine_id, kv_cache_config

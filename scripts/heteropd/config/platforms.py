@@ -122,4 +122,5 @@ class StandIn(Data):
 
     platform: PlatformName
     connector: str = Field(description="KV connector of a prefill that converts on save")
+    decode_connector: str = Field(description="KV connector of a decode, which converts what it receives")
     connector_module: str

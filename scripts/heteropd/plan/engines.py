@@ -128,8 +128,9 @@ def _kv_transfer(spec: EngineSpec, env: Env) -> dict[str, Any]:
     if spec.agreed is not None:
         extra["agreed_block_size"] = spec.agreed
     config: dict[str, Any] = {"kv_connector": "NixlConnector"}
-    if standin and spec.kv.convert_on_save:
-        config = {"kv_connector": standin.connector, "kv_connector_module_path": standin.connector_module}
+    if standin and (spec.kv.convert_on_save or spec.role == "decode"):
+        name = standin.decode_connector if spec.role == "decode" else standin.connector
+        config = {"kv_connector": name, "kv_connector_module_path": standin.connector_module}
     config |= {"kv_role": "kv_both", "kv_buffer_device": platform.kv_transfer.kv_buffer_device}
     if permute is not None:
         config["enable_permute_local_kv"] = permute

@@ -48,7 +48,7 @@ class StandinBackend(AttentionBackend):
         return "CPU_ATTN"
 
     @staticmethod
-    def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> list[int | MultipleOf]:  # noqa: ARG004
+    def get_supported_kernel_block_sizes() -> list[int | MultipleOf]:
         return [MultipleOf(BLOCK_SIZE_STEP)]
 
     @classmethod

@@ -22,6 +22,15 @@ def in_memory_order(cache: torch.Tensor) -> torch.Tensor:
     )
 
 
+def as_vllm_receives(cache: torch.Tensor) -> torch.Tensor:
+    """The same memory, [block, token, head, K|V]: the shape of an HPU's cache.
+
+    vLLM 0.30 expects it of any cache where it converts the layout or block size of what it received, and
+    where it zeroes what no transfer wrote (`post_process_device_kv_on_receive`).
+    """
+    return cache.transpose(1, 2)
+
+
 def gather(cache: torch.Tensor, blocks: torch.Tensor, head_size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """K and V of ``blocks`` [request, block]: each [request, head, block * token, head_size], one copy."""
     requests, width = blocks.shape

@@ -1,8 +1,9 @@
-"""``StandinConnector``: NIXL on a prefill that converts its KV to an agreed geometry before it is read.
+"""NIXL on a stand-in, in either role. Loaded with ``"kv_connector_module_path"``, the name of this module.
 
-Stands in for a Gaudi prefill (vllm-gaudi #867): the engine keeps NHD blocks of its own size; when a prompt is
-done, its blocks are rewritten in place to HND blocks of ``agreed_block_size`` tokens, and the decode is told
-that geometry only. Loaded with ``"kv_connector_module_path": "heteropd_engine.standin.connector"``.
+``StandinConnector`` stands in for a Gaudi prefill (vllm-gaudi #867): the engine keeps NHD blocks of its own
+size; when a prompt is done, its blocks are rewritten in place to HND blocks of ``agreed_block_size`` tokens,
+and the decode is told that geometry only. ``StandinDecodeConnector`` is vLLM's own, given caches in the shape
+that its conversion on receive expects.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import (
 )
 from vllm.logger import init_logger
 
-from heteropd_engine.standin.blocks import convert_to_hnd
+from heteropd_engine.standin.blocks import as_vllm_receives, convert_to_hnd
 from heteropd_engine.standin.geometry import (
     WIRE_LAYOUT,
     Presented,
@@ -155,6 +156,18 @@ class StandinConnector(NixlPullConnector):
         blocks = torch.tensor(meta.blocks_to_convert)
         for cache in self.connector_worker.device_kv_caches.values():
             convert_to_hnd(cache, blocks, self._agreed)
+
+
+class StandinDecodeConnector(NixlPullConnector):
+    """A pull connector for a decode, whose conversion on receive sees caches as an accelerator keeps them."""
+
+    def register_kv_caches(self, kv_caches: dict[str, torch.Tensor]) -> None:
+        """Register as ever, and hand caches of an HPU's shape to what vLLM does with received blocks."""
+        super().register_kv_caches(kv_caches)
+        worker = self.connector_worker
+        assert worker is not None
+        # Takes the place of the worker's cached property.
+        worker._attention_kv_caches = [as_vllm_receives(cache) for cache in worker._attention_kv_caches]
 
 
 def _checked_agreed(vllm_config: VllmConfig) -> int:

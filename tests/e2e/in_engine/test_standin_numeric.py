@@ -5,19 +5,21 @@ Needs torch, vLLM and pytest in one environment: the engine's, plus pytest. Skip
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("vllm")
 
-from vllm.distributed.kv_transfer.kv_connector.utils import (  # noqa: E402
-    kv_postprocess_blksize_and_layout_on_receive,
-    kv_postprocess_blksize_on_receive,
+from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_worker import (  # noqa: E402
+    NixlPullConnectorWorker,
 )
 
 from heteropd_engine.standin.backend import StandinImpl, Unsupported  # noqa: E402
 from heteropd_engine.standin.batch import plan_batch  # noqa: E402
 from heteropd_engine.standin.blocks import convert_to_hnd, gather, in_memory_order  # noqa: E402
+from heteropd_engine.standin.connector import StandinDecodeConnector  # noqa: E402
 from heteropd_engine.standin.geometry import expand_block_ids  # noqa: E402
 
 HEADS, KV_HEADS, SIZE = 9, 3, 64
@@ -98,19 +100,43 @@ def test_a_peer_reads_converted_blocks_in_the_agreed_geometry(layout: str, own: 
     assert torch.equal(cache[others], before[others])
 
 
-def test_vllm_undoes_the_conversion() -> None:
+def received(layout: str, *caches: torch.Tensor) -> StandinDecodeConnector:
+    """A decode that has registered ``caches``, over a stock worker that does nothing else."""
+    worker = NixlPullConnectorWorker.__new__(NixlPullConnectorWorker)
+    worker.device_kv_caches = {str(layer): cache for layer, cache in enumerate(caches)}
+    worker.kv_cache_config = SimpleNamespace(transfer_groups=[])
+    worker.transfer_topo, worker.enable_permute_local_kv = object(), layout == "NHD"
+    worker.register_kv_caches = lambda _caches: None
+    made = StandinDecodeConnector.__new__(StandinDecodeConnector)
+    made.connector_worker = worker
+    made.register_kv_caches(worker.device_kv_caches)
+    return made
+
+
+@pytest.mark.parametrize(("layout", "agreed"), [("NHD", 16), ("NHD", 128), ("HND", 16), ("HND", 64)])
+def test_vllm_undoes_the_conversion(layout: str, agreed: int) -> None:
     torch.manual_seed(3)
-    for layout, undo in (
-        ("NHD", kv_postprocess_blksize_and_layout_on_receive),
-        ("HND", kv_postprocess_blksize_on_receive),
-    ):
-        cache = empty_cache(layout, 128, 6)
-        cache.copy_(torch.randn(cache.shape))
-        before, blocks = cache.clone(), torch.tensor([4, 1])
-        convert_to_hnd(cache, blocks, 16)
-        assert not torch.equal(cache, before)
-        undo(cache, blocks, 8)
-        assert torch.equal(cache, before)
+    caches = [empty_cache(layout, 128, 6).copy_(torch.randn(6, KV_HEADS, 128, 2 * SIZE)) for _ in range(2)]
+    before = [cache.clone() for cache in caches]
+    for cache in caches:
+        convert_to_hnd(cache, torch.tensor([4, 1]), agreed)
+    assert not torch.equal(caches[1], before[1])
+    decode = received(layout, *caches)
+    decode.connector_worker.post_process_device_kv_on_receive(128 // agreed, [([4, 1], 2 * 128 // agreed)])
+    assert all(map(torch.equal, caches, before))
+
+
+@pytest.mark.parametrize("layout", ["NHD", "HND"])
+def test_what_no_transfer_wrote_is_zeroed_and_nothing_else(layout: str) -> None:
+    """Five wire blocks of 16 tokens fill 80 of the first block's 128 tokens; the second got none."""
+    cache = empty_cache(layout, 128, 6).copy_(torch.randn(6, KV_HEADS, 128, 2 * SIZE))
+    before = cache.clone()
+    convert_to_hnd(cache, torch.tensor([4, 1]), 16)
+    received(layout, cache).connector_worker.post_process_device_kv_on_receive(8, [([4, 1], 5)])
+    assert torch.equal(cache[4, :, :80], before[4, :, :80])
+    assert cache[4, :, 80:].eq(0).all()
+    assert cache[1].eq(0).all()
+    assert torch.equal(cache[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
 
 
 def test_a_cache_in_another_order_is_refused() -> None:
