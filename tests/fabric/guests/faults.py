@@ -87,7 +87,7 @@ FAULTS = {
         undo="nft 'add table inet lab; delete table inet lab'",
     ),
     "another NIXL": Fault(
-        *("T3-03-same-nixl", PAIR, "1.5.1", "install the same NIXL on both hosts"),
+        *("T3-03-same-nixl", PAIR, "1.4.1", "install the same NIXL on both hosts"),
         where="decode",
         plant=f"sed -i.lab 's/^Version: .*/Version: 1.3.0/' {_METADATA}",
         undo=f"for file in {_METADATA}; do [ ! -e $file.lab ] || mv $file.lab $file; done",

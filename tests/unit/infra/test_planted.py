@@ -200,7 +200,7 @@ def test_planted_faults_turn_exactly_their_tests_red(stubs: Stubs) -> None:
     assert "127.0.0.2" in reasons["test_side_channel_listens_where_it_is_announced[decode-0]"]
     assert (
         reasons["test_packages_of_the_engine_are_locked[decode-0]"]
-        == "nixl-cu12: 0.7.0 is installed, 1.5.1 wanted"
+        == "nixl-cu12: 0.7.0 is installed, 1.4.1 wanted"
     )
 
 
