@@ -10,7 +10,7 @@ from guests import recipe
 from guests.lab import DEVICE, PYTHON, UCX, Lab
 
 from heteropd.doctor import nixl, programs
-from heteropd.doctor.shells import talk
+from heteropd.doctor.reach import talk
 
 _SECONDS = 200
 _TOKEN = 2 * 30 * 3 * 64 * 4  # bytes: K and V, layers, KV heads, head size, float32

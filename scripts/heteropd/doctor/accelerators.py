@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from heteropd.doctor.facts import Card, CardList, Facts
+from heteropd.doctor.facts import Card, CardList
 from heteropd.doctor.model import EngineTarget, ExaminedHost, Outcome
 from heteropd.findings import ORDER
 
 _TOOLS = {"cuda": "nvidia-smi", "gaudi": "hl-smi"}
 _NUMBER = re.compile(r"\d+$")
+_DEVICE_FILES = ("/dev/accel/accel{}", "/dev/accel/accel_controlD{}")
 
 
 def accel_devices(host: ExaminedHost) -> Outcome:
@@ -28,9 +29,6 @@ def accel_devices(host: ExaminedHost) -> Outcome:
     if closed := [name for name in wanted if not accel[name]]:
         return Outcome("FAIL", f"this user may not use {', '.join(closed)}")
     return Outcome("PASS", f"{len(numbers)} cards: {', '.join(wanted[::2])}")
-
-
-_DEVICE_FILES = ("/dev/accel/accel{}", "/dev/accel/accel_controlD{}")
 
 
 def accelerator_free(host: ExaminedHost) -> Outcome:
@@ -57,10 +55,11 @@ def _gaudi_free(host: ExaminedHost) -> Outcome:
 
 def _cuda_free(host: ExaminedHost) -> Outcome:
     facts = host.facts
-    if facts.gpus is None or not facts.gpus.cards:
+    listed = facts.cards.get("cuda")
+    if listed is None or not listed.cards:
         return Outcome("SKIP", "nvidia-smi lists no card")
-    used = _used_cards(host, "cuda", facts.gpus)
-    known, uuids = ({card.uuid for card in cards} for cards in (facts.gpus.cards, used))
+    used = _used_cards(host, "cuda", listed)
+    known, uuids = ({card.uuid for card in cards} for cards in (listed.cards, used))
     busy = [process for process in facts.gpu_processes if process.uuid in uuids]
     if busy:
         return Outcome("FAIL", "; ".join(f"pid {each.pid} ({each.about}) on {each.uuid}" for each in busy))
@@ -76,7 +75,7 @@ def accelerator_answers(host: ExaminedHost) -> Outcome:
     shown: list[str] = []
     warned = ""
     for platform in sorted(host.platforms & _TOOLS.keys()):
-        tool, listed = _TOOLS[platform], _listed(host.facts, platform)
+        tool, listed = _TOOLS[platform], host.facts.cards.get(platform)
         if listed is None:
             return Outcome("FAIL", f"{tool} is not installed or printed nothing")
         if not listed.cards:
@@ -94,7 +93,7 @@ def planned_devices(host: ExaminedHost) -> Outcome:
         return Outcome("SKIP", "no engine with an accelerator is planned here")
     for engine in engines:
         platform = engine.role.runs_on
-        listed = _listed(host.facts, platform)
+        listed = host.facts.cards.get(platform)
         if listed is None or not listed.cards:
             return Outcome("SKIP", f"{_TOOLS[platform]} lists no card: T2-51-accelerator-answers says more")
         missing = [name for name in engine.devices or () if _card(name, listed) is None]
@@ -107,10 +106,6 @@ def planned_devices(host: ExaminedHost) -> Outcome:
             return Outcome("FAIL", f"{problem}: {_shown(_cards_of(engine, listed))}")
     names = [f"{each.name}: {', '.join(each.devices) if each.devices else 'all'}" for each in engines]
     return Outcome("PASS", "; ".join(names))
-
-
-def _listed(facts: Facts, platform: str) -> CardList | None:
-    return facts.gpus if platform == "cuda" else facts.hpus
 
 
 def _card(name: str, listed: CardList) -> Card | None:

@@ -92,17 +92,16 @@ def _of_the_kit(engine: EngineTarget) -> bool:
 
 
 def _runtimes(engine: EngineTarget) -> list[str]:
-    words = engine.role.container.device_args if engine.role.container else []
-    named = [word.partition("=")[2] for word in words if word.startswith("--runtime=")]
-    return named + ["nvidia" for word in words if word.startswith("--gpus")]
+    options = engine.options
+    named = [options.runtime if options else None, "nvidia" if options and options.gpus else None]
+    return [name for name in named if name]
 
 
 def _driver(host: ExaminedHost, platform: str) -> str:
     """What the kernel module or the vendor's tool says; empty where neither does."""
-    listed = host.facts.gpus if platform == "cuda" else host.facts.hpus
-    drivers = [host.facts.drivers.get(_DRIVERS[platform][0], "")]
-    drivers += [card.driver for card in listed.cards] if listed else []
-    return next(filter(None, drivers), "")
+    listed = host.facts.cards.get(platform)
+    module = host.facts.drivers.get(_DRIVERS[platform][0], "")
+    return next(filter(None, [module, *(card.driver for card in listed.cards)]), "") if listed else module
 
 
 def _oldest_driver(cuda: str, drivers: Mapping[str, str]) -> str | None:

@@ -15,9 +15,8 @@ from heteropd.console.findings import for_programs, show_findings, summary
 from heteropd.doctor import exchange, launch, nixl, targets
 from heteropd.doctor.judge import judge_host, judge_pair, judge_topology
 from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Running
-from heteropd.doctor.probe import read_facts
+from heteropd.doctor.probe import Reader, read_facts
 from heteropd.doctor.reach import Outside
-from heteropd.doctor.shells import Reader
 from heteropd.doctor.software import untried
 from heteropd.findings import Finding
 from heteropd.plan.model import Plan

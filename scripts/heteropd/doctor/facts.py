@@ -96,6 +96,7 @@ class Facts:
     gives a connection up. ``model_is`` tells one model from another. ``interfaces``: addresses by interface.
     ``reached``: the host's address at which ssh arrived. ``verbs``: devices, and whether this user can open
     them; ``verbs_of``: the RDMA device of each. ``drivers``: versions of accelerators' kernel modules.
+    ``cards``: what the vendor's tool of a platform lists, where there is one.
     """
 
     trouble: str | None = None
@@ -116,10 +117,9 @@ class Facts:
     accel: dict[str, bool] = field(default_factory=dict)
     holders: tuple[tuple[str, str], ...] = ()
     drivers: dict[str, str] = field(default_factory=dict)
-    gpus: CardList | None = None
     gpu_processes: tuple[GpuProcess, ...] = ()
     gpu_trouble: str = ""
-    hpus: CardList | None = None
+    cards: dict[str, CardList] = field(default_factory=dict)
     memory_gib: float | None = None
     disk_gib: float | None = None
     disk_place: str = ""

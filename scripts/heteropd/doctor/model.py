@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from heteropd import ucx
 from heteropd.config.checks import HostLimits
+from heteropd.config.container_options import ContainerOptions
 from heteropd.containers import docker_host
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.nixl import NixlReading, ProgramReport
@@ -42,15 +43,18 @@ class EngineTarget:
     python: str | None = None
 
     @property
+    def options(self) -> ContainerOptions | None:
+        """Its container's, where it runs in one."""
+        return self.role.container.options if self.role.container else None
+
+    @property
     def devices(self) -> tuple[str, ...] | None:
-        """The accelerators that it may use, as its variable or ``--gpus`` names them; None for all."""
-        args = self.role.container.device_args if self.role.container else []
-        names = [word.partition("device=")[2].strip("\"'") for word in args if word.startswith("--gpus")]
-        variable = VISIBLE_DEVICES.get(self.role.runs_on, "")
-        names += [word.partition("=")[2].partition("=")[2] for word in args if f"={variable}=" in word]
-        names += [self.role.env.get(variable, "")]
-        listed = next((name for name in names if name), "all")
-        return None if listed == "all" else tuple(name.strip() for name in listed.split(","))
+        """The accelerators that it may use, as ``--gpus`` or its variable names them; None for all."""
+        options, variable = self.options, VISIBLE_DEVICES.get(self.role.runs_on, "")
+        if options and isinstance(options.gpus, list):
+            return tuple(options.gpus)
+        named = {**(options.env if options else {}), **self.role.env}.get(variable, "all")
+        return None if named == "all" else tuple(name.strip() for name in named.split(","))
 
     @property
     def name(self) -> str:
@@ -160,9 +164,9 @@ class ExaminedHost:
         """What engines here run on: as planned, else what accelerators this host has, else ``cpu``."""
         if self.target.platforms is not None:
             return self.target.platforms
-        facts = self.facts
-        found = {"cuda": facts.gpus or facts.nvidia, "gaudi": facts.hpus or facts.accel}
-        return frozenset(name for name, present in found.items() if present) or frozenset({"cpu"})
+        drivers = {"cuda": self.facts.nvidia, "gaudi": self.facts.accel}
+        found = {name for name, driver in drivers.items() if driver or name in self.facts.cards}
+        return frozenset(found or {"cpu"})
 
     @property
     def verbs(self) -> bool:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from heteropd.doctor.facts import Card, CardList, DockerFacts, Facts, Gid, GpuProcess, IbPort, Memlock
-from heteropd.doctor.shells import Reader
-from heteropd.system import Clock, SystemClock
+from heteropd.system import Clock, Completed, SystemClock
 
 _TIMEOUT_S = 60.0
 _CAP_IPC_LOCK = 14
+_CARDS = {"cuda": "gpu", "gaudi": "hpu"}
+
+
+class Reader(Protocol):
+    """The part of a runner of commands that reading facts needs."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        """Run to the end; never raises for a non-zero exit or a missing program."""
+        ...
 
 
 def read_facts(
@@ -66,10 +75,9 @@ def parse_facts(text: str, before: float = 0.0, after: float = 0.0) -> Facts:
         accel={row[0]: row[1] == "yes" for row in rows.get("accel", [])},
         holders=tuple((row[0], row[1]) for row in rows.get("holder", [])),
         drivers={row[0]: row[1] for row in rows.get("driver", [])},
-        gpus=_cards(texts("gpu")) if "gpu" in rows else None,
         gpu_processes=tuple(filter(None, map(_gpu_process, texts("app")))),
         gpu_trouble=" ".join(line for line in texts("app") if _gpu_process(line) is None)[:200],
-        hpus=_cards(texts("hpu")) if "hpu" in rows else None,
+        cards={platform: _cards(texts(key)) for platform, key in _CARDS.items() if key in rows},
         memory_gib=_gib(first("memory_kib")),
         disk_gib=_gib(first("disk_kib")),
         disk_place=(rows.get("disk_kib") or [["", ""]])[0][-1],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from heteropd.config.types import PlatformName
-from heteropd.doctor.facts import CardList, Facts, IbPort
+from heteropd.doctor.facts import Facts, IbPort
 from heteropd.errors import KitError
 
 # Bridges and tunnels of container engines and clusters: every host has the same addresses on them.
@@ -97,11 +97,12 @@ def _cards(facts: Facts, remarks: list[str]) -> tuple[tuple[PlatformName, ...], 
     platforms: list[PlatformName] = []
     devices: tuple[int, ...] = ()
     accel = [name for name in facts.accel if "controlD" not in name]
-    kinds: list[tuple[PlatformName, str, CardList | None, list[str]]] = [
-        ("cuda", "nvidia-smi", facts.gpus, [facts.nvidia] if facts.nvidia else []),
-        ("gaudi", "hl-smi", facts.hpus, accel),
+    kinds: list[tuple[PlatformName, str, list[str]]] = [
+        ("cuda", "nvidia-smi", [facts.nvidia] if facts.nvidia else []),
+        ("gaudi", "hl-smi", accel),
     ]
-    for platform, tool, listed, driver in kinds:
+    for platform, tool, driver in kinds:
+        listed = facts.cards.get(platform)
         if listed and listed.cards:
             platforms.append(platform)
             devices = tuple(card.index for card in listed.cards)

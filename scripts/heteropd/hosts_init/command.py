@@ -12,8 +12,8 @@ from heteropd.config.arguments import Arguments
 from heteropd.config.hosts import Hosts
 from heteropd.config.problems import did_you_mean, validate
 from heteropd.doctor.model import HostTarget
+from heteropd.doctor.probe import Reader
 from heteropd.doctor.reach import Reach, ssh_config
-from heteropd.doctor.shells import Reader
 from heteropd.errors import EXIT_OK, BadInput
 from heteropd.hosts_init import assign, choose, nodes, render
 

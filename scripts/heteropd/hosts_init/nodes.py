@@ -11,8 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from heteropd.config.types import SshDestination
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.model import HostTarget
-from heteropd.doctor.probe import read_facts
-from heteropd.doctor.shells import Reader
+from heteropd.doctor.probe import Reader, read_facts
 from heteropd.errors import BadInput, KitError
 
 _AT_ONCE = 32

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from heteropd.doctor.facts import Memlock
-from heteropd.doctor.probe import parse_memlock
-from heteropd.doctor.shells import Reader
+from heteropd.doctor.probe import Reader, parse_memlock
 
 _TIMEOUT_S = 60.0
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a socket says that listens on every address

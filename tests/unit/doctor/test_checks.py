@@ -16,8 +16,7 @@ from doctor_sent_cases import NODE_CASES, PAIR_CASES
 from doctor_texts import CPU, CUDA, DOCKER, GAUDI
 
 from heteropd.doctor import examination, judge, pages, probe
-from heteropd.doctor.reach import Outside
-from heteropd.doctor.shells import ContainerRunner, SshRunner
+from heteropd.doctor.reach import ContainerRunner, Outside, SshRunner
 from heteropd.errors import BadInput
 from heteropd.findings import Finding
 from heteropd.system import Completed
@@ -136,8 +135,8 @@ def test_a_plan_on_hosts_is_examined_whole() -> None:
 
 def test_readers_wrap_what_they_run() -> None:
     inner = Canned("")
-    SshRunner("root@node", inner).run(["sh", "-c", "echo 'a b'", ""])
-    ContainerRunner("prefill-0", inner).run(["sh", "-c", "true"])
+    SshRunner(inner, "root@node").run(["sh", "-c", "echo 'a b'", ""])
+    ContainerRunner(inner, "prefill-0").run(["sh", "-c", "true"])
     assert inner.asked[0][:3] == ("ssh", "-o", "BatchMode=yes")
     assert inner.asked[0][-3:-1] == ("root@node", "--")
     assert inner.asked[0][-1] == """sh -c 'echo '"'"'a b'"'"'' ''"""

@@ -230,9 +230,9 @@ def test_cards_and_who_uses_them(programs: Path) -> None:
     )
     program(programs, "hl-smi", "echo 'index, name'; echo '1, HL-225, 768 MiB, 98304 MiB, 1.22.2-1'")
     found = probe.read_facts(LocalRunner())
-    assert found.gpus is not None
-    assert found.gpus.cards == (facts.Card(0, "NVIDIA H200", "580.95.05", "GPU-a"),)
-    assert found.gpus.trouble.startswith("Unable to determine")
+    gpus = found.cards["cuda"]
+    assert gpus.cards == (facts.Card(0, "NVIDIA H200", "580.95.05", "GPU-a"),)
+    assert gpus.trouble.startswith("Unable to determine")
     assert found.gpu_processes == (facts.GpuProcess("4711", "/opt/a, b/python3, 700 MiB", "GPU-a"),)
     assert found.gpu_trouble == "[Insufficient Permissions]"
-    assert found.hpus == facts.CardList((facts.Card(1, "HL-225", "1.22.2-1"),), "index, name")
+    assert found.cards["gaudi"] == facts.CardList((facts.Card(1, "HL-225", "1.22.2-1"),), "index, name")

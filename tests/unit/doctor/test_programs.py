@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from doctor_hosts import engine
 
-from heteropd.doctor import launch, nixl, programs, shells
+from heteropd.doctor import launch, nixl, programs, reach
 from heteropd.doctor.model import EngineTarget
 from heteropd.system import Completed
 
@@ -59,7 +59,7 @@ def channel(port: int, theirs: str = OTHER, mine: str = ONE) -> Ends:
 
 
 def ended(*argvs: Any) -> Ends:
-    one, other = (nixl.report(done) for done in shells.talk(argvs[0], argvs[1], 30))
+    one, other = (nixl.report(done) for done in reach.talk(argvs[0], argvs[1], 30))
     assert one.result is not None, one.trouble
     assert other.result is not None, other.trouble
     return dict(one.result), dict(other.result)
@@ -189,18 +189,18 @@ def test_device_transports_stay_named_beside_one_that_works(given: str, left: st
 
 def test_commands_that_do_not_end_are_ended() -> None:
     began = time.monotonic()
-    one, other = shells.talk(["sleep", "30"], ["sleep", "30"], 0.3)
+    one, other = reach.talk(["sleep", "30"], ["sleep", "30"], 0.3)
     assert (one.code, other.code) == (124, 124)
     assert time.monotonic() - began < 5
 
 
 def test_a_command_that_is_not_there_lets_the_other_end() -> None:
-    one, other = shells.talk(["/nowhere/program"], ["cat"], 20)
+    one, other = reach.talk(["/nowhere/program"], ["cat"], 20)
     assert (one.code, other.code) == (127, 0)
 
 
 def test_only_lines_for_the_other_side_are_passed_on() -> None:
-    one, other = shells.talk(
+    one, other = reach.talk(
         ["sh", "-c", "echo '> hello'; echo kept"], ["sh", "-c", 'read line; echo "= $line"'], 20
     )
     assert (one.out, other.out) == ("kept\n", "= hello\n")
