@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heteropd.doctor import fabric, launch
 from heteropd.doctor.host_checks import side_channel_address
-from heteropd.doctor.model import EngineTarget, ExaminedHost, Exchange, ReportOrReason, unknown_python
+from heteropd.doctor.model import ExaminedHost, Exchange, ReportOrReason, unknown_python
 from heteropd.doctor.nixl import generation, report
 from heteropd.doctor.reach import Outside
 from heteropd.doctor.software import untried
+
+Request = Mapping[str, Any]
 
 _HARDWARE, _SOFTWARE = (8, 4), (1, 1)  # MiB, and how often: where no speed is judged, once is enough
 _PING_PORT = 18515  # ibv_rc_pingpong's own
@@ -33,16 +35,24 @@ class _Pair:
         one, other = self._outside.talk(commands[0], commands[1], seconds + _GRACE_S)
         return report(one), report(other)
 
+    def run_plain(self, program: str, requests: Sequence[Request], seconds: int) -> ReportOrReason:
+        """Run a program that needs no NIXL, with the engines' Python where that is the host's."""
+        pythons = [engine.python if engine.launch == ("sh",) else None for engine in self.engines]
+        argvs = [
+            launch.plain(python, program, {**request, "seconds": seconds})
+            for python, request in zip(pythons, requests, strict=True)
+        ]
+        return self.run(argvs, seconds)
+
 
 def between(one: ExaminedHost, other: ExaminedHost, outside: Outside) -> Exchange:
     """Send what can be sent; where another check says already that it cannot work, say which."""
     for host in (one, other):
-        if host.facts.trouble:
-            unread = f"the facts of {host.target.name} could not be read"
-            return Exchange(unread, unread, unread)
+        reason = f"the facts of {host.target.name} could not be read" if host.facts.trouble else ""
         if not host.target.engines:
-            unplanned = f"no engine is planned on {host.target.name}"
-            return Exchange(unplanned, unplanned, unplanned)
+            reason = f"no engine is planned on {host.target.name}"
+        if reason:
+            return Exchange(reason, reason, reason)
     pair = _Pair(one, other, outside)
     channel = _channel(pair)
     return Exchange(channel, _ping(pair, channel), _transfer(pair))
@@ -56,11 +66,8 @@ def _channel(pair: _Pair) -> ReportOrReason:
             return f"not tried: {host.target.name} announces an address that is not its own"
     ends = [[engine.address, engine.role.ports.side_channel] for engine in pair.engines]
     token = secrets.token_hex(8)
-    requests = [
-        {"mine": ends[mine], "theirs": ends[1 - mine], "token": token, "seconds": _CHANNEL_S}
-        for mine in (0, 1)
-    ]
-    return pair.run(_plain(pair, "side_channel", requests), _CHANNEL_S)
+    requests = [{"mine": ends[mine], "theirs": ends[1 - mine], "token": token} for mine in (0, 1)]
+    return pair.run_plain("side_channel", requests, _CHANNEL_S)
 
 
 def _ping(pair: _Pair, channel: ReportOrReason) -> ReportOrReason:
@@ -72,48 +79,34 @@ def _ping(pair: _Pair, channel: ReportOrReason) -> ReportOrReason:
     free = not isinstance(channel, str) and all(
         (end.result or {}).get("listening") == "ours" for end in channel
     )
-    requests: list[dict[str, Any]] = []
+    tcp = server.role.ports.side_channel if free else _PING_PORT
+    requests: list[Request] = []
     for host, address in zip(pair.hosts, (None, server.address), strict=True):
         port = fabric.used_ports(host)[0]
         device, _, number = port.name.partition(":")
-        requests.append(
-            {
-                "device": device,
-                "port": int(number),
-                "gid": fabric.gid_index(host, port),
-                "tcp": server.role.ports.side_channel if free else _PING_PORT,
-                "server": address,
-                "ping_seconds": _PING_S // 2,
-                "seconds": _PING_S,
-            }
-        )
-    return pair.run(_plain(pair, "rdma_ping", requests), _PING_S)
+        request = {"device": device, "port": int(number), "gid": fabric.gid_index(host, port)}
+        requests.append({**request, "tcp": tcp, "server": address, "ping_seconds": _PING_S // 2})
+    return pair.run_plain("rdma_ping", requests, _PING_S)
 
 
 def _transfer(pair: _Pair) -> ReportOrReason:
+    wrong = _unfit(pair) or _differing(pair)
     for host, engine in zip(pair.hosts, pair.engines, strict=True):
         if engine.python is None:
             return unknown_python(host.target)
-    wrong = _unfit(pair) or _differing(pair)
-    for host in pair.hosts:
         wrong = wrong or untried(host) or fabric.without_rdma(host)
     if wrong:
         return wrong
     names, (mib, rounds) = ("prefill-side", "decode-side"), amount(*pair.hosts)
-    requests = [
-        {
-            "name": names[mine],
-            "other": names[1 - mine],
-            "first": mine == 0,
-            "mib": mib,
-            "rounds": rounds,
-            "seconds": _TRANSFER_S,
-        }
-        for mine in (0, 1)
-    ]
+    common = {"mib": mib, "rounds": rounds, "seconds": _TRANSFER_S}
     argvs = [
-        launch.nixl(engine, "nixl_transfer", request, log="info")
-        for engine, request in zip(pair.engines, requests, strict=True)
+        launch.nixl(
+            pair.engines[mine],
+            "nixl_transfer",
+            {"name": names[mine], "other": names[1 - mine], "first": mine == 0, **common},
+            log="info",
+        )
+        for mine in (0, 1)
     ]
     return pair.run(argvs, _TRANSFER_S)
 
@@ -147,13 +140,3 @@ def _differing(pair: _Pair) -> str | None:
     if all(found) and found[0] != found[1]:
         return "not tried: the two sides' NIXL differ"
     return None
-
-
-def _plain(pair: _Pair, program: str, requests: Sequence[dict[str, Any]]) -> list[Sequence[str]]:
-    def python(engine: EngineTarget) -> str | None:
-        return engine.python if engine.launch == ("sh",) else None  # an image's is not the host's
-
-    return [
-        launch.plain(python(engine), program, request)
-        for engine, request in zip(pair.engines, requests, strict=True)
-    ]
