@@ -164,15 +164,16 @@ def prepare(words: list[str]) -> int:
 
 def schema(words: list[str]) -> int:
     """Write env/schema/*.json, and what pages of docs/ are made of: rules, checks, drills."""
+    from heteropd.config import env
     from heteropd.config import schema as room
     from heteropd.doctor import pages
     from heteropd.drills import catalogue, report
-    from heteropd.plan.rules import page
+    from heteropd.plan import page
 
     Arguments(words).none_left("schema")
     room.export(root() / "env" / "schema")
     pages.export(root())
-    page.export(root())
+    page.export(env.load(root()), root())
     report.export_catalogue(root(), catalogue.load(root()))
     return EXIT_OK
 

@@ -96,7 +96,7 @@ class Checks(Data):
     @property
     def covered(self) -> int:
         """How many failures something catches."""
-        return sum(bool(one.caught_by) for one in self.failures.values())
+        return sum(bool(failure.caught_by) for failure in self.failures.values())
 
 
 def tier(name: str) -> Tier:

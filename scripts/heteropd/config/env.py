@@ -14,6 +14,7 @@ from heteropd.config.images import Images
 from heteropd.config.pins import Pins, PinSet, StandinPins
 from heteropd.config.platforms import Platform
 from heteropd.config.problems import did_you_mean
+from heteropd.config.rules import RuleEntry, Rules
 from heteropd.config.types import Data
 from heteropd.config.vllm_options import VllmOptions
 from heteropd.errors import BadInput
@@ -35,6 +36,7 @@ class Env(Data):
     accelerator_pins: dict[str, PinSet]
     standin: StandinPins
     vllm_options: VllmOptions
+    rules: dict[str, RuleEntry]
 
     @property
     def pins(self) -> dict[str, Pins]:
@@ -65,6 +67,7 @@ def load(root: Path, *, locked: bool = True) -> Env:
         platforms=_folder(Platform, folder / "platforms", root),
         accelerator_pins=accelerators,
         standin=standin,
+        rules=yamlfile.load(Rules, folder / "rules.yaml", root).rules,
         vllm_options=yamlfile.load(VllmOptions, folder / "vllm-options.yaml", root),
     )
 
@@ -76,10 +79,10 @@ def load_hosts(path: Path, root: Path) -> Hosts:
 
 def pick(kind: str, name: str, known: Mapping[Key, Item], where: str = "command line") -> Item:
     """``known[name]``. Raises BadInput with the nearest known name."""
-    found: dict[str, Item] = {str(key): item for key, item in known.items()}
-    if name not in found:
-        raise BadInput(where, kind, name, f"no such {kind}", did_you_mean(name, found))
-    return found[name]
+    by_name: dict[str, Item] = {str(key): item for key, item in known.items()}
+    if name not in by_name:
+        raise BadInput(where, kind, name, f"no such {kind}", did_you_mean(name, by_name))
+    return by_name[name]
 
 
 def _locked(pins: AnyPins, name: str, root: Path) -> AnyPins:

@@ -77,11 +77,11 @@ def load(root: Path, pins: str) -> Lock:
     file = path(root, pins)
     if not file.exists():
         return Lock(pins=pins)
-    found = yamlfile.load(Lock, file, root)
-    if found.pins != pins:
+    answers = yamlfile.load(Lock, file, root)
+    if answers.pins != pins:
         where = yamlfile.shown(file, root)
-        raise BadInput(where, "pins", found.pins, "is the lock of another pin set", f"write {pins!r}")
-    return found
+        raise BadInput(where, "pins", answers.pins, "is the lock of another pin set", f"write {pins!r}")
+    return answers
 
 
 def render(lock: Lock) -> str:
@@ -99,16 +99,16 @@ def open_inputs(pins: Pins) -> list[Open]:
 def apply(pins: AnyPins, lock: Lock, where: str) -> AnyPins:
     """The pin set with the lock's answers in it. Raises BadInput (naming ``where``) for one that is none."""
     data = pins.model_dump(mode="json")
-    found = []
+    answers = []
     for place, node, key in _unresolved(data, ()):
-        one = _open(place, node, key, data)
-        answer = lock.resolved.get(one.field)
-        if answer is not None and answer.asked == one.asked:
-            found.append((node, key, answer.value))
-    for node, key, value in found:
+        entry = _open(place, node, key, data)
+        answer = lock.resolved.get(entry.field)
+        if answer is not None and answer.asked == entry.asked:
+            answers.append((node, key, answer.value))
+    for node, key, value in answers:
         node[key] = value
         node.pop("resolve", None)  # it was for the value that is here now
-    return problems.validate(type(pins), data, where) if found else pins
+    return problems.validate(type(pins), data, where) if answers else pins
 
 
 def _unresolved(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any], str]]:

@@ -38,8 +38,8 @@ class Mirrors(Data):
     def image(self, ref: str) -> str:
         """The image to pull instead of ``ref``; ``nvidia/cuda:…`` is known as ``docker.io/nvidia/cuda:…``."""
         full = _full(ref)
-        found = _replaced(full, self.registries)
-        return ref if found == full else found
+        mirrored = _replaced(full, self.registries)
+        return ref if mirrored == full else mirrored
 
 
 def load(root: Path, environ: Mapping[str, str] = os.environ) -> Mirrors:

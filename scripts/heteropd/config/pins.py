@@ -193,9 +193,9 @@ class Pins(Data):
     def added_env(self, platform: str, role: str) -> dict[str, str]:
         """What the additions give to a role on a platform, later ones over earlier ones."""
         chosen: dict[str, str] = {}
-        for one in self.additions:
-            if one.platform in (None, platform) and one.role in (None, role):
-                chosen.update(one.env)
+        for addition in self.additions:
+            if addition.platform in (None, platform) and addition.role in (None, role):
+                chosen.update(addition.env)
         return chosen
 
 

@@ -80,6 +80,9 @@ class Platform(Data):
         default=None, description="Variable that names an engine's devices, where a hosts file says which"
     )
     argv: list[str] = Field(default_factory=list, description="After what all accelerators share")
+    local_env: dict[EnvName, str] = Field(
+        default_factory=dict, description="Added when all roles are on this machine"
+    )
     local_model_env: dict[EnvName, str] = Field(
         default_factory=dict, description="Added when the model is on this machine"
     )

@@ -43,14 +43,14 @@ def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     """Validate ``data`` against ``model``. Raises BadInput for the first problem, named by its field path."""
     try:
         return model.model_validate(data)
-    except ValidationError as found:
-        raise from_pydantic(found, model, where) from None
+    except ValidationError as error:
+        raise from_pydantic(error, model, where) from None
 
 
-def from_pydantic(found: ValidationError, model: type[BaseModel], where: str) -> BadInput:
+def from_pydantic(error: ValidationError, model: type[BaseModel], where: str) -> BadInput:
     """The first of the errors as BadInput. An unknown key goes first: a typo also makes a key 'missing'."""
-    problems = found.errors(include_url=False)
-    first = min(problems, key=lambda one: one["type"] != "extra_forbidden")
+    problems = error.errors(include_url=False)
+    first = min(problems, key=lambda entry: entry["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"] if part != "[key]") or None
     problem, fix = _explained(first["type"], first.get("ctx", {}), str(first["msg"]))
     value = first["input"]

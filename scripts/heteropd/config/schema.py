@@ -18,6 +18,7 @@ from heteropd.config.mirrors import Mirrors
 from heteropd.config.parameters import Parameters
 from heteropd.config.pins import PinSet, StandinPins
 from heteropd.config.platforms import Platform
+from heteropd.config.rules import Rules
 from heteropd.config.types import Data
 from heteropd.config.validation import Settings
 from heteropd.config.vllm_options import VllmOptions
@@ -36,6 +37,7 @@ KINDS: dict[str, type[Data]] = {
     "parameters": Parameters,
     "pins": PinSet,
     "platform": Platform,
+    "rules": Rules,
     "standin-pins": StandinPins,
     "standins": StandIns,
     "validation": Settings,

@@ -74,13 +74,13 @@ def _extent(node: yaml.Node, known: dict[int, tuple[int, int]]) -> tuple[int, in
         known[id(node)] = (_MOST_VALUES + 1, 0)  # while it is being counted
         inner: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
-            inner = [one for pair in node.value for one in pair]
+            inner = [child for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
             inner = node.value
-        found = [_extent(one, known) for one in inner]
+        extents = [_extent(child, known) for child in inner]
         known[id(node)] = (
-            1 + sum(size for size, _ in found),
-            1 + max((deep for _, deep in found), default=0),
+            1 + sum(size for size, _ in extents),
+            1 + max((deep for _, deep in extents), default=0),
         )
     return known[id(node)]
 

@@ -16,9 +16,9 @@ def quote(word: str) -> str:
     if not _VARIABLE.search(word):
         return shlex.quote(word)
     parts, end = [], 0
-    for found in _VARIABLE.finditer(word):
-        parts += [_escape(word[end : found.start()]), found[0]]
-        end = found.end()
+    for match in _VARIABLE.finditer(word):
+        parts += [_escape(word[end : match.start()]), match[0]]
+        end = match.end()
     return '"' + "".join([*parts, _escape(word[end:])]) + '"'
 
 
@@ -53,7 +53,7 @@ def bash(plan: Plan) -> str:
 
 
 def _escape(text: str) -> str:
-    return _SPECIAL.sub(lambda found: "\\" + found[0], text)
+    return _SPECIAL.sub(lambda match: "\\" + match[0], text)
 
 
 def _lines(argv: list[str]) -> list[str]:

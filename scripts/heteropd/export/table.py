@@ -25,9 +25,9 @@ def table(plan: Plan) -> str:
     for role in plan.roles:
         lines += ["", role.name, *(f"  {line}" for line in commands(role).splitlines())]
         if role.container:
-            there = f"-H ssh://{role.host.ssh} " if role.host.ssh else ""
+            host = f"-H ssh://{role.host.ssh} " if role.host.ssh else ""
             words = [*role.container.args, *role.container.device_args, role.container.image]
-            lines.append(f"  # docker {there}run {' '.join(words)}")
+            lines.append(f"  # docker {host}run {' '.join(words)}")
             if role.role != "router":
                 lines.append(f"  # model: {_model(plan, role)}")
     if plan.notes:

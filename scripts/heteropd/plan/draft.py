@@ -21,17 +21,17 @@ from heteropd.plan.router import render_router
 def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
     """The plan as rendered. Pure. Raises BadInput for names that lead nowhere."""
     case = env.cases[request.case]
-    asked = request.parameters
-    pins = pick("pins", asked.pins, env.pins, request.origins["pins"])
+    parameters = request.parameters
+    pins = pick("pins", parameters.pins, env.pins, request.origins["pins"])
     engines: dict[EngineRole, EngineCase] = {"prefill": case.prefill, "decode": case.decode}
     runs_on = {role: _runs_on(engine.platform, request, env, pins) for role, engine in engines.items()}
     agreed = (
-        geometry.agreed_block_size(asked.prefill_block_size, asked.decode_block_size)
+        geometry.agreed_block_size(parameters.prefill_block_size, parameters.decode_block_size)
         if case.prefill.convert_on_save
         else None
     )
     kv = _geometries(request, env, case.decode, agreed)
-    variant = asked.variant
+    variant = parameters.variant
     if variant == "auto":
         variant = geometry.choose_variant(pins, geometry.needs(kv["prefill"], kv["decode"]))
     pick("variant", variant, pins.variants, request.origins["variant"])
@@ -58,18 +58,18 @@ def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
             pins,
         )
         for (role, place), own in zip(
-            [(role, place) for role, found in placed.items() for place in found], cores, strict=True
+            [(role, place) for role, placements in placed.items() for place in placements], cores, strict=True
         )
     ]
     router = render_router(rendered, router_place(request), variant, request, env)
     return Plan(
         case=request.case,
-        pins=asked.pins,
+        pins=parameters.pins,
         variant=variant,
-        runtime=asked.runtime,
+        runtime=parameters.runtime,
         model=model.name,
-        model_source=asked.model,
-        parameters=asked.model_dump(include=set(type(asked).model_fields) - {"variant"})
+        model_source=parameters.model,
+        parameters=parameters.model_dump(include=set(type(parameters).model_fields) - {"variant"})
         | {"variant": variant},
         agreed_block_size=agreed,
         roles=[*rendered, router],
@@ -85,16 +85,16 @@ class _Model:
 
 def _model(request: PlanRequest, pins: Pins) -> _Model:
     """The name that requests carry, and what the engine's command says to load."""
-    asked, name = request.parameters.model, request.parameters.served_model_name
-    if not asked.startswith("package:"):
-        return _Model(name or asked, asked)
+    parameters, name = request.parameters.model, request.parameters.served_model_name
+    if not parameters.startswith("package:"):
+        return _Model(name or parameters, parameters)
     where = request.origins["model"]
     if not isinstance(pins, StandinPins):
         problem = "model packages are for stand-ins"
-        raise BadInput(where, "model", asked, problem, "give a hub id or a folder on the hosts")
-    if asked != f"package:{pins.model.package}":
+        raise BadInput(where, "model", parameters, problem, "give a hub id or a folder on the hosts")
+    if parameters != f"package:{pins.model.package}":
         problem = "is not the pinned model package"
-        raise BadInput(where, "model", asked, problem, f"use package:{pins.model.package}")
+        raise BadInput(where, "model", parameters, problem, f"use package:{pins.model.package}")
     return _Model(name or pins.model.served_name, "${MODEL_DIR}")
 
 
@@ -110,7 +110,7 @@ def _runs_on(platform: PlatformName, request: PlanRequest, env: Env, pins: Pins)
     if chosen not in env.platforms:
         raise BadInput("env/platforms", None, None, f"has no file for {chosen!r}", f"add {chosen}.yaml")
     if chosen not in pins.platforms:
-        fitting = [name for name, one in env.pins.items() if chosen in one.platforms]
+        fitting = [name for name, pin_set in env.pins.items() if chosen in pin_set.platforms]
         fix = f"use pins={fitting[0]}" if fitting else "add a pin set"
         if request.hosts is None:
             fix += ", or give hosts=FILE for real hardware"
@@ -122,13 +122,15 @@ def _runs_on(platform: PlatformName, request: PlanRequest, env: Env, pins: Pins)
 def _geometries(
     request: PlanRequest, env: Env, decode: EngineCase, agreed: int | None
 ) -> dict[str, KVGeometry]:
-    asked = request.parameters
-    prefill = geometry.prefill_geometry(asked.prefill_kv_layout, asked.prefill_block_size, convert_to=agreed)
+    parameters = request.parameters
+    prefill = geometry.prefill_geometry(
+        parameters.prefill_kv_layout, parameters.prefill_block_size, convert_to=agreed
+    )
     permute = env.platforms[decode.platform].kv_transfer.enable_permute_local_kv is not None
     return {
         "prefill": prefill,
         "decode": geometry.decode_geometry(
-            asked.decode_kv_layout, asked.decode_block_size, prefill, may_permute=permute
+            parameters.decode_kv_layout, parameters.decode_block_size, prefill, may_permute=permute
         ),
     }
 

@@ -93,8 +93,9 @@ def _environment(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -
     if platform.visible_devices and spec.place.visible:
         rendered[platform.visible_devices] = spec.place.visible
     rendered |= fill_env(platform.env, fields, where)
-    if request.hosts is None and _is_local(spec.model):
-        rendered |= platform.local_model_env
+    if request.hosts is None:
+        rendered |= platform.local_env
+        rendered |= platform.local_model_env if _is_local(spec.model) else {}
     return rendered | pins.added_env(spec.runs_on, spec.role)
 
 

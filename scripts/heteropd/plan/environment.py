@@ -31,7 +31,7 @@ class ChildEnvironment:
 
 
 def child_environment(
-    asked: Mapping[str, str],
+    planned: Mapping[str, str],
     parent: Mapping[str, str],
     places: Mapping[str, str],
     extra: Mapping[str, str],
@@ -45,7 +45,7 @@ def child_environment(
     dropped = tuple(sorted(name for name in parent if _changes_an_engine(name)))
     inherited = {name: value for name, value in parent.items() if name not in dropped}
     known = {**parent, **places}
-    rendered = {name: _NAME.sub(lambda m: known.get(m[1], ""), value) for name, value in asked.items()}
+    rendered = {name: _NAME.sub(lambda m: known.get(m[1], ""), value) for name, value in planned.items()}
     variables = {**inherited, **_without_proxy(inherited, peers), **rendered, **extra}
     return ChildEnvironment(variables, tuple(name for name in dropped if name not in rendered))
 

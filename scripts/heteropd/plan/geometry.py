@@ -76,7 +76,7 @@ def choose_variant(pins: Pins, needed: list[Capability]) -> str:
 
 def missing(variant: Variant, needed: list[Capability]) -> list[Capability]:
     """What of it the variant cannot do."""
-    return [one for one in needed if one not in variant.capabilities]
+    return [capability for capability in needed if capability not in variant.capabilities]
 
 
 def able(variants: Mapping[str, Variant], capability: Capability) -> list[str]:

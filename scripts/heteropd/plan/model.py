@@ -50,10 +50,10 @@ class Ports(_PlanData):
     def all(self) -> dict[str, int]:
         """Every port by its name."""
         named = {"api": self.api, "side_channel": self.side_channel, "metrics": self.metrics}
-        found = {name: port for name, port in named.items() if port is not None}
+        ports = {name: port for name, port in named.items() if port is not None}
         for rank in range(1, self.side_channels if self.side_channel else 1):
-            found[f"side_channel_{rank}"] = found["side_channel"] + rank
-        return found
+            ports[f"side_channel_{rank}"] = ports["side_channel"] + rank
+        return ports
 
 
 class ContainerPlan(_PlanData):
@@ -169,7 +169,7 @@ class Plan(_PlanData):
         return [role for role in self.roles if role.host.ssh is None]
 
     def of(self, role: Role) -> list[RolePlan]:
-        return [one for one in self.roles if one.role == role]
+        return [entry for entry in self.roles if entry.role == role]
 
     @property
     def router(self) -> RolePlan:

@@ -18,15 +18,15 @@ def crossed(ones: Sequence[str], others: Sequence[str], most: int = MOST) -> lis
 
 def rounds(pairs: Sequence[Names]) -> list[list[Names]]:
     """The pairs in few rounds, no name twice in one: what is done side by side does not meet anywhere."""
-    found: list[tuple[set[str], list[Names]]] = []
+    parts: list[tuple[set[str], list[Names]]] = []
     for pair in pairs:
-        free = next((one for one in found if not one[0] & set(pair)), None)
+        free = next((part for part in parts if not part[0] & set(pair)), None)
         if free is None:
             free = (set[str](), list[Names]())
-            found.append(free)
+            parts.append(free)
         free[0].update(pair)
         free[1].append(pair)
-    return [together for _, together in found]
+    return [together for _, together in parts]
 
 
 def _all(ones: Sequence[str], others: Sequence[str]) -> Iterator[Names]:

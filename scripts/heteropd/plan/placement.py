@@ -65,18 +65,18 @@ def _of_role(
     options: VllmOptions,
     taken: Counter[str],
 ) -> list[EnginePlacement]:
-    asked, hosts = request.parameters, request.hosts
+    parameters, hosts = request.parameters, request.hosts
     names = _host_names(role, platform, request)
     plans = {name: _host_plan(name, hosts.hosts[name]) if hosts else LOCAL for name in names}
     additions = hosts.roles.engine(role) if hosts else RoleAdditions()
     ranks = additions.tensor_parallel_size * parse(additions.args, options).ranks
     sharing = Counter(names)
-    found: list[EnginePlacement] = []
+    placements: list[EnginePlacement] = []
     here: Counter[str] = Counter()
     for index, name in enumerate(names):
         nth = here[name]
         given = additions.side_channel_port
-        side_channel = given + nth * ranks if given else asked.side_channel_port + taken[name]
+        side_channel = given + nth * ranks if given else parameters.side_channel_port + taken[name]
         here[name] += 1
         taken[name] += ranks
         host = hosts.hosts[name] if hosts else Host(address=LOCAL.address)
@@ -84,7 +84,7 @@ def _of_role(
         place = EnginePlacement(
             index=index,
             host=plans[name],
-            port=getattr(asked, f"{role}_port") + nth,
+            port=getattr(parameters, f"{role}_port") + nth,
             side_channel=side_channel,
             ranks=ranks,
             visible=",".join(map(str, devices_of(host, nth, sharing[name]) or [])),
@@ -93,8 +93,8 @@ def _of_role(
             image=host.image,
             container=host.container,
         )
-        found.append(place)
-    return found
+        placements.append(place)
+    return placements
 
 
 def engine_of(host: Host, nth: int) -> HostEngine:

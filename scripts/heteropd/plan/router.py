@@ -22,18 +22,18 @@ def render_router(
     engines: list[RolePlan], host: HostPlan, variant: str, request: PlanRequest, env: Env
 ) -> RolePlan:
     """The router of kind ``request.parameters.router`` in front of all engines."""
-    asked = request.parameters
-    if asked.router == "toy" and request.standin:
+    parameters = request.parameters
+    if parameters.router == "toy" and request.standin:
         problem = "the toy proxy is part of the vllm-gaudi tree, which stand-ins do not have"
         raise BadInput(
             request.origins["router"], "router", "toy", problem, "use router=vllm, or give hosts=FILE"
         )
-    kind = env.defaults.routers[asked.router]
-    metrics = asked.metrics_port if kind.metrics else None
+    kind = env.defaults.routers[parameters.router]
+    metrics = parameters.metrics_port if kind.metrics else None
     fields: dict[str, str | int] = {
         "bin": "${ENGINE_BIN}/" if request.standin else "",
         "bind": bind(host, request, env),
-        "port": asked.port,
+        "port": parameters.port,
         "metrics_port": metrics or 0,
     }
     each = [(engine.role, _fields(engine, here=host.ssh is None)) for engine in engines]
@@ -46,7 +46,7 @@ def render_router(
         host=host,
         env=with_peers_exempt(additions.env, request),
         argv=[*(word for entry in kind.argv for word in _words(entry, fields, each)), *additions.args],
-        ports=Ports(api=asked.port, metrics=metrics),
+        ports=Ports(api=parameters.port, metrics=metrics),
         container=router_container(variant, request, env),
         health_path=kind.health_path,
     )

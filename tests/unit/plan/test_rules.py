@@ -16,13 +16,12 @@ from heteropd.config.machine import Machine
 from heteropd.config.parameters import resolve
 from heteropd.console.sections import within
 from heteropd.errors import BadInput
-from heteropd.plan import render
+from heteropd.plan import page, render
 from heteropd.plan.model import Plan
-from heteropd.plan.rules import RULES, page
+from heteropd.plan.rules import CHECKS
 
 ROOT = Path(__file__).parents[3]
 ENV = load(ROOT)
-BY_ID = {rule.id: rule for rule in RULES}
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "env/hosts/example.yaml").read_text())
 
 Edit = Callable[[Env], Env]
@@ -682,17 +681,16 @@ def flat(severity: str) -> list[Any]:
     return [
         pytest.param(rule, broken, kept, id=f"{rule}-{number}")
         for rule, sides in SIDES.items()
-        if BY_ID[rule].severity == severity
+        if ENV.rules[rule].broken == severity
         for number, (broken, kept) in enumerate(sides)
     ]
 
 
 def test_every_rule_is_tested_from_both_sides() -> None:
-    assert set(SIDES) == set(BY_ID)
-    assert len(BY_ID) == len(RULES), "two rules have one id"
+    assert set(SIDES) == set(CHECKS) == set(ENV.rules)
 
 
-@pytest.mark.parametrize(("rule", "broken", "kept"), flat("refuse"))
+@pytest.mark.parametrize(("rule", "broken", "kept"), flat("refused"))
 def test_refusing_rule(rule: str, broken: Given, kept: Given, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         broken.plan(tmp_path)
@@ -703,7 +701,7 @@ def test_refusing_rule(rule: str, broken: Given, kept: Given, tmp_path: Path) ->
     kept.plan(tmp_path)
 
 
-@pytest.mark.parametrize(("rule", "broken", "kept"), flat("warn"))
+@pytest.mark.parametrize(("rule", "broken", "kept"), flat("warned"))
 def test_warning_rule(rule: str, broken: Given, kept: Given, tmp_path: Path) -> None:
     noted = [note for note in broken.plan(tmp_path).notes if note.rule == rule]
     assert len(noted) == 1
@@ -722,8 +720,8 @@ def test_a_refusal_blames_what_the_user_said(tmp_path: Path) -> None:
 
 def test_the_documents_table_is_the_rules() -> None:
     text = (ROOT / page.PAGE).read_text()
-    assert within(text, page.MADE, page.PAGE) == page.table(), "`make schema` writes it anew"
-    assert page.table().count("\n") == len(RULES) + 2
+    assert within(text, page.MADE, page.PAGE) == page.table(ENV), "`make schema` writes it anew"
+    assert page.table(ENV).count("\n") == len(CHECKS) + 2
 
 
 @pytest.mark.parametrize(

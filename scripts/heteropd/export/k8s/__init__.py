@@ -31,23 +31,23 @@ def k8s(plan: Plan, env: Env) -> str:
     _refuse(plan, env)
     names = addresses.names(plan)
     drafts = [draft(role, plan, env, names) for role in plan.roles]
-    documents = [one for each in drafts for one in _documents(each, plan)]
+    documents = [pod for pods in drafts for pod in _documents(pods, plan)]
     return head(plan, env, drafts) + yaml.dump_all(
         documents, Dumper=_ManifestDumper, sort_keys=False, explicit_start=True, width=2**16
     )
 
 
-def _documents(one: PodDraft, plan: Plan) -> list[dict[str, Any]]:
-    if one.role.role == "router":
-        return [workloads.service(one, plan), workloads.deployment(one, plan)]
-    return [workloads.headless(one, plan), workloads.stateful(one, plan)]
+def _documents(pod: PodDraft, plan: Plan) -> list[dict[str, Any]]:
+    if pod.role.role == "router":
+        return [workloads.service(pod, plan), workloads.deployment(pod, plan)]
+    return [workloads.headless(pod, plan), workloads.stateful(pod, plan)]
 
 
 def _refuse(plan: Plan, env: Env) -> None:
     if any(role.container is None for role in plan.roles):
         problem = "a plan for the process runtime has no containers"
         raise BadInput("command line", "runtime", plan.runtime, problem, "add runtime=docker")
-    kind = next(one for name, one in env.defaults.routers.items() if name == plan.parameters["router"])
+    kind = next(pod for name, pod in env.defaults.routers.items() if name == plan.parameters["router"])
     if "{bind}" not in kind.argv:
         problem = "listens where only its own pod reaches it"
         raise BadInput("command line", "router", plan.parameters["router"], problem, "use router=vllm")

@@ -62,7 +62,7 @@ def environment(
     """
     planned = {key: value for key, value in role.env.items() if key not in left_out}
     for key, value in planned.items():
-        unknown = [found for found in _NAME.findall(value) if found not in known]
+        unknown = [hosts for hosts in _NAME.findall(value) if hosts not in known]
         if unknown:
             problem = (
                 f"holds ${{{unknown[0]}}}, which env/images.yaml does not say of the image {role.runs_on}"
@@ -98,8 +98,8 @@ def _refuse_addresses(texts: Iterable[str], role: RolePlan, names: Names) -> Non
         for word in _WORD.findall(text):
             # An address may stand before a port, and be one of IPv6.
             parts = word.split(":")
-            found = names.hosts.intersection(":".join(parts[:end]) for end in range(1, len(parts) + 1))
-            if found:
-                problem = f"holds the address {min(found)}, which no pod has"
+            hosts = names.hosts.intersection(":".join(parts[:end]) for end in range(1, len(parts) + 1))
+            if hosts:
+                problem = f"holds the address {min(hosts)}, which no pod has"
                 fix = "leave it out of the hosts file's additions, or use format=compose"
                 raise BadInput("hosts", f"roles.{role.role}", text, problem, fix)

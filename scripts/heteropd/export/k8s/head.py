@@ -15,7 +15,7 @@ _LEVELS = ("restricted", "baseline", "privileged")
 
 def head(plan: Plan, env: Env, drafts: Sequence[PodDraft]) -> str:
     """Lines of comment, the last one ended."""
-    level = max((one.level for one in drafts), key=_LEVELS.index)
+    level = max((pod.level for pod in drafts), key=_LEVELS.index)
     lines = [
         f"{plan.case}, {plan.pins} ({plan.variant}), {plan.model}. docs/kubernetes.md",
         "Names no namespace: kubectl -n NAMESPACE apply -f FILE. It must admit pods of Pod Security's"
@@ -23,20 +23,20 @@ def head(plan: Plan, env: Env, drafts: Sequence[PodDraft]) -> str:
     ]
     if plan.standin:
         lines.insert(1, "CPU STAND-INS take the accelerators' places: the software path, not the hardware.")
-    images = sorted({one.spec["containers"][0]["image"] for one in drafts})
+    images = sorted({pod.spec["containers"][0]["image"] for pod in drafts})
     loose = [image for image in images if "@sha256:" not in image]
     if loose:
         lines.append(f"Images that a tag names, which the nodes must have or reach: {', '.join(loose)}")
     lines.append("Container arguments, and what became of them here:")
     lines += [f"  {line}" for line in _arguments(drafts)]
-    said = dict.fromkeys(one.model.said for one in drafts if one.model)
-    lines += [f"Volume '{VOLUME}': {text}." for text in said]
-    if any(one.model and one.model.env for one in drafts):
+    texts = dict.fromkeys(pod.model.summary for pod in drafts if pod.model)
+    lines += [f"Volume '{VOLUME}': {text}." for text in texts]
+    if any(pod.model and pod.model.env for pod in drafts):
         token = env.defaults.kubernetes.token
         lines.append(
             f"Secret '{token.secret}', key '{token.key}': the hub's token, where the model needs one."
         )
-    bound = [f"{one.role.name} {','.join(map(str, one.role.cores))}" for one in drafts if one.role.cores]
+    bound = [f"{pod.role.name} {','.join(map(str, pod.role.cores))}" for pod in drafts if pod.role.cores]
     if bound:
         lines.append(
             f"Cores are those of the machine that made this plan; nodes must have them: {'; '.join(bound)}."
@@ -47,7 +47,7 @@ def head(plan: Plan, env: Env, drafts: Sequence[PodDraft]) -> str:
 def _arguments(drafts: Iterable[PodDraft]) -> list[str]:
     """Each argument once, with all roles to which the same happened."""
     roles: dict[tuple[str, str], list[str]] = {}
-    for one in drafts:
-        for argument, outcome in one.asked.outcome.items():
-            roles.setdefault((argument, outcome), []).append(one.role.name)
+    for pod in drafts:
+        for argument, outcome in pod.container.outcome.items():
+            roles.setdefault((argument, outcome), []).append(pod.role.name)
     return [f"{argument} ({', '.join(names)}): {outcome}" for (argument, outcome), names in roles.items()]

@@ -18,7 +18,7 @@ _MODEL, _HUB, _TOKEN = "/model", "/hub", "/run/secrets/hub"
 class Model:
     """What a pod gets for its model. ``folder`` stands for ${MODEL_DIR}; ``said`` is for people."""
 
-    said: str
+    summary: str
     folder: str = ""
     env: dict[str, str] = field(default_factory=dict)
     volumes: list[dict[str, Any]] = field(default_factory=list)
@@ -41,7 +41,7 @@ def _packaged(package: str, env: Env, python: str) -> Model:
     folder = f"{_MODEL}/{package}"
     pinned = env.standin.model
     return Model(
-        said="an emptyDir: each new pod makes its model from the package in its image",
+        summary="an emptyDir: each new pod makes its model from the package in its image",
         folder=folder,
         volumes=[{"name": VOLUME, "emptyDir": {}}],
         mounts=[{"name": VOLUME, "mountPath": _MODEL, "readOnly": True}],
@@ -58,7 +58,7 @@ def _packaged(package: str, env: Env, python: str) -> Model:
 def _folder(path: str) -> Model:
     whole = hub_entry(path)
     return Model(
-        said=f"the folder {whole} of the node, which must be there",
+        summary=f"the folder {whole} of the node, which must be there",
         volumes=[{"name": VOLUME, "hostPath": {"path": whole, "type": "Directory"}}],
         mounts=[{"name": VOLUME, "mountPath": whole, "readOnly": True}],
     )
@@ -72,7 +72,7 @@ def _hub(env: Env) -> Model:
         "items": [{"key": token.key, "path": "token"}],
     }
     return Model(
-        said="an emptyDir: each new pod downloads the model; put a PersistentVolumeClaim there to keep it",
+        summary="an emptyDir: each new pod downloads the model; put a PersistentVolumeClaim there to keep it",
         env={"HF_HOME": _HUB, "HF_TOKEN_PATH": f"{_TOKEN}/token"},
         volumes=[{"name": VOLUME, "emptyDir": {}}, {"name": "hub-token", "secret": secret}],
         mounts=[

@@ -26,14 +26,16 @@ class PodDraft:
 
     role: RolePlan
     spec: Object
-    asked: ContainerNeeds
+    container: ContainerNeeds
     model: Model | None
 
     @property
     def level(self) -> str:
         """The least of Pod Security's levels that admits it."""
-        host = self.spec.get("hostNetwork") or any("hostPath" in one for one in self.spec.get("volumes", []))
-        if host or self.asked.security or self.asked.capabilities:
+        host = self.spec.get("hostNetwork") or any(
+            "hostPath" in entry for entry in self.spec.get("volumes", [])
+        )
+        if host or self.container.security or self.container.capabilities:
             return "privileged"
         return "restricted" if self.spec["securityContext"].get("runAsNonRoot") else "baseline"
 
@@ -41,17 +43,17 @@ class PodDraft:
 def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
     """The pod of a role; ``names`` are the plan's. Raises BadInput for what a pod cannot have."""
     facts = env.defaults.kubernetes
-    image = next(one for name, one in env.images.images.items() if name == role.runs_on)
-    pods = {"router": facts.router, **{name: one.kubernetes for name, one in env.platforms.items()}}
+    image = next(entry for name, entry in env.images.images.items() if name == role.runs_on)
+    pods = {"router": facts.router, **{name: entry.kubernetes for name, entry in env.platforms.items()}}
     needs = pods[role.runs_on]
-    asked = read(role, needs, env)
+    container = read(role, needs, env)
     loads = None if role.role == "router" else model(plan, env, image.python)
     places = {ENGINE_PYTHON: image.python, ENGINE_BIN: image.bin, MODEL_DIR: loads.folder if loads else ""}
-    extra = asked.env | KEEPS_ENVIRONMENT | (loads.env if loads else {})
-    rights = _rights(asked, image)
+    extra = container.env | KEEPS_ENVIRONMENT | (loads.env if loads else {})
+    rights = _rights(container, image)
     common = {"image": role.container.image if role.container else "", "securityContext": rights}
     makers = [
-        {**one, **common, "resources": _resources(needs, {})} for one in (loads.makers if loads else [])
+        {**entry, **common, "resources": _resources(needs, {})} for entry in (loads.makers if loads else [])
     ]
     main = {
         "name": role.role,
@@ -59,21 +61,21 @@ def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
         "command": addresses.command(role, names, env, places),
         "env": addresses.environment(role, names, image.env | places, extra, _numbered(env)),
         "ports": ports(role, "containerPort"),
-        "resources": _resources(needs, asked.limits),
+        "resources": _resources(needs, container.limits),
         **_probes(role, env.defaults.timeouts, plan.ready_timeout or env.defaults.timeouts.ready),
-        **_given("volumeMounts", _mounts(asked, loads)),
+        **_given("volumeMounts", _mounts(container, loads)),
     }
     spec = {
         "enableServiceLinks": False,  # variables named after Services, which vLLM takes for its own
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": ceil(env.defaults.timeouts.stop),
-        **asked.pod,
+        **container.pod,
         "securityContext": _identity(image),
         **_given("initContainers", makers),
         "containers": [main],
-        **_given("volumes", _volumes(asked, loads)),
+        **_given("volumes", _volumes(container, loads)),
     }
-    return PodDraft(role, spec, asked, loads)
+    return PodDraft(role, spec, container, loads)
 
 
 def _numbered(env: Env) -> set[str]:
@@ -109,13 +111,13 @@ def _probes(role: RolePlan, timeouts: TimeoutDefaults, ready: float) -> Object:
     }
 
 
-def _rights(asked: ContainerNeeds, image: Image) -> Object:
-    rights: Object = dict(asked.security) or {"allowPrivilegeEscalation": False}
+def _rights(container: ContainerNeeds, image: Image) -> Object:
+    rights: Object = dict(container.security) or {"allowPrivilegeEscalation": False}
     capabilities: dict[str, list[str]] = {}
-    if image.uid and not asked.security:  # only root has use for what a container engine grants unasked
+    if image.uid and not container.security:  # only root has use for what a container engine grants unasked
         capabilities["drop"] = ["ALL"]
-    if asked.capabilities:
-        capabilities["add"] = list(asked.capabilities)
+    if container.capabilities:
+        capabilities["add"] = list(container.capabilities)
     return rights | _given("capabilities", capabilities)
 
 
@@ -128,24 +130,24 @@ def _identity(image: Image) -> Object:
     return {"runAsNonRoot": True, **numbers, **identity}
 
 
-def _mounts(asked: ContainerNeeds, loads: Model | None) -> list[Object]:
+def _mounts(container: ContainerNeeds, loads: Model | None) -> list[Object]:
     return [
-        *([{"name": "shm", "mountPath": "/dev/shm"}] if asked.shm else []),  # noqa: S108
+        *([{"name": "shm", "mountPath": "/dev/shm"}] if container.shm else []),  # noqa: S108
         *(loads.mounts if loads else []),
         *(
             {"name": f"folder-{at}", "mountPath": here, "readOnly": readonly}
-            for at, (_, here, readonly) in enumerate(asked.folders)
+            for at, (_, here, readonly) in enumerate(container.folders)
         ),
     ]
 
 
-def _volumes(asked: ContainerNeeds, loads: Model | None) -> list[Object]:
-    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": asked.shm}}
+def _volumes(container: ContainerNeeds, loads: Model | None) -> list[Object]:
+    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": container.shm}}
     return [
-        *([shm] if asked.shm else []),
+        *([shm] if container.shm else []),
         *(loads.volumes if loads else []),
         *(
             {"name": f"folder-{at}", "hostPath": {"path": there}}
-            for at, (there, _, _) in enumerate(asked.folders)
+            for at, (there, _, _) in enumerate(container.folders)
         ),
     ]

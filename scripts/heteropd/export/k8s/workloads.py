@@ -11,37 +11,37 @@ from heteropd.plan.model import Plan, RolePlan
 Object = dict[str, Any]
 
 
-def stateful(one: PodDraft, plan: Plan) -> Object:
+def stateful(pod: PodDraft, plan: Plan) -> Object:
     """An engine: its pod keeps its name, and never are there two that want its device."""
-    spec = {"serviceName": addresses.name(plan, one.role), **_workload(one, plan)}
-    return _object("apps/v1", "StatefulSet", one.role, plan, spec)
+    spec = {"serviceName": addresses.name(plan, pod.role), **_workload(pod, plan)}
+    return _object("apps/v1", "StatefulSet", pod.role, plan, spec)
 
 
-def deployment(one: PodDraft, plan: Plan) -> Object:
+def deployment(pod: PodDraft, plan: Plan) -> Object:
     """The router, which keeps nothing."""
-    return _object("apps/v1", "Deployment", one.role, plan, _workload(one, plan))
+    return _object("apps/v1", "Deployment", pod.role, plan, _workload(pod, plan))
 
 
-def headless(one: PodDraft, plan: Plan) -> Object:
+def headless(pod: PodDraft, plan: Plan) -> Object:
     """An engine's name: its pod's address, from the start, for the router asks for its health itself."""
-    spec = {"clusterIP": "None", "publishNotReadyAddresses": True, **_service(one, plan)}
-    return _object("v1", "Service", one.role, plan, spec)
+    spec = {"clusterIP": "None", "publishNotReadyAddresses": True, **_service(pod, plan)}
+    return _object("v1", "Service", pod.role, plan, spec)
 
 
-def service(one: PodDraft, plan: Plan) -> Object:
+def service(pod: PodDraft, plan: Plan) -> Object:
     """The router's address in the cluster."""
-    return _object("v1", "Service", one.role, plan, _service(one, plan))
+    return _object("v1", "Service", pod.role, plan, _service(pod, plan))
 
 
-def _service(one: PodDraft, plan: Plan) -> Object:
-    return {"selector": _selector(one.role, plan), "ports": ports(one.role, "port")}
+def _service(pod: PodDraft, plan: Plan) -> Object:
+    return {"selector": _selector(pod.role, plan), "ports": ports(pod.role, "port")}
 
 
-def _workload(one: PodDraft, plan: Plan) -> Object:
+def _workload(pod: PodDraft, plan: Plan) -> Object:
     return {
         "replicas": 1,
-        "selector": {"matchLabels": _selector(one.role, plan)},
-        "template": {"metadata": {"labels": _labels(one.role, plan)}, "spec": one.spec},
+        "selector": {"matchLabels": _selector(pod.role, plan)},
+        "template": {"metadata": {"labels": _labels(pod.role, plan)}, "spec": pod.spec},
     }
 
 

@@ -1,7 +1,4 @@
-"""Rules that a plan must keep. A broken ``refuse`` rule stops it (exit 2); a ``warn`` rule leaves a note.
-
-Numbers up to 39 follow the kit's catalogue of known failures; docs/rules.md explains every rule.
-"""
+"""Rules that a plan must keep: env/rules.yaml has their words, docs/rules.md explains them."""
 
 from __future__ import annotations
 
@@ -21,31 +18,38 @@ from heteropd.plan.rules import (
     secrets,
     transports,
 )
-from heteropd.plan.rules.base import Rule, RuleContext
+from heteropd.plan.rules.base import Check, RuleContext
 
-__all__ = ["RULES", "Rule", "RuleContext", "apply", "examine"]
+__all__ = ["CHECKS", "apply", "examine"]
 
-_BY_ID = sorted(
-    [
-        rule
-        for room in (transports, addresses, blocks, connector, devices, differences, options, pinned)
-        for rule in room.RULES
-    ],
-    key=lambda rule: rule.id,
+# First what no other message may show, then what the others need to read an engine's arguments.
+_FIRST = ("P56-secrets", "P51-arguments")
+_ALL: dict[str, Check] = (
+    transports.CHECKS
+    | addresses.CHECKS
+    | blocks.CHECKS
+    | connector.CHECKS
+    | devices.CHECKS
+    | differences.CHECKS
+    | options.CHECKS
+    | pinned.CHECKS
+    | secrets.CHECKS
 )
-# First what no other rule may print; then what the others need to read an engine's arguments.
-RULES: tuple[Rule, ...] = (*secrets.RULES, options.READABLE, *_BY_ID)
+CHECKS = {name: _ALL[name] for name in dict.fromkeys([*_FIRST, *sorted(_ALL)])}
 
 
 def examine(plan: Plan, request: PlanRequest, env: Env) -> list[Finding]:
     """What breaks a rule, one finding a rule, up to the first that is refused."""
     context = RuleContext(plan, request, env)
     findings: list[Finding] = []
-    for rule in RULES:
-        finding = rule.examine(context)
+    for name, check in CHECKS.items():
+        finding = check(context)
         if finding is not None:
-            findings.append(finding)
-            if finding.status == "FAIL":
+            entry = env.rules[name]
+            status = "FAIL" if entry.broken == "refused" else "WARN"
+            update = {"id": name, "status": status, "threads": (entry.source,)}
+            findings.append(finding.model_copy(update=update))
+            if status == "FAIL":
                 break
     return findings
 

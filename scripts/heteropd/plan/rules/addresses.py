@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from heteropd.findings import Finding
 from heteropd.plan.model import RolePlan
-from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_engine
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_engine
 
 SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
 LAST_PORT = 65535
@@ -137,40 +137,10 @@ def _remote_address(context: RuleContext) -> Finding | None:
     return None
 
 
-RULES = [
-    Rule(
-        "P16-side-channel-host",
-        "an engine announces an address that its peers reach",
-        "refuse",
-        "NVIDIA/srt-slurm#158, ai-dynamo/dynamo#1327 (vLLM's default is localhost)",
-        each_engine(_side_channel_host),
-    ),
-    Rule(
-        "P18-port-clash",
-        "no port of a host is used twice, and none is above 65535",
-        "refuse",
-        "vllm-project/vllm#20965, #25059",
-        _port_clash,
-    ),
-    Rule(
-        "P47-remote-process",
-        "the process runtime runs on this machine, or with the Python that the hosts file names",
-        "refuse",
-        "the kit's own limit",
-        _remote_process,
-    ),
-    Rule(
-        "P64-listens",
-        "an engine listens where its peers and this machine reach it",
-        "refuse",
-        "vllm/entrypoints (without --host: 0.0.0.0, which is IPv4 alone)",
-        each_engine(_listens),
-    ),
-    Rule(
-        "P55-remote-address",
-        "a host that is reached over ssh has an address of its own",
-        "refuse",
-        "the kit's own limit",
-        _remote_address,
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P16-side-channel-host": each_engine(_side_channel_host),
+    "P18-port-clash": _port_clash,
+    "P47-remote-process": _remote_process,
+    "P64-listens": each_engine(_listens),
+    "P55-remote-address": _remote_address,
+}

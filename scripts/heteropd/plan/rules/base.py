@@ -1,4 +1,4 @@
-"""What a rule is, and what it sees: the rendered plan, so that a user's additions count."""
+"""What a rule sees: the rendered plan, so that a user's additions count."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from heteropd.config.env import Env
 from heteropd.config.hosts import Host
@@ -164,23 +164,6 @@ def each_engine(check: EngineCheck) -> Check:
 def each_pair(check: PairCheck) -> Check:
     """The check for every prefill and decode that may exchange KV."""
     return lambda context: first(check(context, *pair) for pair in context.pairs)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``refuse`` stops the plan, ``warn`` becomes a note; ``reference`` says where the failure is known."""
-
-    id: str
-    title: str
-    severity: Literal["refuse", "warn"]
-    reference: str
-    check: Check
-
-    def examine(self, context: RuleContext) -> Finding | None:
-        """The check's finding as this rule's, None where the plan keeps it."""
-        finding = self.check(context)
-        status = "FAIL" if self.severity == "refuse" else "WARN"
-        return finding and finding.model_copy(update={"id": self.id, "status": status})
 
 
 def first(findings: Iterable[Finding | None]) -> Finding | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from heteropd.config.pins import Capability
 from heteropd.findings import Finding
 from heteropd.plan.geometry import able, missing, needs, reuse_is_wrong
-from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, each_pair
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, each_pair
 
 
 def _block_order(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
@@ -97,18 +97,20 @@ def _variant_converts(context: RuleContext, prefill: PlannedEngine, decode: Plan
 def _variant_lacks(
     context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine, capabilities: tuple[Capability, ...]
 ) -> Finding | None:
-    needed = [one for one in needs(prefill.kv, decode.kv) if one in capabilities]
+    needed = [capability for capability in needs(prefill.kv, decode.kv) if capability in capabilities]
     lacking = missing(context.variant, needed)
     if not lacking:
         return None
     platforms = {prefill.platform_name, decode.platform_name}
-    others = able(context.pins.variants, lacking[0])
+    fitting = able(context.pins.variants, lacking[0])
     sets = [
         name
         for name, pins in context.env.pins.items()
         if platforms <= set(pins.platforms) and able(pins.variants, lacking[0])
     ]
-    fix = f"use variant={others[0]}" if others else f"use pins={sets[0]}" if sets else "make both sides equal"
+    fix = (
+        f"use variant={fitting[0]}" if fitting else f"use pins={sets[0]}" if sets else "make both sides equal"
+    )
     problem = f"the variant of {context.plan.pins} does not do {_SAID[lacking[0]]}"
     if context.request.parameters.variant == "auto":
         geometry = [
@@ -155,75 +157,15 @@ _SAID: dict[Capability, str] = {
     "prefill_conversion": "the conversion on save that this case asks of the prefill",
 }
 
-RULES = [
-    Rule(
-        "P21-block-order",
-        "a decode block is a whole number of the blocks that arrive",
-        "refuse",
-        'vllm-project/vllm#26744 ("nP > nD is not supported yet")',
-        each_pair(_block_order),
-    ),
-    Rule(
-        "P22-layout",
-        "the decode keeps the layout that arrives, or permutes HND to NHD",
-        "refuse",
-        "vllm-project/vllm#26556",
-        each_pair(_layout),
-    ),
-    Rule(
-        "P23-block-and-layout",
-        "the variant can do the difference that the sides have",
-        "refuse",
-        "vllm-project/vllm#30275",
-        each_pair(_variant_receives),
-    ),
-    Rule(
-        "P41-block-multiple",
-        "block sizes are what attention takes",
-        "refuse",
-        "vLLM's attention backends",
-        _block_multiple,
-    ),
-    Rule(
-        "P42-receives",
-        "the decode's platform converts what arrives",
-        "refuse",
-        "measured on an H100 with vLLM 0.24 (docs/rules.md)",
-        each_pair(_receives),
-    ),
-    Rule(
-        "P45-converts",
-        "the variant has the conversion that the prefill is asked for",
-        "refuse",
-        "vllm-project/vllm#30448, vllm-project/vllm-gaudi#867",
-        each_pair(_variant_converts),
-    ),
-    Rule(
-        "P46-stand-in-receives",
-        "what the stand-in does, the accelerator does too",
-        "warn",
-        "measured on an H100 with vLLM 0.24 (docs/rules.md)",
-        each_pair(_original_receives),
-    ),
-    Rule(
-        "P68-hybrid-model",
-        "a model with states instead of KV blocks keeps one layout and block size on both sides",
-        "refuse",
-        "vllm-project/vllm#42895, ai-dynamo/dynamo#10741; NixlConnector of vLLM 0.32 (HMA)",
-        each_pair(_hybrid),
-    ),
-    Rule(
-        "P69-model-family",
-        "a model with windows or MLA keeps one layout and block size on both sides",
-        "warn",
-        "NixlConnector of vLLM 0.32 (nothing is permuted with HMA, nor with MLA)",
-        each_pair(_family),
-    ),
-    Rule(
-        "P48-decode-prefix-cache",
-        "a decode with larger blocks than arrive keeps no prefix cache",
-        "warn",
-        "vllm-project/vllm#32204 (the line), seen with vLLM 0.32 (docs/rules.md)",
-        each_pair(_decode_prefix_cache),
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P21-block-order": each_pair(_block_order),
+    "P22-layout": each_pair(_layout),
+    "P23-block-and-layout": each_pair(_variant_receives),
+    "P41-block-multiple": _block_multiple,
+    "P42-receives": each_pair(_receives),
+    "P45-converts": each_pair(_variant_converts),
+    "P46-stand-in-receives": each_pair(_original_receives),
+    "P68-hybrid-model": each_pair(_hybrid),
+    "P69-model-family": each_pair(_family),
+    "P48-decode-prefix-cache": each_pair(_decode_prefix_cache),
+}

@@ -6,7 +6,7 @@ from typing import Any
 
 from heteropd.findings import Finding
 from heteropd.plan.engines import KV_TRANSFER
-from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, each_engine, each_pair, first
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, each_engine, each_pair, first
 
 _KEEP_OFF = "keep --no-enable-prefix-caching (prefix_caching: false)"
 HETERO_LAYOUT = "VLLM_HPU_HETERO_KV_LAYOUT"
@@ -97,54 +97,12 @@ def _recompute(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     return engine.option_finding("kv_load_failure_policy", policy, problem, "use fail")
 
 
-RULES = [
-    Rule(
-        "P19-handshake-compat",
-        "enforce_handshake_compat is false between different platforms",
-        "refuse",
-        "vllm-project/vllm#29503, vllm-project/vllm-gaudi#1087",
-        each_pair(_handshake),
-    ),
-    Rule(
-        "P24-prefix-caching",
-        "a prefill that converts on save keeps prefix caching off",
-        "refuse",
-        "vllm-project/vllm#30448 (review)",
-        each_engine(_prefix_caching),
-    ),
-    Rule(
-        "P25-hetero-switch",
-        "VLLM_HPU_HETERO_KV_LAYOUT is the text 'true'",
-        "refuse",
-        "vllm-project/vllm-gaudi#867",
-        each_engine(_hetero_switch),
-    ),
-    Rule(
-        "P26-joint-kv",
-        "a Gaudi prefill joins K and V for a GPU decode",
-        "refuse",
-        "vllm-project/vllm-gaudi#1588, #1606",
-        each_pair(_joint_kv),
-    ),
-    Rule(
-        "P28-device-to-device",
-        "VLLM_NIXL_DEVICE_TO_DEVICE is on where Gaudi's plugin reads it",
-        "refuse",
-        "vllm-gaudi's platform.py",
-        each_engine(_device_to_device),
-    ),
-    Rule(
-        "P44-kv-transfer-config",
-        "the connector's configuration is the plan's",
-        "refuse",
-        "the kit's own limit",
-        each_engine(_kv_transfer),
-    ),
-    Rule(
-        "P63-recompute",
-        "a decode fails requests whose KV does not come",
-        "warn",
-        "vllm-project/vllm#32200, #49250",
-        each_engine(_recompute),
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P19-handshake-compat": each_pair(_handshake),
+    "P24-prefix-caching": each_engine(_prefix_caching),
+    "P25-hetero-switch": each_engine(_hetero_switch),
+    "P26-joint-kv": each_pair(_joint_kv),
+    "P28-device-to-device": each_engine(_device_to_device),
+    "P44-kv-transfer-config": each_engine(_kv_transfer),
+    "P63-recompute": each_engine(_recompute),
+}

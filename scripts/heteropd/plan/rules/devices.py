@@ -7,8 +7,8 @@ from heteropd.findings import Finding
 from heteropd.plan.arguments import PARALLEL
 from heteropd.plan.placement import ENGINE_ROLES, devices_of
 from heteropd.plan.rules.base import (
+    Check,
     PlannedEngine,
-    Rule,
     RuleContext,
     broken,
     each_engine,
@@ -127,40 +127,10 @@ def _pipeline(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     return None
 
 
-RULES = [
-    Rule(
-        "P49-tensor-parallel",
-        "the two sides' tensor parallel sizes are ones that the connector joins",
-        "refuse",
-        "vllm-project/vllm#27274, #26556 (HND for the heads of several ranks)",
-        each_pair(_tensor_parallel),
-    ),
-    Rule(
-        "P50-devices",
-        "a host's devices go evenly to its engines, and each has as many as its ranks",
-        "refuse",
-        "the kit's own limit",
-        _devices,
-    ),
-    Rule(
-        "P65-engines",
-        "a host that says what each of its engines has says it of all",
-        "refuse",
-        "the kit's own limit",
-        _engines,
-    ),
-    Rule(
-        "P61-pipeline",
-        "no engine splits its layers or its prompts over devices",
-        "refuse",
-        "vllm-project/vllm#40674, #52913",
-        each_engine(_pipeline),
-    ),
-    Rule(
-        "P62-stand-in-ranks",
-        "a stand-in has one rank",
-        "refuse",
-        "the kit's own limit",
-        each_engine(_standin_ranks),
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P49-tensor-parallel": each_pair(_tensor_parallel),
+    "P50-devices": _devices,
+    "P65-engines": _engines,
+    "P61-pipeline": each_engine(_pipeline),
+    "P62-stand-in-ranks": each_engine(_standin_ranks),
+}

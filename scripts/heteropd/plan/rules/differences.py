@@ -9,7 +9,7 @@ from typing import Any
 
 from heteropd.findings import Finding
 from heteropd.plan.arguments import EngineArguments
-from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_pair
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_pair
 
 _SPECULATIVE = {
     "--speculative-config": None,
@@ -110,37 +110,13 @@ def _vllm_version(context: RuleContext, engine: PlannedEngine) -> str | None:
     """The vLLM of an engine's image: the pin set's, or what a site's own is called after; None if nothing."""
     image = _own_image(context, engine)
     text = context.pins.vllm if image is None else image.partition("@")[0].rpartition("/")[2]
-    found = _VERSION.search(text)
-    return found[1] if found else None
+    version = _VERSION.search(text)
+    return version[1] if version else None
 
 
-RULES = [
-    Rule(
-        "P53-identical",
-        "the two sides do not differ in what their KV is made of",
-        "refuse",
-        "vllm-project/vllm#49230, #54926, #55776 (the handshake's hash, which the plan switches off)",
-        each_pair(_identical),
-    ),
-    Rule(
-        "P54-alike",
-        "the two sides do not differ in lengths, adapters, templates and weights' form",
-        "warn",
-        "vllm-project/vllm#55776, #52999",
-        each_pair(_alike),
-    ),
-    Rule(
-        "P59-speculative",
-        "a draft model stands on both sides, or on neither",
-        "refuse",
-        "vllm-project/vllm#49230, #48221",
-        each_pair(_speculative),
-    ),
-    Rule(
-        "P60-images",
-        "images of the two sides are called after one release of vLLM",
-        "warn",
-        "vllm-project/vllm's NixlConnector versions (5 in 0.26, 11 in 0.30, 14 in 0.32)",
-        each_pair(_images),
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P53-identical": each_pair(_identical),
+    "P54-alike": each_pair(_alike),
+    "P59-speculative": each_pair(_speculative),
+    "P60-images": each_pair(_images),
+}

@@ -11,7 +11,7 @@ from heteropd.config.types import EngineRole
 from heteropd.findings import Finding
 from heteropd.plan.arguments import TENSOR_PARALLEL, EngineArguments, parse
 from heteropd.plan.placement import ENGINE_ROLES
-from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_engine, first
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_engine, first
 
 # What a parameter or a field says already: a second place could only disagree with it.
 _DECIDED = {
@@ -115,16 +115,16 @@ def _shadowed(context: RuleContext) -> Finding | None:
 
 def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
     """Variables of a role that fields of its hosts set, and those fields."""
-    found: dict[str, str] = {}
+    decided: dict[str, str] = {}
     for engine in context.engines:
         host = context.host(engine)
         if engine.role != role or host is None or not engine.platform.accelerator:
             continue
         if host.nics or any(own.nics for own in host.engines):
-            found.setdefault(ucx.NET_DEVICES, f"hosts.{engine.plan.host.name}.nics")
+            decided.setdefault(ucx.NET_DEVICES, f"hosts.{engine.plan.host.name}.nics")
         if engine.platform.visible_devices and (host.devices or any(own.devices for own in host.engines)):
-            found.setdefault(engine.platform.visible_devices, f"hosts.{engine.plan.host.name}.devices")
-    return found
+            decided.setdefault(engine.platform.visible_devices, f"hosts.{engine.plan.host.name}.devices")
+    return decided
 
 
 def _container(context: RuleContext) -> Finding | None:
@@ -161,54 +161,12 @@ def _out_of_reach(_context: RuleContext, engine: PlannedEngine) -> Finding | Non
     )
 
 
-READABLE = Rule(
-    "P51-arguments",
-    "an engine's arguments can be read as vLLM reads them, and name no file of more",
-    "refuse",
-    "vllm/utils/argparse_utils.py of vLLM 0.32",
-    _readable,
-)
-RULES = [
-    Rule(
-        "P43-shadowed",
-        "additions leave alone what a parameter or a host's field decides",
-        "refuse",
-        "the kit's own limit",
-        _shadowed,
-    ),
-    Rule(
-        "P52-reach",
-        "an engine is one server, on one host, that speaks plain HTTP on its port",
-        "refuse",
-        "the kit's own limit",
-        each_engine(_out_of_reach),
-    ),
-    Rule(
-        "P66-container",
-        "options of a host's containers leave network and GPUs to the plan",
-        "refuse",
-        "the kit's own limit",
-        _container,
-    ),
-    Rule(
-        "P67-router",
-        "additions to the router leave alone what the plan decides",
-        "refuse",
-        "the kit's own limit",
-        _router,
-    ),
-    Rule(
-        "P57-unknown-option",
-        "the pinned vLLM has every option",
-        "refuse",
-        "vllm/utils/argparse_utils.py of vLLM 0.32",
-        _unknown,
-    ),
-    Rule(
-        "P58-perhaps-unknown",
-        "vLLM has every option, as far as one version's list tells",
-        "warn",
-        "vllm/utils/argparse_utils.py of vLLM 0.32",
-        _perhaps_unknown,
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P51-arguments": _readable,
+    "P43-shadowed": _shadowed,
+    "P52-reach": each_engine(_out_of_reach),
+    "P66-container": _container,
+    "P67-router": _router,
+    "P57-unknown-option": _unknown,
+    "P58-perhaps-unknown": _perhaps_unknown,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from heteropd.config.pins import PinSet
 from heteropd.config.types import UNRESOLVED
 from heteropd.findings import Finding
-from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, broken, each_pair
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_pair
 
 
 def _nixl_unresolved(context: RuleContext) -> Finding | None:
@@ -19,12 +19,12 @@ def _nixl_unresolved(context: RuleContext) -> Finding | None:
 
 
 def _nixl_versions(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
-    one, other = (context.pins.nixl[engine.platform_name].version for engine in (prefill, decode))
-    if UNRESOLVED in (one, other) or one.split(".")[:2] == other.split(".")[:2]:
+    ours, theirs = (context.pins.nixl[engine.platform_name].version for engine in (prefill, decode))
+    if UNRESOLVED in (ours, theirs) or ours.split(".")[:2] == theirs.split(".")[:2]:
         return None
     problem = "the two sides' NIXL differ in more than the patch level"
     fix = "pin one major.minor version for both"
-    return broken(context.pins_file, "nixl", f"prefill {one}, decode {other}", problem, fix)
+    return broken(context.pins_file, "nixl", f"prefill {ours}, decode {theirs}", problem, fix)
 
 
 def _plugin_pair(context: RuleContext) -> Finding | None:
@@ -78,47 +78,11 @@ def _unresolved_pick(context: RuleContext) -> Finding | None:
     return None
 
 
-RULES = [
-    Rule(
-        "P02-nixl-pinned",
-        "both sides' NIXL is pinned",
-        "warn",
-        "vllm-project/vllm#45843, #39851",
-        _nixl_unresolved,
-    ),
-    Rule(
-        "P03-nixl-versions",
-        "both sides' NIXL have one major.minor version",
-        "refuse",
-        "ai-dynamo/dynamo#6671",
-        each_pair(_nixl_versions),
-    ),
-    Rule(
-        "P27-plugin-pair",
-        "vLLM and its Gaudi plugin are pinned as a pair",
-        "refuse",
-        "vllm-project/vllm-gaudi#1534, #1587",
-        _plugin_pair,
-    ),
-    Rule(
-        "P37-base-digest",
-        "base images are named by digest",
-        "warn",
-        "HabanaAI/vllm-fork#450, #1261",
-        _base_digest,
-    ),
-    Rule(
-        "P38-digest-confirmed",
-        "digests were read from the registry, not from others",
-        "warn",
-        "HabanaAI/vllm-fork#1261",
-        _digest_unconfirmed,
-    ),
-    Rule(
-        "P40-unresolved-source",
-        "every commit of the variant is known",
-        "warn",
-        "vllm-project/vllm#30448 (closed, its branch may vanish)",
-        _unresolved_pick,
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P02-nixl-pinned": _nixl_unresolved,
+    "P03-nixl-versions": each_pair(_nixl_versions),
+    "P27-plugin-pair": _plugin_pair,
+    "P37-base-digest": _base_digest,
+    "P38-digest-confirmed": _digest_unconfirmed,
+    "P40-unresolved-source": _unresolved_pick,
+}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from heteropd.findings import Finding
 from heteropd.plan.arguments import parse
-from heteropd.plan.rules.base import Rule, RuleContext, broken
+from heteropd.plan.rules.base import Check, RuleContext, broken
 
 _NAME = re.compile(
     r"(^|[-_])(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API[-_]?KEY|ACCESS[-_]KEY|PRIVATE[-_]KEY|CREDENTIALS?)$"
@@ -60,12 +60,6 @@ def _given(context: RuleContext) -> Iterator[tuple[str, str, str]]:
             yield f"roles.{role}.args", name if name.startswith("-") else "a word", value or word
 
 
-RULES = [
-    Rule(
-        "P56-secrets",
-        "a hosts file holds no secret, by name or by value",
-        "refuse",
-        "the kit's own limit",
-        _secrets,
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P56-secrets": _secrets,
+}

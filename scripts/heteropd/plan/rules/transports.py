@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heteropd import ucx
 from heteropd.findings import Finding
-from heteropd.plan.rules.base import PlannedEngine, Rule, RuleContext, each_engine
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, each_engine
 
 
 def _without_device(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
@@ -40,26 +40,8 @@ def _nothing_in_common(_context: RuleContext, engine: PlannedEngine) -> Finding 
     return engine.env_finding(ucx.TLS, problem, f"add one of {', '.join(words)}")
 
 
-RULES = [
-    Rule(
-        "P07-ucx-tls-device",
-        "UCX_TLS names the transport of the role's device",
-        "refuse",
-        "LMCache/LMCache#605, ai-dynamo/nixl#1628",
-        each_engine(_without_device),
-    ),
-    Rule(
-        "P08-ucx-tls-tcp",
-        "UCX_TLS lets no slow path in",
-        "refuse",
-        "vllm-project/aibrix#1407, ai-dynamo/nixl#1754",
-        each_engine(_slow_path),
-    ),
-    Rule(
-        "P39-ucx-tls-common",
-        "UCX_TLS names a transport that both sides have",
-        "refuse",
-        "vllm-project/vllm-gaudi#711 (--with-mlx5=no)",
-        each_engine(_nothing_in_common),
-    ),
-]
+CHECKS: dict[str, Check] = {
+    "P07-ucx-tls-device": each_engine(_without_device),
+    "P08-ucx-tls-tcp": each_engine(_slow_path),
+    "P39-ucx-tls-common": each_engine(_nothing_in_common),
+}
