@@ -26,7 +26,7 @@ def side_channel_address(host: ExaminedHost) -> Outcome:
         except ValueError:
             return Outcome("SKIP", f"{address} is a name: only an address can be compared")
         if wanted not in host.facts.addresses and not ipaddress.ip_address(wanted).is_loopback:
-            return Outcome("FAIL", f"{wanted} is none of {', '.join(sorted(host.facts.addresses))}")
+            return Outcome("FAIL", f"{wanted} is not one of {', '.join(sorted(host.facts.addresses))}")
     return Outcome("PASS", ", ".join(host.target.announced))
 
 

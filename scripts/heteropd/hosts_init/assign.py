@@ -32,7 +32,9 @@ def router_named(router: str | None, nodes: Mapping[str, str]) -> str | None:
         return None
     known = {**{ssh: name for name, ssh in nodes.items()}, **{name: name for name in nodes}}
     if router not in known:
-        raise BadInput("command line", "router", router, "is none of the nodes", did_you_mean(router, known))
+        raise BadInput(
+            "command line", "router", router, "is not one of the nodes", did_you_mean(router, known)
+        )
     return known[router]
 
 

@@ -22,7 +22,7 @@ BAD: dict[str, tuple[Sequence[str], str]] = {
     "the same twice": (["to=F", "root@a", "root@a"], "is root@a once more"),
     "two users of one": (["to=F", "root@a", "me@A"], "is root@a once more"),
     "an unknown word": (["to=F", "root@a", "ruoter=a"], "did you mean 'router'?"),
-    "an unknown router": (["to=F", "root@a", "router=b"], "is none of the nodes"),
+    "an unknown router": (["to=F", "root@a", "router=b"], "is not one of the nodes"),
     "no folder": (["to=/nowhere/at/all.yaml", "root@a"], "is in no folder"),
     "a folder": (["to=env/hosts", "root@a"], "is a folder"),
     "no path": (["to=~nobody-here/x", "root@a"], "is not a path"),

@@ -14,18 +14,18 @@ def main() -> None:
     signal.alarm(int(json.loads(sys.argv[1])["seconds"]))
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    found: dict[str, Any] = {"error": None}
+    result: dict[str, Any] = {"error": None}
     try:
         module = api()
     except ImportError as missing:
-        found["missing"] = str(missing)
+        result["missing"] = str(missing)
     else:
         try:
-            found["agent"] = make(module, "doctor") is not None
+            result["agent"] = make(module, "doctor") is not None
         except Exception as failed:  # NIXL's errors have no common base class
-            found["error"] = f"{type(failed).__name__}: {failed}"
-        found |= facts(module)
-    out.write(f"= {json.dumps(found)}\n")
+            result["error"] = f"{type(failed).__name__}: {failed}"
+        result |= facts(module)
+    out.write(f"= {json.dumps(result)}\n")
     out.flush()
     os._exit(0)  # UCX from a wheel may crash when it is unloaded
 

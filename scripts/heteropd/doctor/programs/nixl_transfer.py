@@ -27,7 +27,7 @@ class Side:
         self.agent = make(api(), name)
         self.has = np.frombuffer(bytearray(content(name, size)), dtype=np.uint8)
         self.written, self.read = (np.zeros(size, dtype=np.uint8) for _ in range(2))
-        areas = [(one.ctypes.data, size, 0, "") for one in (self.has, self.written, self.read)]
+        areas = [(area.ctypes.data, size, 0, "") for area in (self.has, self.written, self.read)]
         self.agent.register_memory(areas, "DRAM")
 
     def card(self) -> dict[str, Any]:
@@ -72,37 +72,37 @@ def turn(side: Side, peer: str, card: dict[str, Any], rounds: int) -> dict[str, 
     return figures
 
 
-def work(peer: Peer, asked: dict[str, Any], found: dict[str, Any]) -> None:
+def work(peer: Peer, request: dict[str, Any], result: dict[str, Any]) -> None:
     """The whole talk: cards, turns, comparison."""
-    side = Side(asked["name"], asked["mib"] << 20)
+    side = Side(request["name"], request["mib"] << 20)
     peer.say(side.card())
     card = peer.hear(_TURN_S)
     other = side.agent.add_remote_agent(bytes.fromhex(card["metadata"]))
     other = other.decode() if isinstance(other, bytes) else other
-    found["step"] = "transfer"
-    if not asked["first"]:
+    result["step"] = "transfer"
+    if not request["first"]:
         peer.hear(_TURN_S)
-    found["mb_s"] = turn(side, other, card, asked["rounds"])
+    result["mb_s"] = turn(side, other, card, request["rounds"])
     peer.say("done")
-    if asked["first"]:
+    if request["first"]:
         peer.hear(_TURN_S)
-    wanted = content(asked["other"], side.size)
-    found["wrong"] = {"READ": difference(side.read, wanted), "WRITE": difference(side.written, wanted)}
+    wanted = content(request["other"], side.size)
+    result["wrong"] = {"READ": difference(side.read, wanted), "WRITE": difference(side.written, wanted)}
     peer.say("seen")
     peer.hear()
 
 
 def main() -> None:
     """Run one side; the report says how far it came."""
-    asked = json.loads(sys.argv[1])
-    peer = Peer(asked["seconds"])
-    found: dict[str, Any] = {"step": "agent", "error": None}
+    request = json.loads(sys.argv[1])
+    peer = Peer(request["seconds"])
+    result: dict[str, Any] = {"step": "agent", "error": None}
     try:
-        work(peer, asked, found)
+        work(peer, request, result)
     except Exception as failed:  # NIXL's errors have no common base class
-        found["error"] = f"{type(failed).__name__}: {failed}"
-    found |= facts(api())
-    peer.report(found)
+        result["error"] = f"{type(failed).__name__}: {failed}"
+    result |= facts(api())
+    peer.report(result)
     os._exit(0)  # UCX from a wheel may crash when it is unloaded
 
 

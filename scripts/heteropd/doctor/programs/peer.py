@@ -30,26 +30,26 @@ class Peer:
         self._lines: queue.Queue[Any] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def say(self, said: Any) -> None:
+    def say(self, message: Any) -> None:
         """Send to the other side."""
-        self._write(">", said)
+        self._write(">", message)
 
     def hear(self, seconds: float = 10.0) -> Any:
         """What the other side says next. Raises GoneError."""
         try:
-            found = self._lines.get(timeout=seconds)
+            message = self._lines.get(timeout=seconds)
         except queue.Empty:
             raise GoneError(f"the other side said nothing for {seconds:g} s") from None
-        if found is None:
+        if message is None:
             raise GoneError("the other side ended")
-        return found
+        return message
 
-    def report(self, found: Any) -> None:
+    def report(self, result: Any) -> None:
         """Send the result to the doctor."""
-        self._write("=", found)
+        self._write("=", result)
 
-    def _write(self, mark: str, said: Any) -> None:
-        self._out.write(f"{mark} {json.dumps(said)}\n")
+    def _write(self, mark: str, content: Any) -> None:
+        self._out.write(f"{mark} {json.dumps(content)}\n")
         self._out.flush()
 
     def _listen(self) -> None:
@@ -62,9 +62,9 @@ class Peer:
 
 def run(work: Callable[[Peer, Any], Any]) -> None:
     """Run one side, as the JSON of the first argument says; what ``work`` returns is its result."""
-    asked = json.loads(sys.argv[1])
-    peer = Peer(asked["seconds"])
+    request = json.loads(sys.argv[1])
+    peer = Peer(request["seconds"])
     try:
-        peer.report(work(peer, asked))
+        peer.report(work(peer, request))
     except GoneError as gone:
         peer.report({"error": str(gone)})

@@ -13,20 +13,20 @@ _LISTEN = "0A"
 _START_S = 3.0
 
 
-def command(asked: dict[str, Any]) -> list[str]:
+def command(request: dict[str, Any]) -> list[str]:
     """The program with its port, its GID where it has one, and the peer's address for the client."""
-    gid = ["-g", str(asked["gid"])] if asked["gid"] is not None else []
-    where = ["-d", asked["device"], "-i", str(asked["port"]), "-p", str(asked["tcp"])]
+    gid = ["-g", str(request["gid"])] if request["gid"] is not None else []
+    where = ["-d", request["device"], "-i", str(request["port"]), "-p", str(request["tcp"])]
     # `timeout` ends it when we no longer can.
     return [
         "timeout",
-        str(asked["ping_seconds"]),
+        str(request["ping_seconds"]),
         PROGRAM,
         *where,
         *gid,
         "-n",
         "100",
-        *([asked["server"]] if asked["server"] else []),
+        *([request["server"]] if request["server"] else []),
     ]
 
 
@@ -40,19 +40,21 @@ def listens(port: int) -> bool:
     return False
 
 
-def work(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
+def work(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
     """Server first, then client; how each ended. Raises GoneError."""
     peer.say(shutil.which(PROGRAM) is not None)
-    there = peer.hear()
-    if shutil.which(PROGRAM) is None or not there:
+    theirs = peer.hear()
+    if shutil.which(PROGRAM) is None or not theirs:
         return {"missing": shutil.which(PROGRAM) is None}
-    if asked["server"]:
+    if request["server"]:
         peer.hear()
     nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
-    child = subprocess.Popen(command(asked), stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-    if not asked["server"]:
+    child = subprocess.Popen(
+        command(request), stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, text=True
+    )
+    if not request["server"]:
         end = time.monotonic() + _START_S
-        while child.poll() is None and not listens(asked["tcp"]) and time.monotonic() < end:
+        while child.poll() is None and not listens(request["tcp"]) and time.monotonic() < end:
             time.sleep(0.05)
         peer.say("listens")
     out, _ = child.communicate()

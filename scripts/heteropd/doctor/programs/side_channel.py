@@ -41,26 +41,26 @@ def connect(address: str, port: int, token: str | None) -> str | None:
         with socket.create_connection((address, port), timeout=_CONNECT_S) as connection:
             if token is None:
                 return None
-            said = connection.recv(len(token)).decode(errors="replace")
+            answer = connection.recv(len(token)).decode(errors="replace")
     except TimeoutError:
         return f"no answer within {_CONNECT_S:g} s"
     except OSError as failed:
         return failed.strerror or str(failed)
-    return None if said == token else "somebody else answers there"
+    return None if answer == token else "somebody else answers there"
 
 
-def work(peer: Peer, asked: dict[str, Any]) -> dict[str, Any]:
+def work(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
     """Listen, connect, and wait until the other has connected too. Raises GoneError."""
-    mine, theirs, token = asked["mine"], asked["theirs"], asked["token"]
+    mine, theirs, token = request["mine"], request["theirs"], request["token"]
     listening = listen(mine[0], mine[1], token)
     peer.say(listening)
-    there = peer.hear()
-    found: dict[str, Any] = {"listening": listening}
-    if there in ("ours", "taken"):
-        found["connected"] = connect(theirs[0], theirs[1], token if there == "ours" else None)
+    peer_is = peer.hear()
+    result: dict[str, Any] = {"listening": listening}
+    if peer_is in ("ours", "taken"):
+        result["connected"] = connect(theirs[0], theirs[1], token if peer_is == "ours" else None)
     peer.say("connected")
     peer.hear()
-    return found
+    return result
 
 
 if __name__ == "__main__":
