@@ -2,6 +2,7 @@
 # Makes .venv with nox and uv from env/locks/nox.txt. POSIX sh: it must be able to say what a bare machine lacks.
 set -eu
 cd "$(dirname "$0")/.."
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONOPTIMIZE # the caller's own, not the kit's
 
 say() { echo "heteropd: $*" >&2; }
 

@@ -6,7 +6,9 @@ or a missing prerequisite, 130 interrupted.
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -80,6 +82,21 @@ def masked(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def did_you_mean(wrong: str, known: Iterable[str], limit: int = 12) -> str:
+    """The fix for a name that is not known: the nearest name, or the list of names."""
+    names = sorted(known)
+    close = nearest(wrong, names)
+    if close:
+        return f"did you mean {close!r}?"
+    shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+    return f"choose one of: {shown}" if names else "there is none to choose from"
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """The known name that a wrong one is nearest to, if any is near."""
+    return next(iter(difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)), None)
 
 
 def _one_line(text: str) -> str:

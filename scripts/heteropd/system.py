@@ -25,6 +25,28 @@ class Completed:
     err: str
 
 
+# Of a user's PYTHON… variables, those that change nothing that the kit does.
+_HARMLESS = (
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONUNBUFFERED",
+    "PYTHONUTF8",
+    "PYTHONIOENCODING",
+)
+
+
+def without_python_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the user's PYTHONPATH, PYTHONHOME, PYTHONSTARTUP and the like."""
+    return {
+        name: value for name, value in environ.items() if not name.startswith("PYTHON") or name in _HARMLESS
+    }
+
+
+def own_python(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a Python that runs modules of the kit: this very package, whatever is installed."""
+    return {**without_python_settings(environ), "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+
+
 class CommandRunner(Protocol):
     """Runs commands on one machine."""
 

@@ -14,8 +14,8 @@ from e2e_kit import ROOT, Kit, kit, port_words
 
 from heteropd import topology
 from heteropd.config.machine import probe
-from heteropd.plan import make
 from heteropd.plan.model import Plan, RolePlan
+from plan_words import make
 
 # The group of checks that must notice; others may as well.
 EXPECTED = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from heteropd.config import env
 from heteropd.console.width import console
 from heteropd.containers.docker_host import address, connect
+from heteropd.images.context import BuildContext
 from heteropd.plan.model import Plan
 from heteropd.prepare import engine
 from heteropd.system import LocalRunner
@@ -56,6 +57,11 @@ def context(root: Path, model: Path | None = None, *, aside: bool = False) -> Co
         state_dir=Path(os.environ.get(STATE_VARIABLE, root / ".heteropd")),
     )
     return with_model(found, model)
+
+
+def build_context(root: Path) -> BuildContext:
+    """What the images room works with."""
+    return BuildContext(root, env.load(root), console())
 
 
 def with_model(found: Context, model: Path | None) -> Context:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from heteropd.bench.children import Child, Children, free_ports
+from heteropd.config.arguments import PlanArguments
 from heteropd.config.machine import probe
 from heteropd.engine_api.requests import prefill_request
 from heteropd.errors import KitError
@@ -20,16 +21,21 @@ READY_LIMIT_S = 600.0
 _LOOK_S = 0.1
 
 
-def port_words() -> list[str]:
+def free_port_parameters() -> dict[str, str]:
     """Parameters that put a case on ports that are free now."""
     names = ("port", "prefill_port", "decode_port", "metrics_port", "side_channel_port")
     # The second engine's side channel is the port after the first's; a clash there is refused by name.
-    return [f"{name}={port}" for name, port in zip(names, free_ports(len(names)), strict=True)]
+    return {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
+
+
+def port_words() -> list[str]:
+    """The same, as words for make."""
+    return [f"{name}={port}" for name, port in free_port_parameters().items()]
 
 
 def plan_on_free_ports(case: str, root: Path) -> Plan:
     """The case's plan for this machine. Raises BadInput."""
-    return make([case, *port_words()], root, probe())
+    return make(PlanArguments(case, free_port_parameters()), root, probe())
 
 
 def start(roles: Sequence[RolePlan], children: Children, places: dict[str, str]) -> list[Child]:

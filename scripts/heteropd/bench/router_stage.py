@@ -15,12 +15,13 @@ import heteropd
 from heteropd.bench import cpu
 from heteropd.bench.children import Child, Children, free_ports
 from heteropd.bench.workspace import BenchWorkspace
+from heteropd.config.arguments import PlanArguments
 from heteropd.config.bench import RouterSettings
 from heteropd.config.machine import probe
 from heteropd.errors import KitError
 from heteropd.plan import make
 from heteropd.plan.environment import ENGINE_PYTHON, child_argv
-from heteropd.system import CommandRunner
+from heteropd.system import CommandRunner, own_python
 
 Measurement = dict[str, Any]
 Counts = dict[str, int]
@@ -112,7 +113,7 @@ class RouterBench:
         argv = [*self.load_argv, f"{way.url}/v1/completions", str(self.body), str(clients)]
         argv += [str(settings.warmup_s), str(settings.measure_s)]
         limit_s = settings.warmup_s + settings.measure_s + READY_LIMIT_S
-        done = self.runner.run(argv, env={**os.environ, **peer_env()}, timeout_s=limit_s)
+        done = self.runner.run(argv, env=own_python(os.environ), timeout_s=limit_s)
         if done.code != 0:
             said = (done.err.strip() or done.out.strip() or "it said nothing").splitlines()[-1]
             raise KitError(f"bench: the load generator failed with exit status {done.code}: {said}")
@@ -132,7 +133,8 @@ class RouterBench:
 
 def router_argv(root: Path, places: Mapping[str, str], ports: Mapping[str, int]) -> list[str]:
     """The router as a plan starts it, over the two mock engines."""
-    plan = make([CASE, *(f"{name}={port}" for name, port in ports.items() if name != "proxy")], root, probe())
+    given = {name: str(port) for name, port in ports.items() if name != "proxy"}
+    plan = make(PlanArguments(CASE, given), root, probe())
     return child_argv(plan.router.argv, places)
 
 

@@ -1,8 +1,4 @@
-"""The command line: verbs over the rooms, one line for every mistake, an exit status that means something.
-
-Words are ``NAME=VALUE`` parameters and the name of a case; ``--name value`` and ``--name=value`` say the
-same, so that nox arguments and make variables read alike. Start-up is lazy: each verb imports what it needs.
-"""
+"""The command line: one verb, one line for every mistake, an exit status that means something."""
 
 from __future__ import annotations
 
@@ -11,8 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from heteropd.errors import EXIT_INTERRUPTED, BadInput, KitError, TopologyFailed
+from heteropd.cli import parser, table
+from heteropd.cli.options import Verb
+from heteropd.cli.overview import overview
+from heteropd.errors import EXIT_INTERRUPTED, EXIT_OK, BadInput, KitError, TopologyFailed, did_you_mean
 from heteropd.processes.parent import follow_make, follow_parent
+
+_HELP = ("--help", "-h", "help=1")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     follow_parent()
     follow_make()
     try:
-        return _verb(words)
+        return _run(words)
     except TopologyFailed as stop:
         for line in stop.log_tail:
             _complain(f"  | {line}")
@@ -39,20 +40,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _verb(words: list[str]) -> int:
-    from heteropd.cli import verbs
-
+def _run(words: list[str]) -> int:
     name = words.pop(0) if words else "help"
-    found = verbs.VERBS.get("help" if name in ("-h", "--help") else name)
-    if found is None:
-        known = ", ".join(verbs.VERBS)
-        raise BadInput("command line", "verb", name, "is not known", f"one of {known}")
-    return found(words)
+    if name in ("help", *_HELP):
+        sys.stdout.write(parser.help_text(_verb(words[0])) if words else overview(make=False))
+        return EXIT_OK
+    verb = _verb("version" if name == "--version" else name)
+    if any(word in _HELP for word in words):
+        sys.stdout.write(parser.help_text(verb))
+        return EXIT_OK
+    arguments = parser.parse(verb, words)
+    status: int = parser.load(verb.function)(**arguments)
+    return status
+
+
+def _verb(name: str) -> Verb:
+    if name not in table.OF_THE_KIT:
+        fix = did_you_mean(name, table.OF_THE_KIT, limit=len(table.OF_THE_KIT))
+        raise BadInput(parser.WHERE, "verb", name, "is not known", fix)
+    return table.OF_THE_KIT[name]
 
 
 def _complain(text: str) -> None:
     print(f"heteropd: {text}", file=sys.stderr)
 
 
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    del signum, frame
     raise KeyboardInterrupt

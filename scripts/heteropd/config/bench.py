@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 from pydantic import Field
 
 from heteropd.config import problems, yamlfile
 from heteropd.config.types import Data
-from heteropd.errors import BadInput
 
 FILE = "env/bench.yaml"
 COMMAND_LINE = "command line"
@@ -71,30 +70,19 @@ def load(root: Path) -> BenchSettings:
     return yamlfile.load(BenchSettings, root / FILE, root)
 
 
-def changed(section: Section, words: Sequence[str]) -> Section:
-    """The section with ``NAME=VALUE`` words over its fields; a list's values are joined by commas.
+def changed(section: Section, given: Mapping[str, str | bool]) -> Section:
+    """The section with what is ``given`` over its fields; a list's values are joined by commas.
 
-    Raises BadInput for a word that is no such pair, an unknown name, or a value that the field refuses.
+    Raises BadInput for an unknown name, or a value that the field refuses.
     """
-    given: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not equals:
-            raise BadInput(
-                COMMAND_LINE, None, None, f"{word!r} is not understood", "give options as NAME=VALUE"
-            )
-        if name in given:
-            raise BadInput(COMMAND_LINE, name, value, "is given twice", "give it once")
-        given[name] = _value(value, like=getattr(section, name, None))
-    return problems.validate(type(section), {**section.model_dump(), **given}, COMMAND_LINE)
+    values = {name: _value(value, like=getattr(section, name, None)) for name, value in given.items()}
+    return problems.validate(type(section), {**section.model_dump(), **values}, COMMAND_LINE)
 
 
-def _value(text: str, like: object) -> object:
+def _value(text: str | bool, like: object) -> object:
     if isinstance(like, list):
-        return [_scalar(part) for part in text.split(",")]
-    if isinstance(like, bool) and text in ("0", "1"):
-        return text == "1"
-    return text if isinstance(like, str) else _scalar(text)
+        return [_scalar(part) for part in str(text).split(",")]
+    return text if isinstance(like, str) or isinstance(text, bool) else _scalar(text)
 
 
 def _scalar(text: str) -> object:

@@ -13,11 +13,10 @@ from heteropd.config.hosts import Hosts
 from heteropd.config.images import Images
 from heteropd.config.pins import Pins, PinSet, StandinPins
 from heteropd.config.platforms import Platform
-from heteropd.config.problems import did_you_mean
 from heteropd.config.rules import RuleEntry, Rules
 from heteropd.config.types import Data
 from heteropd.config.vllm_options import VllmOptions
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, did_you_mean
 
 Model = TypeVar("Model", bound=Data)
 AnyPins = TypeVar("AnyPins", bound=Pins)

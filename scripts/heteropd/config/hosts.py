@@ -7,7 +7,6 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from heteropd.config.container_options import ContainerOptions
-from heteropd.config.problems import did_you_mean
 from heteropd.config.types import (
     Address,
     Data,
@@ -25,6 +24,7 @@ from heteropd.config.types import (
     Word,
     unique,
 )
+from heteropd.errors import did_you_mean
 
 Devices = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(unique)]
 Nics = Annotated[list[NetDevice], Field(min_length=1), AfterValidator(unique)]

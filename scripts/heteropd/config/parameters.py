@@ -7,7 +7,7 @@ refusal can name the place it came from.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +15,11 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from heteropd.config import model_facts, yamlfile
+from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import Env, load_hosts, pick
 from heteropd.config.hosts import Hosts
 from heteropd.config.model_facts import ModelFacts
-from heteropd.config.problems import did_you_mean, validate
+from heteropd.config.problems import validate
 from heteropd.config.published import Published
 from heteropd.config.types import (
     BlockSize,
@@ -31,7 +32,7 @@ from heteropd.config.types import (
     SecurityName,
     matching,
 )
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, did_you_mean
 
 COMMAND_LINE = "command line"
 
@@ -124,13 +125,15 @@ class PlanRequest(Data):
         return self.hosts is None or self.hosts.standin
 
 
-def resolve(words: Iterable[str], env: Env, root: Path) -> PlanRequest:
-    """Turn words (a case, then ``name=value``) into a request.
+def resolve(requested: PlanArguments, env: Env, root: Path) -> PlanRequest:
+    """Turn a case and what is given with it into a request.
 
-    ``hosts=FILE``, ``params=FILE`` and ``images=FILE`` are relative to ``root``. Raises BadInput for anything
-    unknown, given twice, malformed or out of range, naming the place it stood in.
+    ``hosts``, ``params`` and ``images`` name files relative to ``root``. Raises BadInput for anything
+    unknown, malformed or out of range, naming the place it stood in.
     """
-    case_name, given = _split(words, env)
+    if requested.case is None:
+        raise BadInput(COMMAND_LINE, "case", None, "missing", did_you_mean("", env.cases))
+    case_name, given = requested.case, _typed(requested.given)
     case = pick("case", case_name, env.cases)
     hosts_file, params_file, images_file = (_path(given.pop(name, None), name, root) for name in FILE_NAMES)
     hosts = load_hosts(hosts_file, root) if hosts_file else None
@@ -186,28 +189,13 @@ class _Layer:
     values: Mapping[str, Any]
 
 
-def _split(words: Iterable[str], env: Env) -> tuple[str, dict[str, Any]]:
-    case: str | None = None
-    given: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            if case is not None:
-                problem = f"a second word without '=', after the case {case!r}"
-                raise BadInput(COMMAND_LINE, None, None, f"{word!r} is {problem}", "write name=value")
-            case = word
-            continue
-        known = [*Parameters.model_fields, *FILE_NAMES]
+def _typed(given: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters of a command line, with numbers as numbers. Raises BadInput for an unknown one."""
+    known = [*Parameters.model_fields, *FILE_NAMES]
+    for name, value in given.items():
         if name not in known:
             raise BadInput(COMMAND_LINE, name, value, "unknown parameter", did_you_mean(name, known))
-        if name in given:
-            raise BadInput(COMMAND_LINE, name, value, "is given twice", "keep one of the two")
-        if not value:
-            raise BadInput(COMMAND_LINE, name, value, "is empty", f"write {name}=VALUE or leave it out")
-        given[name] = int(value) if _is_number(name, value) else value
-    if case is None:
-        raise BadInput(COMMAND_LINE, "case", None, "missing", did_you_mean("", env.cases))
-    return case, given
+    return {name: int(value) if _is_number(name, value) else value for name, value in given.items()}
 
 
 def _is_number(name: str, value: str) -> bool:

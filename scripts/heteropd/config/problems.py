@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -22,21 +21,6 @@ _TYPES = {
     "dict_type": ("must be a mapping", "write it as 'key: value' lines"),
     "model_type": ("must be a mapping", "write it as 'key: value' lines"),
 }
-
-
-def did_you_mean(wrong: str, known: Iterable[str], limit: int = 12) -> str:
-    """The fix for a name that is not known: the nearest name, or the list of names."""
-    names = sorted(known)
-    close = nearest(wrong, names)
-    if close:
-        return f"did you mean {close!r}?"
-    shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
-    return f"choose one of: {shown}" if names else "there is none to choose from"
-
-
-def nearest(wrong: str, known: Iterable[str]) -> str | None:
-    """The known name that a wrong one is nearest to, if any is near."""
-    return next(iter(difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)), None)
 
 
 def validate(model: type[Model], data: Mapping[str, Any], where: str) -> Model:

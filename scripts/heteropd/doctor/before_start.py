@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 
 from heteropd.doctor.command import examine_hosts
-from heteropd.doctor.reach import Outside, Reach, use
-from heteropd.errors import BadInput, KitError
+from heteropd.doctor.reach import Outside, Reach
+from heteropd.errors import KitError
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, load
 
-OPTIONS = ("doctor", "ssh_config")
 
+def require_healthy_hosts(plan: Plan, context: Context, ssh_config: Path | None, *, examine: bool) -> None:
+    """Examine a plan's hosts unless all of them are this machine; print what is wrong.
 
-def require_healthy_hosts(plan: Plan, options: Mapping[str, str], context: Context) -> None:
-    """Examine a plan's hosts unless ``doctor=off``, or all of them are this machine; print what is wrong.
-
-    Raises KitError (exit status 1) for a FAIL, BadInput for an option.
+    ``examine``: False leaves it out. Raises KitError (exit status 1) for a FAIL.
     """
-    switch = options.get("doctor", "on")
-    if switch not in ("on", "off"):
-        raise BadInput("command line", "doctor", switch, "is neither on nor off", "doctor=off leaves it out")
-    config = use(options.get("ssh_config"))
-    if switch == "off" or not any(role.host.ssh for role in plan.roles) or _runs(plan, context):
+    if not examine or not any(role.host.ssh for role in plan.roles) or _runs(plan, context):
         return
-    report = examine_hosts(plan, context, Outside(Reach(config)))
+    report = examine_hosts(plan, context, Outside(Reach(ssh_config)))
     report.show(context.console, passed=False)
     if not report.ok:
         raise KitError(

@@ -1,39 +1,41 @@
-"""The verb `doctor`: from words to hosts, and from findings to an exit status."""
+"""The verb `doctor`: from a plan to its hosts, and from findings to an exit status."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from heteropd.config import env
-from heteropd.config.arguments import Arguments
 from heteropd.doctor import judge, live, targets
 from heteropd.doctor.examination import DoctorReport, examine
 from heteropd.doctor.reach import Outside, Reach, ssh_config
-from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+from heteropd.errors import EXIT_FAILED, EXIT_OK
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, load
 
-FLAGS, OPTIONS = ("json", "everything"), ("container", "case", "ssh_config")
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """``container``: look into this one of this machine, not at hosts; ``everything``: list SKIPs, too."""
+
+    container: str | None = None
+    as_json: bool = False
+    everything: bool = False
+    ssh_config: str | None = None
 
 
-def run(words: list[str], make: Callable[[list[str]], Plan], context: Context) -> int:
-    """Examine; 0, or 1 with any FAIL. ``make`` plans the words of a case. Raises BadInput."""
-    parsed = Arguments(words, flags=FLAGS, options=OPTIONS)
-    outside = Outside(Reach(ssh_config(parsed.options.get("ssh_config"))))
-    case = [*([parsed.options["case"]] if "case" in parsed.options else []), *parsed.rest]
-    if "container" in parsed.options:
-        if case:
-            problem = "does not go with container="
-            raise BadInput("command line", "doctor", " ".join(case), problem, "leave one out")
-        target = targets.container(parsed.options["container"])
+def run(plan: Plan | None, context: Context, options: DoctorOptions) -> int:
+    """Examine a container, or hosts as `examine_hosts` says; 0, or 1 with any FAIL. Raises BadInput."""
+    outside = Outside(Reach(ssh_config(options.ssh_config)))
+    if options.container is not None:
+        target = targets.container(options.container)
         report = examine([target], judge.load(context.root), outside=outside)
     else:
-        report = examine_hosts(make(case) if case else None, context, outside)
-    if "json" in parsed.flags:
+        report = examine_hosts(plan, context, outside)
+    if options.as_json:
         sys.stdout.write(report.to_json() + "\n")
     else:
-        report.show(context.console, everything="everything" in parsed.flags)
+        report.show(context.console, everything=options.everything)
     return EXIT_OK if report.ok else EXIT_FAILED
 
 

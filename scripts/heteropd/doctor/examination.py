@@ -50,8 +50,7 @@ class DoctorReport:
 
     def show(self, console: Console, *, everything: bool = False, passed: bool = True) -> None:
         """Print what is wrong first, with its fix; without ``everything``, SKIPs are only counted."""
-        how = "everything=1"
-        show_findings(self.findings, console, everything=everything, passed=passed, how=how)
+        show_findings(self.findings, console, everything=everything, passed=passed, how="all=1")
         if self.left_out:
             console.print(Text(self.left_out))
         console.print(Text(f"doctor: {self.summary}"))

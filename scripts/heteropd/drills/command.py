@@ -1,52 +1,58 @@
-"""The verb `drill`: from words to faults, and from what was seen to an exit status."""
+"""The verb `drill`: from what is asked for to faults, and from what was seen to an exit status."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from heteropd.config.arguments import Arguments
 from heteropd.config.checkout import root
 from heteropd.config.validation import load as load_settings
 from heteropd.drills import catalogue, report
 from heteropd.drills import run as room
-from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, Interrupted
+from heteropd.errors import EXIT_FAILED, EXIT_OK, Interrupted
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
 
-OPTIONS = ("times", "name", "case", "hosts", "ssh_config")
-FLAGS = ("yes", "json", "write")
+
+@dataclass(frozen=True)
+class DrillRequest:
+    """Which drills, and how often each. ``yes``: break hardware and other hosts, too; ``write``: write what
+    was seen into docs/operations.md."""
+
+    names: Sequence[str]
+    times: int = 1
+    yes: bool = False
+    write: bool = False
+    as_json: bool = False
 
 
-def run(words: Arguments, ready: Callable[[Callable[[Plan], None]], Context]) -> int:
+def run(request: DrillRequest, ready: Callable[[Callable[[Plan], None]], Context]) -> int:
     """Perform drills on what runs; 0, or 1 when a promise is broken or no drill could be performed.
 
     ``ready`` gives the context that roles can be started with; before it starts anything it calls what it is
     given with the plan. Raises BadInput.
     """
-    times = words.options.get("times", "1")
-    if not times.isdigit() or not int(times):
-        raise BadInput("command line", "times", times, "is not a number of times", "times=5")
     drills = catalogue.load(root())
-    names = room.chosen(drills, [*words.rest, *words.options.get("name", "").split()])
+    names = room.chosen(drills, request.names)
 
     def consent(plan: Plan) -> None:
-        if "yes" not in words.flags:
+        if not request.yes:
             room.require_consent(plan, drills, names)
 
     context = ready(consent)
     results = []
     try:
-        for result in room.perform(names, int(times), context, load_settings(context.root), drills):
+        for result in room.perform(names, request.times, context, load_settings(context.root), drills):
             results.append(result)
             everything = report.keep(results, context.state_dir / "reports")
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted in the middle of a fault: see `make status`, then restart or down"
         ) from None
-    if "write" in words.flags:
+    if request.write:
         report.export_results(context.root, everything, drills)
-    if "json" in words.flags:
+    if request.as_json:
         sys.stdout.write(report.to_json(results))
     else:
         report.show(results, context.console)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from heteropd.config.env import Env
-from heteropd.config.problems import did_you_mean
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, did_you_mean
 from heteropd.export.bash import bash, comments
 from heteropd.export.compose import compose
 from heteropd.export.k8s import k8s

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from heteropd.config.problems import did_you_mean
 from heteropd.config.types import PlatformName
-from heteropd.errors import BadInput, KitError
+from heteropd.errors import BadInput, KitError, did_you_mean
 from heteropd.hosts_init.choose import Entry
 
 PLATFORMS: tuple[PlatformName, ...] = ("cuda", "gaudi")

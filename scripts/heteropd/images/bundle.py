@@ -12,11 +12,10 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from heteropd.config import mirrors
-from heteropd.config.arguments import Arguments
 from heteropd.config.pins import StandinPins
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput
-from heteropd.images import bake, bundle_folder, command, recipe, site, sources
+from heteropd.images import bake, bundle_folder, recipe, site, sources
 from heteropd.images import build as building
 from heteropd.images.bake import BakeFile, Options
 from heteropd.images.bundle_folder import WHEELS, Bundle, BundledBase, BundledImage
@@ -27,20 +26,18 @@ from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
 
 _COLLECT = "docker/bundle/Dockerfile"
-OPTIONS = ("to", "pins", "variant", "base", "images")
 
 
-def run(words: list[str], context: BuildContext) -> Path:
+def run(
+    choices: Sequence[Choice], context: BuildContext, *, to: str | None = None, base: str | None = None
+) -> Path:
     """Collect a bundle; the folder. Raises BadInput, MissingPrerequisite and KitError."""
-    parsed = Arguments(words, (), OPTIONS)
-    choices = command.chosen(parsed.rest, parsed.options, context.env)
-    base = parsed.options.get("base")
     recipes = [recipe.render(choice, context.env, context.root, {}, base=base) for choice in choices]
     if base is None:
         building.require_locked(recipes, Options())
     for made in recipes:
         _require_no_system_packages(made, context.root)
-    folder = _emptied(Path(parsed.options.get("to", context.state / "bundle")))
+    folder = _emptied(Path(to or context.state / "bundle"))
     docker_host.require_buildx(context.runner, context.env.images.engine)
     with closing(docker_host.connect(context.env.images.engine)) as client:
         refs = sorted({ref for made in recipes for ref in (made.base, made.ship)})

@@ -6,7 +6,7 @@ software that the kit does not make, such as a UCX with its transport. Any of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,20 +29,13 @@ class ByHand:
         return {name: folder for name, folder in self.sources.items() if name in choice.sources}
 
 
-def taken(words: Sequence[str], root: Path) -> tuple[ByHand, list[str]]:
-    """What the words give by hand, and the other words. Raises BadInput for folders and files not there."""
-    found: dict[str, dict[str, Path]] = {"source": {}, "part": {}}
-    lock, rest = None, []
-    for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
-        kind, dot, key = name.partition(".")
-        if equals and dot and kind in found:
-            found[kind][key] = _folder(name, value)
-        elif equals and name == "lock":
-            lock = _inside(value, root)
-        else:
-            rest.append(word)
-    return ByHand(found["source"], found["part"], lock), rest
+def by_hand(sources: Mapping[str, str], parts: Mapping[str, str], lock: str | None, root: Path) -> ByHand:
+    """What is given by hand. Raises BadInput for folders and files that are not there."""
+    return ByHand(
+        {name: _folder(f"source.{name}", folder) for name, folder in sources.items()},
+        {name: _folder(f"part.{name}", folder) for name, folder in parts.items()},
+        None if lock is None else _inside(lock, root),
+    )
 
 
 def require_used(given: ByHand, choices: Sequence[Choice]) -> None:

@@ -6,10 +6,9 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from heteropd.config.arguments import Arguments
 from heteropd.config.env import Env
 from heteropd.config.images import IMAGE_NAMES, ImageName
 from heteropd.console.findings import show_findings
@@ -29,35 +28,40 @@ from heteropd.images import (
 from heteropd.images import build as building
 from heteropd.images.bake import Options
 from heteropd.images.build import Built
+from heteropd.images.byhand import ByHand
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
 from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
 
-FLAGS = ("unlocked", "no_cache", "offline", "print")
-OPTIONS = ("pins", "variant", "base", "cache", "images", "bundle")
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What to build. ``base``: another base image than the pinned one; ``bundle``: where every input comes
+    from; ``by_hand``: inputs that stand for pinned ones; ``print_only``: show the bake file."""
+
+    choices: Sequence[Choice]
+    base: str | None = None
+    bundle: str | None = None
+    by_hand: ByHand = field(default_factory=ByHand)
+    options: Options = field(default_factory=Options)
+    print_only: bool = False
 
 
-def chosen(names: list[str], options: dict[str, str], env: Env) -> list[Choice]:
-    """The images that words name. Raises BadInput for unknown ones and for none."""
-    given = [*names, *options.get("images", "").replace(",", " ").split()]
-    if not given:
+def chosen(names: Sequence[str], pins: str | None, variant: str | None, env: Env) -> list[Choice]:
+    """The images that are named. Raises BadInput for unknown ones and for none."""
+    if not names:
         known = ", ".join(env.images.images)
         raise BadInput("command line", "image", None, "missing", f"name one or more of: {known}")
-    for name in given:
-        if "=" in name:
-            fix = f"known: {', '.join([*OPTIONS, *FLAGS])}"
-            raise BadInput("command line", name.partition("=")[0], None, "unknown parameter", fix)
-    pins, variant = options.get("pins"), options.get("variant")
-    return [recipe.choose(_image(name), pins, variant, env) for name in dict.fromkeys(given)]
+    return [recipe.choose(_image(name), pins, variant, env) for name in dict.fromkeys(names)]
 
 
-def run(words: list[str], context: BuildContext) -> int:
+def run(request: BuildRequest, context: BuildContext) -> int:
     """Build images, look into each and say where it is not what env/ says; 0, or 1 for one that differs.
 
     Raises BadInput, MissingPrerequisite and KitError; nothing is left running after any of them.
     """
-    built = build(words, context)
+    built = build(request, context)
     if built.recipes:
         context.say(f"built {', '.join(made.tag for made in built.recipes)} in {built.seconds:.1f} s")
     findings = contents.judge(built.recipes, context) if built.recipes else []
@@ -65,19 +69,11 @@ def run(words: list[str], context: BuildContext) -> int:
     return EXIT_FAILED if findings else EXIT_OK
 
 
-def build(words: list[str], context: BuildContext) -> Built:
-    """Build images side by side; with ``print``, show the bake file instead and build nothing."""
-    given, words = byhand.taken(words, context.root)
-    parsed = Arguments(words, FLAGS, OPTIONS)
-    choices = chosen(parsed.rest, parsed.options, context.env)
+def build(request: BuildRequest, context: BuildContext) -> Built:
+    """Build images side by side; with ``print_only``, show the bake file instead and build nothing."""
+    choices, given, base, bundle = request.choices, request.by_hand, request.base, request.bundle
     byhand.require_used(given, choices)
-    base, bundle = parsed.options.get("base"), parsed.options.get("bundle")
-    options = Options(
-        unlocked="unlocked" in parsed.flags,
-        no_cache="no_cache" in parsed.flags,
-        offline="offline" in parsed.flags or bundle is not None,
-        cache=parsed.options.get("cache"),
-    )
+    options = replace(request.options, offline=request.options.offline or bundle is not None)
     if bundle is not None:
         byhand.require_none(given)
         if base is not None:
@@ -90,7 +86,7 @@ def build(words: list[str], context: BuildContext) -> Built:
     if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
         without = [recipe.render(choice, context.env, context.root, {}) for choice in choices]
         building.require_locked([byhand.still_open(made, given) for made in without], options)
-    printing = "print" in parsed.flags
+    printing = request.print_only
     options = options if printing else _require_engine(options, context)
     recipes = []
     for choice in choices:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from heteropd.config import env as environment
 from heteropd.config import lock as locks
 from heteropd.config import yamlfile
-from heteropd.config.arguments import Arguments
 from heteropd.config.env import pick
 from heteropd.config.lock import Lock, LockedValue, Open, Question
 from heteropd.config.pins import Pins
@@ -16,8 +15,6 @@ from heteropd.errors import BadInput, KitError
 from heteropd.images import drift, upstream
 from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
-
-_FLAGS = ("check", "update", "json")
 
 
 @dataclass(frozen=True)
@@ -29,22 +26,27 @@ class Resolved:
     problems: list[KitError]
 
 
-def run(words: list[str], context: BuildContext) -> list[KitError]:
-    """Write the locks, or (``check``) say what has moved upstream; what stays open, one problem each.
+def run(
+    pins: str | None,
+    context: BuildContext,
+    *,
+    check: bool = False,
+    update: bool = False,
+    as_json: bool = False,
+) -> list[KitError]:
+    """Write the locks of one pin set or of all, or (``check``) say what has moved upstream; what stays open,
+    one problem each.
 
-    Raises BadInput for words that are not understood. An input that is locked already is resolved again only
+    Raises BadInput for an unknown pin set. An input that is locked already is resolved again only
     with ``update``: what moved is said by ``check``, and taking it is a decision.
     """
-    parsed = Arguments([f"--{word}" if word in _FLAGS else word for word in words], _FLAGS, ("pins",))
-    parsed.none_left("lock")
-    names = [parsed.options["pins"]] if "pins" in parsed.options else sorted(context.env.pins)
+    names = sorted(context.env.pins) if pins is None else [pins]
     for name in names:
         pick("pins", name, context.env.pins)
-    if "check" in parsed.flags:
-        return drift.problems(drift.run(names, context, as_json="json" in parsed.flags))
+    if check:
+        return drift.problems(drift.run(names, context, as_json=as_json))
     raw = environment.load(context.root, locked=False).pins
     still_open = {name: locks.open_inputs(raw[name]) for name in names}
-    update = "update" in parsed.flags
     kept = {name: Lock(pins=name) if update else _kept(name, still_open[name], context) for name in names}
     questions = {
         value.question

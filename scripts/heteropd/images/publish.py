@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -14,25 +14,32 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 from docker.models.images import Image
 
-from heteropd.config.arguments import Arguments
 from heteropd.config.published import Published, PublishedImage
 from heteropd.console.progress import Progress, Row
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.images import command, imagetools, published, recipe
+from heteropd.images import imagetools, published, recipe
 from heteropd.images.build import HEARTBEAT_S
 from heteropd.images.context import BuildContext
 from heteropd.images.imagetools import RegistryImage
 from heteropd.images.recipe import LABEL, Choice
 
-FLAGS = ("unlocked", "dry_run")
-OPTIONS = ("registry", "pins", "variant", "sign", "images")
 _SIGN_TIMEOUT_S = 300.0
 _DESTINATION = re.compile(
     r"(?P<host>[A-Za-z0-9.-]+(:\d+)?|\[[0-9a-f:]+\](:\d+)?)/(?P<namespace>[a-z0-9][a-z0-9._/-]*[a-z0-9])"
 )
 # Of an image's settings; registries are asked in OCI's terms, which know no health check.
 _CONFIG = ("Env", "Cmd", "Entrypoint", "User", "WorkingDir", "Labels", "StopSignal")
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """``registry``: HOST/NAMESPACE; ``sign``: the program that signs; ``dry_run``: only say what would be."""
+
+    registry: str | None
+    sign: str | None = None
+    unlocked: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,28 +57,27 @@ class Item:
         return f"{self.repository}:{self.tag}"
 
 
-def run(words: list[str], context: BuildContext) -> dict[str, PublishedImage]:
+def run(
+    choices: Sequence[Choice], options: PublishOptions, context: BuildContext
+) -> dict[str, PublishedImage]:
     """Publish images; what to run, by image. Every image is judged before the first is pushed.
 
     Raises BadInput for an image that is not built or not locked, and for a tag that has other content there;
     MissingPrerequisite without an engine, attestations or signer; KitError for what a registry says.
     """
-    parsed = Arguments(words, FLAGS, OPTIONS)
-    choices = command.chosen(parsed.rest, parsed.options, context.env)
-    _require_signer(parsed.options.get("sign"))
-    repository = destination(parsed.options.get("registry"))
+    _require_signer(options.sign)
+    repository = destination(options.registry)
     with closing(docker_host.connect(context.env.images.engine)) as client:
         imagetools.require_attestations(client)
-        unlocked = "unlocked" in parsed.flags
-        items = [_item(choice, repository, unlocked, client, context) for choice in choices]
-        if "dry_run" in parsed.flags:
+        items = [_item(choice, repository, options.unlocked, client, context) for choice in choices]
+        if options.dry_run:
             for item in items:
                 context.say(f"{item.target}: {'is already there' if item.present else 'would be pushed'}")
             return {}
         done = {}
         for item in items:
             done[str(item.choice.image)] = _publish(item, client, context)
-            if "sign" in parsed.options:
+            if options.sign:
                 _sign(done[str(item.choice.image)].ref, context)
     for item in items:
         image = str(item.choice.image)

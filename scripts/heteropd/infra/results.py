@@ -42,7 +42,7 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
     findings = [finding for finding, _ in config.stash[_RESULTS]]
     everything = config.getoption("--everything-facts")
     screen = console()
-    show_findings(findings, screen, everything=everything, passed=False, how="everything=1")
+    show_findings(findings, screen, everything=everything, passed=False, how="all=1")
     screen.print(f"infra: {summary(findings)}")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
+from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import Env, load
 from heteropd.config.machine import Machine
 from heteropd.config.parameters import PlanRequest, resolve
@@ -15,14 +15,14 @@ from heteropd.plan.rules import apply
 __all__ = ["make", "render"]
 
 
-def make(words: Iterable[str], root: Path, machine: Machine) -> Plan:
-    """The plan for words such as ``case1 prefill_port=8101 hosts=env/hosts/example.yaml``.
+def make(requested: PlanArguments, root: Path, machine: Machine) -> Plan:
+    """The plan for a case and its parameters.
 
-    Reads ``root/env`` and the files that the words name. Raises BadInput for a mistake in any of them, and
+    Reads ``root/env`` and the files that parameters name. Raises BadInput for a mistake in any of them, and
     for a plan that cannot work.
     """
     env = load(root)
-    return render(resolve(words, env, root), env, machine)
+    return render(resolve(requested, env, root), env, machine)
 
 
 def render(request: PlanRequest, env: Env, machine: Machine) -> Plan:

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import heteropd
 from heteropd.processes.identity import Identity, identify, send
 from heteropd.processes.process_tree import GUARD_TAG, tag, tagged
-from heteropd.system import CommandRunner
+from heteropd.system import CommandRunner, own_python
 
 _PROGRAM = "heteropd.processes.guard"
 
@@ -27,9 +26,8 @@ def start(
     """Start the guard of a topology; it watches the calling process."""
     kit = identify(os.getpid())
     watched = [str(kit.pid), str(kit.ticks)] if kit else []
-    env = {**environ, **tag(topology_id, state_dir, GUARD_TAG)}
-    env["PYTHONPATH"] = str(Path(heteropd.__file__).parents[1])
-    argv = [sys.executable, "-S", "-m", _PROGRAM, str(state_dir), topology_id, *watched]
+    env = {**own_python(environ), **tag(topology_id, state_dir, GUARD_TAG)}
+    argv = [sys.executable, "-P", "-S", "-m", _PROGRAM, str(state_dir), topology_id, *watched]
     return identify(runner.spawn(argv, env=env, log=Path(os.devnull), cwd=state_dir))
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from heteropd.bench import bringup, engines, milestones, router
-from heteropd.bench.command import main
+from heteropd.bench.command import run
 from heteropd.bench.figures import percentile, spread
 from heteropd.bench.results import Aim, shown
 from heteropd.config import bench
 from heteropd.config.bench import BenchSettings
 from heteropd.config.machine import Machine
 from heteropd.errors import EXIT_BAD_INPUT, BadInput
-from heteropd.plan import make
+from plan_words import arguments, make
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,12 +58,17 @@ def test_cells(value: object, text: str) -> None:
     assert shown(value) == text
 
 
+def given(*words: str) -> dict[str, str | bool]:
+    found: dict[str, str | bool] = arguments("bench", "router", *words)["given"]
+    return found
+
+
 def test_words_change_settings(chosen: BenchSettings) -> None:
-    changed = bench.changed(chosen.router, ["rounds=5", "clients=2,4", "--measure_s=1.5"])
+    changed = bench.changed(chosen.router, given("rounds=5", "clients=2,4", "--measure_s=1.5"))
     assert (changed.rounds, changed.clients, changed.measure_s) == (5, [2, 4], 1.5)
     assert changed.throughput_ratio == chosen.router.throughput_ratio
-    assert bench.changed(chosen.bringup, ["cold=1"]).cold is True
-    assert bench.changed(chosen.bringup, ["case=case2"]).case == "case2"
+    assert bench.changed(chosen.bringup, given("cold=1")).cold is True
+    assert bench.changed(chosen.bringup, given("case=case2")).case == "case2"
 
 
 @pytest.mark.parametrize(
@@ -83,21 +88,21 @@ def test_words_change_settings(chosen: BenchSettings) -> None:
 )
 def test_a_wrong_word_is_one_line(chosen: BenchSettings, word: str, said: str) -> None:
     with pytest.raises(BadInput) as stop:
-        bench.changed(chosen.router, [word])
+        bench.changed(chosen.router, given(word))
     assert "\n" not in str(stop.value)
     assert said in str(stop.value)
     assert "command line" in str(stop.value)
 
 
-def test_a_word_given_twice_is_refused(chosen: BenchSettings) -> None:
+def test_a_word_given_twice_is_refused() -> None:
     with pytest.raises(BadInput, match="given twice"):
-        bench.changed(chosen.router, ["rounds=1", "rounds=2"])
+        given("rounds=1", "rounds=2")
 
 
 @pytest.mark.parametrize("words", [[], ["routers"], ["router", "engines"], ["rounds=3"]])
 def test_exactly_one_benchmark_must_be_named(words: list[str]) -> None:
-    with pytest.raises(BadInput, match="bringup, router, engines") as stop:
-        main(words, ROOT)
+    with pytest.raises(BadInput, match=r"what: ") as stop:
+        run(**arguments("bench", *words), root=ROOT, prepare=lambda: pytest.fail("something was made"))
     assert stop.value.exit_code == EXIT_BAD_INPUT
 
 
@@ -132,13 +137,13 @@ def test_router_rows_are_medians_and_targets_compare_them() -> None:
     ],
 )
 def test_router_notes(cell: dict[str, object], rounds: int, said: str, chosen: BenchSettings) -> None:
-    wanted = bench.changed(chosen.router, [f"rounds={rounds}"])
+    wanted = bench.changed(chosen.router, {"rounds": str(rounds)})
     assert said in " ".join(router.notes(router.summary([cell]), [cell], wanted))
 
 
 def test_an_idle_machine_and_a_lazy_load_give_no_warning(chosen: BenchSettings) -> None:
     cell = _cell("router", 64, 1.0, **{"CPU others": 0.1, "CPU load": 0.2})
-    said = " ".join(router.notes([cell], [cell], bench.changed(chosen.router, ["rounds=1"])))
+    said = " ".join(router.notes([cell], [cell], bench.changed(chosen.router, {"rounds": "1"})))
     assert "others" not in said
     assert "lower bounds" not in said
 

@@ -13,10 +13,10 @@ from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config import bench
 from heteropd.config.machine import Machine
 from heteropd.errors import KitError
-from heteropd.plan import make
 from heteropd.plan.environment import ENGINE_PYTHON
 from heteropd.plan.model import Plan
 from heteropd.system import LocalRunner, SystemClock
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 
@@ -81,7 +81,9 @@ def _nothing_left(lab: BenchWorkspace) -> bool:
 
 def test_engines(lab: BenchWorkspace) -> None:
     chosen = bench.load(ROOT).engines
-    chosen = bench.changed(chosen, ["rounds=2", "warmup_s=0.1", "measure_s=0.4", "max_tokens=8", "clients=2"])
+    chosen = bench.changed(
+        chosen, {"rounds": "2", "warmup_s": "0.1", "measure_s": "0.4", "max_tokens": "8", "clients": "2"}
+    )
     result = engines.measure(chosen, "prompt", lab)
     assert [row["engines"] for row in result.rows] == [
         "prefill-0 alone", "decode-0 alone", engines.BOTH, engines.WHOLE,
@@ -97,7 +99,7 @@ def test_bringup(lab: BenchWorkspace) -> None:
     (lab.root / "Makefile").write_text(MAKEFILE)
     state = lab.folder("bringup-run") / "state"
     state.mkdir(parents=True)
-    chosen = bench.changed(bench.load(ROOT).bringup, ["rounds=2"])
+    chosen = bench.changed(bench.load(ROOT).bringup, {"rounds": "2"})
     result = bringup.measure(chosen, "prompt", lab)
     seconds = {row["what"]: row["seconds"] for row in result.rows}
     assert list(seconds) == [bringup.BARE, bringup.READY, bringup.VERDICT]
@@ -111,7 +113,7 @@ def test_bringup_without_a_verdict_is_no_figure(lab: BenchWorkspace) -> None:
     (lab.root / "Makefile").write_text("case1:\n\t@echo FAIL; exit 1\ndown:\n\t@true\n")
     (lab.folder("bringup-run") / "state").mkdir(parents=True)
     with pytest.raises(KitError, match="make-case1 ended with exit status 2"):
-        bringup.measure(bench.changed(bench.load(ROOT).bringup, ["rounds=1"]), "prompt", lab)
+        bringup.measure(bench.changed(bench.load(ROOT).bringup, {"rounds": "1"}), "prompt", lab)
     assert _nothing_left(lab)
 
 

@@ -1,60 +1,92 @@
-"""The command line: words become parameters, mistakes become one line and exit status 2."""
+"""The command line: mistakes are one line and exit status 2, and nothing is started; help costs nothing."""
 
+from __future__ import annotations
+
+import os
+import re
+import resource
 import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from heteropd.cli import overview, parser, reference, table
 from heteropd.cli.main import main
-from heteropd.config.arguments import Arguments
 from heteropd.errors import EXIT_BAD_INPUT, EXIT_OK, BadInput, KitError
+from heteropd.processes import watchdog
+from heteropd.processes.identity import alive
+from heteropd.system import LocalRunner, own_python, without_python_settings
+from plan_words import arguments
+
+ROOT = Path(__file__).parents[3]
+NOX = ROOT / ".venv/bin/nox"
+
+MISTAKES: dict[str, str] = {
+    "vaildate": "did you mean 'validate'?",
+    "--jsn": "is not known",
+    "status now": "is not understood here",
+    "status --jsn": "did you mean 'json'?",
+    "status -j": "'-j': unknown parameter",
+    "status json=maybe": "json: 'maybe': is neither on nor off",
+    "status json=": "is empty",
+    "status json=1 --json": "is given twice",
+    "logs a b": "names more than one role",
+    "logs a role=b": "names more than one role",
+    "logs --tail all": "is not a whole number, 0 or more",
+    "logs tail=-1": "is not a whole number",
+    "logs role=a --role=a": "role: 'a': is given twice",
+    "logs --role": "needs a value; write role=ROLE",
+    "logs --role --follow": "needs a value",
+    "plan": "case: None: missing",
+    "plan case1 prot=1": "did you mean 'port'?",
+    "plan case1 --hots f.yaml": "did you mean 'hosts'?",
+    "plan case1 port=1 --port 2": "port: '2': is given twice",
+    "plan case1 prefill-port=1 prefill_port=2": "prefill_port: '2': is given twice",
+    "plan case1 case=case1": "names more than one case",
+    "plan case1 port=": "is empty",
+    "plan case9": "did you mean 'case",
+    "case1 case=case2": "case1 says it already",
+    "case1 case2": "is not understood here",
+    "up --x": "unknown parameter",
+    "run case1 doctor=maybe": "neither on nor off",
+    "drill times=0": "is not a whole number, 1 or more",
+    "drill times=x": "is not a whole number",
+    "drill decode-kiled": "decode-kiled",
+    "drill": "names no drill",
+    "restart": "role: None: missing",
+    "build": "name one or more of",
+    "build cpu part=/x": "'part=/x': unknown parameter",
+    "build cpu part.ucx=/x part.ucx=/y": "part.ucx: '/y': is given twice",
+    "build cpu prat.ucx=/x": "did you mean 'part.ucx'?",
+    "build cpu images.x=1": "unknown parameter",
+    "lock chek": "did you mean 'check'?",
+    "bench": "what: None: missing",
+    "bench routr": "did you mean 'router'?",
+    "bench router engines": "names more than one what",
+    "bench router rounds=0": "must be at least 1",
+    "bench router roundz=1": "did you mean 'rounds'?",
+    "doctor case1 container=c": "does not go with container=",
+    "infra cpu port=1": "does not go with the test of an image",
+    "validate x": "is not understood here",
+    "help nothing": "is not known",
+}
 
 
-def test_dashes_and_equals_say_the_same() -> None:
-    said = [["--hosts", "a.yaml"], ["--hosts=a.yaml"], ["hosts=a.yaml"]]
-    assert {tuple(Arguments(words).rest) for words in said} == {("hosts=a.yaml",)}
-
-
-def test_dashed_names_are_the_underscored_parameters() -> None:
-    assert Arguments(["case1", "--prefill-port", "8101"]).rest == ["case1", "prefill_port=8101"]
-
-
-@pytest.mark.parametrize(
-    ("words", "on"),
-    [(["--follow"], True), (["follow=1"], True), (["follow=0"], False), (["follow"], False), ([], False)],
-)
-def test_flags(words: list[str], on: bool) -> None:
-    assert ("follow" in Arguments(words, flags=("follow",)).flags) is on
-
-
-@pytest.mark.parametrize("word", ["--dry-run", "--dry_run", "dry-run=1", "dry_run=1"])
-def test_dashes_in_a_flag_are_underscores_and_in_values_are_not(word: str) -> None:
-    words = Arguments([word, "hosts=my-dry-run.yaml"], flags=("dry_run",))
-    assert (words.flags, words.rest) == ({"dry_run"}, ["hosts=my-dry-run.yaml"])
-
-
-def test_options_are_kept_apart_from_parameters() -> None:
-    words = Arguments(["case1", "--format", "json", "port=9"], options=("format",))
-    assert (words.options, words.rest) == ({"format": "json"}, ["case1", "port=9"])
-
-
-@pytest.mark.parametrize("words", [["--hosts"], ["--hosts", "--format"]])
-def test_an_option_without_its_value_is_refused(words: list[str]) -> None:
-    with pytest.raises(BadInput, match="needs a value"):
-        Arguments(words)
-
-
-@pytest.mark.parametrize(
-    "words", [["vaildate"], ["status", "now"], ["logs", "a", "b"], ["logs", "--tail", "all"], ["up", "--x"]]
-)
-def test_a_mistake_is_one_line_and_exit_status_2(
-    words: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_line_and_starts_nothing(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words) == EXIT_BAD_INPUT
+    monkeypatch.setenv("HETEROPD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(subprocess.Popen, "__init__", lambda *_, **__: pytest.fail("something was started"))
+    assert main(words.split()) == EXIT_BAD_INPUT
     said = capsys.readouterr()
     assert said.out == ""
     assert len(said.err.splitlines()) == 1
-    assert "Traceback" not in said.err
+    assert MISTAKES[words] in said.err
+    assert not (tmp_path / "state").exists()
 
 
 def test_every_message_is_one_line_whatever_it_quotes() -> None:
@@ -64,13 +96,159 @@ def test_every_message_is_one_line_whatever_it_quotes() -> None:
     assert isinstance(stop, KitError)
 
 
-@pytest.mark.parametrize("word", ["help", "--help", "-h"])
-def test_help_is_found_by_its_usual_names(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("on", ["1", "yes", "true", "on", "ON", "True"])
+@pytest.mark.parametrize("off", ["0", "no", "false", "off", "Off"])
+def test_flags_are_said_in_these_ways(on: str, off: str) -> None:
+    for verb, flag in (("logs", "follow"), ("run", "doctor")):
+        assert arguments(verb, f"{flag}={on}")[flag] is True
+        assert arguments(verb, f"{flag}={off}")[flag] is False
+        assert arguments(verb, f"--{flag}", off)[flag] is False
+        assert arguments(verb, f"--{flag}")[flag] is True
+
+
+@pytest.mark.parametrize("words", [["help"], ["--help"], ["-h"], []])
+def test_help_lists_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == EXIT_OK
+    said = capsys.readouterr().out
+    for verb in table.OF_THE_KIT.values():
+        assert re.search(rf"^  {verb.name} +{re.escape(verb.text)}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("verb", table.OF_THE_KIT)
+@pytest.mark.parametrize("words", ["{} --help", "{} -h", "{} help=1", "help {}", "{} --unknown --help"])
+def test_help_of_a_verb_tells_every_option(verb: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.format(verb).split()) == EXIT_OK
+    said = " ".join(capsys.readouterr().out.split())
+    entry = table.BY_NAME[verb]
+    assert entry.sentence in said
+    options = [*entry.options, *(parser.load(parser.PLAN_OPTIONS) if entry.plans else ())]
+    options += [*(parser.load(entry.more) if entry.more else ())]
+    for option in options:
+        if not (entry.fixed and option.name == "case"):
+            assert f"--{option.name.replace('_', '-')}" in said
+            assert " ".join(option.help.split()) in said
+    for example in entry.examples:
+        assert f"make {verb} {example}".strip() in said
+
+
+@pytest.mark.parametrize("verb", table.OF_THE_KIT.values(), ids=lambda verb: verb.name)
+def test_examples_are_understood(verb: Any) -> None:
+    for example in verb.examples:
+        words = re.findall(r'[^\s"]+="[^"]*"|\S+', example)
+        arguments(verb.name, *(word.replace('"', "") for word in words))
+
+
+@pytest.mark.parametrize("word", ["--version", "version"])
+def test_the_version_is_the_projects(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word]) == EXIT_OK
-    assert "run       Bring a case up" in capsys.readouterr().out
+    assert f'version = "{capsys.readouterr().out.split()[1]}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_help_loads_nothing_heavy() -> None:
-    code = "import sys; from heteropd.cli.main import main; main(['help']); print('pydantic' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
+@pytest.mark.parametrize(
+    ("words", "modules"),
+    [
+        ("help", "pydantic yaml rich docker httpx"),
+        ("status --help", "pydantic yaml rich docker httpx"),
+        ("plan case1", "docker httpx requests"),
+    ],
+)
+def test_a_verb_loads_only_what_it_needs(words: str, modules: str) -> None:
+    code = "import sys; from heteropd.cli.main import main; main(sys.argv[1].split())\n"
+    code += "print([name for name in sys.argv[2].split() if name in sys.modules])"
+    argv = [sys.executable, "-c", code, words, modules]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_page_lists_what_the_table_says() -> None:
+    page = (ROOT / reference.PAGE).read_text(encoding="utf-8")
+    assert reference.with_verbs(page) == page, "`make schema` writes it anew"
+
+
+def test_pages_that_verbs_name_are_there() -> None:
+    for verb in table.BY_NAME.values():
+        assert not verb.page or (ROOT / verb.page).is_file()
+
+
+def test_make_has_a_target_for_every_session() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = re.findall(r"^(?:EVERY_DAY|HOSTS|IMAGES|TESTS|KIT) := (.*)$", text, re.MULTILINE)
+    assert " ".join(named).split() == list(table.SESSIONS)
+
+
+def test_make_help_says_what_the_table_says() -> None:
+    done = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == overview.overview(make=True)
+    for verb in [*table.SESSIONS.values(), table.BY_NAME["setup"]]:
+        assert re.search(rf"^  make {verb.name} +{re.escape(verb.text)}$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.skipif(not NOX.exists(), reason="no .venv: `make setup` makes it")
+def test_nox_lists_what_the_table_says_at_once() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([NOX, "-l"], cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    listed = dict(re.findall(r"^[-*] (\S+) -> (.*)$", done.stdout, re.MULTILINE))
+    assert listed == {name: verb.sentence for name, verb in table.SESSIONS.items()}
+    # Of the CPU, for tests run beside others: 0.2 s.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+SETTINGS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONOPTIMIZE", "PYTHONWARNINGS")
+
+
+def hostile(folder: Path) -> dict[str, str]:
+    """An environment whose Python settings break whatever they reach."""
+    for module in ("psutil", "yaml", "docker", "sitecustomize"):
+        (folder / f"{module}.py").write_text("raise RuntimeError('the user's own')\n")
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**own, **dict.fromkeys(SETTINGS, str(folder)), "HETEROPD_STATE_DIR": str(folder / "state")}
+
+
+def test_the_users_python_settings_do_not_reach_the_kit(tmp_path: Path) -> None:
+    """As the noxfile starts it, in an environment that is there: that of the tests."""
+    env = without_python_settings(hostile(tmp_path))
+    argv = [sys.executable, "-P", "-m", "heteropd", "status"]
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "nothing is running", "")
+    assert "env=without_python_settings(os.environ)" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
+
+
+def test_a_child_of_the_kit_runs_this_very_package(tmp_path: Path) -> None:
+    env = own_python(hostile(tmp_path))
+    code = "import heteropd, psutil, docker; print(heteropd.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == (str(ROOT / "scripts/heteropd/__init__.py"), "")
+
+
+def test_the_guard_of_a_topology_starts_whatever_the_user_has_set(tmp_path: Path) -> None:
+    guard = watchdog.start(tmp_path, "t", LocalRunner(), hostile(tmp_path))
+    assert guard is not None
+    try:
+        time.sleep(1)
+        assert alive(guard)
+    finally:
+        watchdog.stop(tmp_path, "t")
+
+
+def test_make_keeps_them_from_nox_itself(tmp_path: Path) -> None:
+    argv = ["make", "-s", "--eval", "settings: ; @env", "settings"]
+    done = subprocess.run(argv, cwd=ROOT, env=hostile(tmp_path), capture_output=True, text=True, check=True)
+    left = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert "HETEROPD_STATE_DIR" in left
+    assert left.isdisjoint(SETTINGS)
+
+
+def test_make_hands_its_variables_on_but_its_own(tmp_path: Path) -> None:
+    nox = tmp_path / "nox"
+    nox.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    nox.chmod(0o755)
+    odd = ["x=$y", "on=kubectl://pod?namespace=a&container=b", "z=a;b|c<d>(e)'f'\"g\"`h`*[i]{j,k}~#\\\\l"]
+    argv = ["make", "-s", "build", "images=cpu router", "part.ucx=/a b", "PYTHON=python3.12", *odd]
+    rule = f"override NOX := {nox}"
+    done = subprocess.run([*argv, "--eval", rule], cwd=ROOT, capture_output=True, text=True, check=True)
+    words = done.stdout.splitlines()
+    assert words[:3] == ["-s", "build", "--"]
+    assert set(words[3:]) == {"images=cpu router", "part.ucx=/a b", *odd}

@@ -14,7 +14,7 @@ import yaml
 
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
-from heteropd.plan import make
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 
@@ -124,7 +124,7 @@ TYPED = {
     "no case": ("", "command line", "missing", "case1"),
     "unknown case": ("case3", "command line", "no such case", "did you mean 'case2'?"),
     "case in capitals": ("CASE1", "command line", "no such case", "choose one of"),
-    "two cases": ("case1 case2", "command line", "second word", "name=value"),
+    "two cases": ("case1 case2", "command line", "more than one case", "keep one"),
     "unknown parameter": (
         "case1 prefil_port=8101",
         "command line",
@@ -132,9 +132,9 @@ TYPED = {
         "did you mean 'prefill_port'?",
     ),
     "nonsense parameter": ("case1 zzzz=1", "command line", "unknown parameter", "choose one of"),
-    "option style": ("case1 --port=8101", "command line", "unknown parameter", "did you mean 'port'?"),
+    "option style": ("case1 --prot=8101", "command line", "unknown parameter", "did you mean 'port'?"),
     "empty name": ("case1 =8101", "command line", "unknown parameter", "choose one of"),
-    "empty value": ("case1 port=", "command line", "is empty", "port=VALUE"),
+    "empty value": ("case1 port=", "command line", "is empty", "port=N"),
     "given twice": ("case1 port=1 port=2", "command line", "given twice", "keep one"),
     "port too high": ("case1 port=70000", "command line", "at most 65535", "at most 65535"),
     "port zero": ("case1 prefill_port=0", "command line", "at least 1", "at least 1"),

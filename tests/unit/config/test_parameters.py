@@ -9,10 +9,10 @@ import yaml
 
 from heteropd.config.env import load
 from heteropd.config.machine import Machine, probe
-from heteropd.config.parameters import DOCUMENT_NAMES, PRECEDENCE, Parameters, PlanRequest, resolve
+from heteropd.config.parameters import DOCUMENT_NAMES, PRECEDENCE, Parameters, PlanRequest
 from heteropd.errors import BadInput
-from heteropd.plan import make
 from heteropd.plan.model import Plan
+from plan_words import make, resolve
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "hosts=env/hosts/example.yaml"

@@ -8,7 +8,7 @@ from docker.types import DeviceRequest, Ulimit
 from heteropd.config.container_options import parse
 from heteropd.config.machine import Machine
 from heteropd.containers.docker_options import create_options
-from heteropd.plan import make
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 

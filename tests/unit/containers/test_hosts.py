@@ -17,10 +17,10 @@ from heteropd import export
 from heteropd.app import wiring
 from heteropd.config.machine import Machine
 from heteropd.containers import archives, lifecycle, memory, transfer
-from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
 from heteropd.topology.containers import ContainerStarter, docker_hosts_of
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "env/hosts/example.yaml"

@@ -17,9 +17,9 @@ from heteropd.doctor import exchange, judge, nixl, probe, targets
 from heteropd.doctor.model import EngineTarget, ExaminedHost, ExaminedPair, HostTarget, Running
 from heteropd.doctor.reach import Outside
 from heteropd.engine_api.metrics import Counts
-from heteropd.plan import make
 from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
 from heteropd.system import Completed
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 CHECKS = judge.load(ROOT)

@@ -11,8 +11,9 @@ import pytest
 from doctor_hosts import ROOT, plan_of
 from rich.console import Console
 
+from heteropd.cli.main import main
 from heteropd.doctor import command
-from heteropd.errors import BadInput
+from heteropd.errors import EXIT_BAD_INPUT
 from heteropd.topology import Context, Topology
 from heteropd.topology.state import RoleState, save
 
@@ -23,22 +24,22 @@ def quiet(tmp_path: Path) -> Context:
 
 
 def test_the_verb_on_this_machine(quiet: Context, capsys: pytest.CaptureFixture[str]) -> None:
-    code = command.run(["--json"], lambda words: plan_of(" ".join(words)), quiet)
+    code = command.run(None, quiet, command.DoctorOptions(as_json=True))
     said = json.loads(capsys.readouterr().out)
     assert code == (0 if said["ok"] else 1)
     assert {one["place"] for one in said["results"]} == {"this machine"}
 
 
 def test_the_verb_names_what_a_standin_does_not_need(quiet: Context) -> None:
-    command.run(["case1", "everything=1"], lambda words: plan_of(" ".join(words)), quiet)
+    command.run(plan_of("case1"), quiet, command.DoctorOptions(everything=True))
     said = quiet.console.file.getvalue()  # type: ignore[attr-defined]
     assert "T2-10-verbs-devices" in said
     assert "a stand-in does not need it" in said
 
 
-def test_a_container_and_a_case_do_not_go_together(quiet: Context) -> None:
-    with pytest.raises(BadInput, match="container="):
-        command.run(["case1", "container=prefill-0"], lambda words: plan_of(" ".join(words)), quiet)
+def test_a_container_and_a_case_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "case1", "container=prefill-0"]) == EXIT_BAD_INPUT
+    assert "'case1': does not go with container=" in capsys.readouterr().err
 
 
 def test_a_recorded_topology_that_is_dead_fails(quiet: Context, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_it_can_be_left_out(hosts: Hosts, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "problem"), [("doctor=no", "neither on nor off"), ("ssh_config=/no", "is not a file")]
+    ("word", "problem"), [("doctor=maybe", "neither on nor off"), ("ssh_config=/no", "is not a file")]
 )
 def test_its_options_are_judged(hosts: Hosts, word: str, problem: str, capsys: Any) -> None:
     assert main(["run", "case1", HOSTS, word]) == EXIT_BAD_INPUT

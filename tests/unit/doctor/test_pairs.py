@@ -17,10 +17,10 @@ from doctor_texts import CPU, CUDA, GAUDI
 from heteropd.config.machine import Machine
 from heteropd.doctor import examination, targets
 from heteropd.doctor.reach import Outside
-from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.plan.pairs import rounds
 from heteropd.system import Completed
+from plan_words import make
 
 
 def on_hosts(folder: Path, cuda: list[str], gaudi: list[str], **more: Any) -> Plan:

@@ -13,7 +13,7 @@ from heteropd.config.machine import Machine
 from heteropd.drills import catalogue, report, run
 from heteropd.drills.model import DrillResult, Observation
 from heteropd.errors import EXIT_BAD_INPUT, BadInput
-from heteropd.plan import make
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / report.PAGE).read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ import yaml
 from heteropd import export
 from heteropd.config.env import Env, load
 from heteropd.config.machine import Machine
-from heteropd.plan import make
 from heteropd.plan.model import Plan
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "hosts=env/hosts/example.yaml"

@@ -16,9 +16,9 @@ from heteropd.config.env import load
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
 from heteropd.export.bash import quote
-from heteropd.plan import make
 from heteropd.plan.model import ContainerPlan, Plan
 from heteropd.system import LocalRunner
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "hosts=env/hosts/example.yaml"

@@ -24,8 +24,8 @@ from k8s_cluster import (
     workloads,
 )
 
-from heteropd.cli import verbs
-from heteropd.errors import BadInput
+from heteropd.cli.main import main
+from heteropd.errors import EXIT_BAD_INPUT, BadInput
 from heteropd.export.k8s.addresses import literal
 from heteropd.plan.environment import KEEPS_ENVIRONMENT
 from heteropd.plan.model import HostPlan, Plan, RolePlan
@@ -281,7 +281,7 @@ def test_a_case_whose_name_no_service_can_have_is_refused(name: str) -> None:
 
 
 def test_the_verb_plans_containers_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verbs.plan(["case1", "--format", "k8s"]) == 0
+    assert main(["plan", "case1", "--format", "k8s"]) == 0
     assert len(list(yaml.safe_load_all(capsys.readouterr().out))) == 6
-    with pytest.raises(BadInput, match="add runtime=docker"):
-        verbs.plan(["case1", "--format", "k8s", "runtime=process"])
+    assert main(["plan", "case1", "--format", "k8s", "runtime=process"]) == EXIT_BAD_INPUT
+    assert "add runtime=docker" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from heteropd.doctor.model import HostTarget
 from heteropd.errors import BadInput, KitError
 from heteropd.hosts_init import command
 from heteropd.hosts_init.render import value
-from heteropd.plan import make
+from plan_words import arguments, make
 
 ROOT = Path(__file__).parents[3]
 RECORDED = Path(__file__).parent / "recorded"
@@ -39,11 +39,13 @@ class Net:
         self.asked.append(target.ssh)
         return self.says[target.ssh]
 
+    def run(self, *words: str) -> int:
+        return command.run(command.HostsRequest(**arguments("hosts", *words)), ROOT, self)
+
     def init(self, *words: str, **nodes: str) -> str:
         """The file's text for nodes such as ``cuda=CUDA``, which ssh takes as root@cuda."""
         self.says |= {f"root@{name}": Canned(text) for name, text in nodes.items()}
-        given = ["init", f"to={self.file}", *(f"root@{name}" for name in nodes), *words]
-        assert command.run(given, ROOT, self) == 0
+        assert self.run(f"to={self.file}", *(f"root@{name}" for name in nodes), *words) == 0
         return self.file.read_text()
 
     def hosts(self) -> Hosts:
@@ -269,7 +271,7 @@ def test_what_nodes_say_cannot_leave_its_comment(net: Net) -> None:
 )
 def test_names_survive_yaml(net: Net, ssh: str) -> None:
     net.says[ssh] = Canned(CUDA)
-    assert command.run([f"nodes={ssh}", f"to={net.file}"], ROOT, net) == 0
+    assert net.run(f"nodes={ssh}", f"to={net.file}") == 0
     (host,) = net.hosts().hosts.values()
     assert host.ssh == ssh
 
@@ -277,7 +279,7 @@ def test_names_survive_yaml(net: Net, ssh: str) -> None:
 def test_a_silent_node_is_named_and_nothing_written(net: Net) -> None:
     net.says = {"root@a": Canned(PLAIN), "root@b": SILENT, "root@c": Canned("clock\t1\nkernel\t6")}
     with pytest.raises(KitError, match=r"2 of 3 nodes .*root@b: .*No route to host.*; root@c: ") as stop:
-        command.run(["init", f"to={net.file}", "root@a", "root@b", "root@c"], ROOT, net)
+        net.run(f"to={net.file}", "root@a", "root@b", "root@c")
     assert stop.value.exit_code == 1
     assert not net.file.exists()
 

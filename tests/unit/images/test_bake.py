@@ -84,7 +84,8 @@ def test_options_reach_every_target():
 def test_the_plan_is_printed_and_nothing_is_built(capsys, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     context = BuildContext(ROOT, ENV, Console(file=io.StringIO()))
-    assert command.run(["cpu", "router", "print=1"], context) == 0
+    choices = command.chosen(["cpu", "router"], None, None, ENV)
+    assert command.run(command.BuildRequest(choices, print_only=True), context) == 0
     file = json.loads(capsys.readouterr().out)
     assert file["group"]["default"]["targets"] == ["cpu", "router"]
     secrets = {secret for target in file["target"].values() for secret in target["secret"]}

@@ -141,7 +141,12 @@ def test_a_folder_that_is_no_bundle_is_one_line(tmp_path: Path, text: str | None
 
 def test_a_bundle_brings_its_own_base(shop: BuildContext, folder: Path) -> None:
     with pytest.raises(BadInput, match="a bundle brings its own base; leave base= out"):
-        command.build(["router", f"bundle={folder}", "base=debian:12"], shop)
+        command.build(
+            command.BuildRequest(
+                command.chosen(["router"], None, None, shop.env), bundle=str(folder), base="debian:12"
+            ),
+            shop,
+        )
 
 
 def test_only_a_bundle_or_an_empty_folder_is_overwritten(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from heteropd.config import env as specs
 from heteropd.errors import BadInput
 from heteropd.images import byhand, recipe
 from heteropd.images.recipe import Choice
+from plan_words import arguments
 
 ROOT = Path(__file__).parents[3]
 ENV = specs.load(ROOT)
@@ -22,17 +23,15 @@ def choice() -> Choice:
     return Choice("router", "doc-2025-12", "base", spec, found.pins, found.variant, found.base)
 
 
-def test_words_are_taken_and_the_others_left(tmp_path: Path) -> None:
-    words = [
-        "cuda",
-        f"source.nixl={tmp_path}",
-        f"part.ucx={tmp_path}",
-        "--lock=env/locks/router.txt",
-        "pins=x",
-    ]
-    given, rest = byhand.taken(words, ROOT)
-    assert given == byhand.ByHand({"nixl": tmp_path}, {"ucx": tmp_path}, "env/locks/router.txt")
-    assert rest == ["cuda", "pins=x"]
+def given(*words: str) -> byhand.ByHand:
+    found = arguments("build", *words)
+    return byhand.by_hand(found["source"], found["part"], found["lock"], ROOT)
+
+
+def test_what_words_give(tmp_path: Path) -> None:
+    words = ["cuda", f"source.nixl={tmp_path}", f"part.ucx={tmp_path}", "--part.nixl", str(tmp_path)]
+    expected = byhand.ByHand({"nixl": tmp_path}, {"ucx": tmp_path, "nixl": tmp_path}, "env/locks/router.txt")
+    assert given(*words, "--lock=env/locks/router.txt", "pins=x") == expected
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_words_are_taken_and_the_others_left(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_one_line(word: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        byhand.taken([word], ROOT)
+        given(word)
 
 
 def test_a_source_that_no_image_has(choice: Choice, tmp_path: Path) -> None:

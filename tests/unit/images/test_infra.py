@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from heteropd.cli.main import main
 from heteropd.config import env as room
-from heteropd.config.arguments import Arguments
-from heteropd.errors import BadInput, MissingPrerequisite
+from heteropd.errors import EXIT_BAD_INPUT, MissingPrerequisite
 from heteropd.images import infra, recipe
 from heteropd.images.context import BuildContext
 
@@ -23,8 +23,8 @@ def shop():
 
 
 def test_the_suites_of_an_image(shop):
-    parsed = Arguments(["--strict", "junit=out.xml"], flags=("strict",), options=("junit",))
-    words = infra.argv(recipe.choose("router", "v0.26", None, shop.env), "eager_euler", parsed)
+    test = infra.ImageTest("router", strict=True, junit="out.xml")
+    words = infra.argv(recipe.choose("router", "v0.26", None, shop.env), "eager_euler", test)
     assert "--hosts=docker://eager_euler" in words
     assert {"--image=router", "--pins=v0.26", "--variant=base", "--strict-facts"} <= set(words)
     assert "--junit-xml=out.xml" in words
@@ -40,27 +40,28 @@ def test_every_image_has_suites(image):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "command line: image: None: missing; name one of: "),
-        (["gpu"], "command line: image: 'gpu': no such image; did you mean 'cpu'?"),
-        (["--image", "cpu", "extra=1"], "command line: infra: 'extra=1': is not understood here"),
-        (["cpu", "extra=1"], "command line: infra: 'extra=1': is not understood here"),
+        (["image_ref=a:b"], "command line: image: None: missing; name one of: "),
+        (["image=gpu"], "command line: image: 'gpu': no such image; did you mean 'cpu'?"),
+        (["--image", "cpu", "extra=1"], "command line: 'extra=1': unknown parameter"),
+        (["cpu", "port=1"], "command line: port: None: does not go with the test of an image"),
+        (["cpu", "--image", "router"], "command line: cpu: None: does not go with the test of an image"),
+        (["cpu", "--running"], "command line: running: None: does not go with the test of an image"),
         (["cpu", "variant=x"], "command line: variant: 'x': no such variant"),
         (["cpu", "pins=x"], "command line: pins: 'x': no such pins"),
     ],
 )
-def test_words_that_are_refused(words, said, shop):
-    with pytest.raises(BadInput) as refused:
-        infra.run(words, shop)
-    assert str(refused.value).startswith(said)
+def test_words_that_are_refused(words, said, capsys):
+    assert main(["infra", *words]) == EXIT_BAD_INPUT
+    assert capsys.readouterr().err.startswith(f"heteropd: {said}")
 
 
 def test_an_engine_that_does_not_answer_is_one_line(shop, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with pytest.raises(MissingPrerequisite, match="no container engine answers"):
-        infra.run(["cpu"], shop)
+        infra.run(infra.ImageTest("cpu"), shop)
 
 
 def test_an_environment_without_testinfra_is_one_line(shop, monkeypatch):
     monkeypatch.setattr(infra.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingPrerequisite, match=r"testinfra is not in this environment; run `make infra`"):
-        infra.run(["cpu"], shop)
+        infra.run(infra.ImageTest("cpu"), shop)

@@ -110,7 +110,7 @@ def test_what_is_found_is_written_and_makes_the_recipe_locked(
         if "gaudi" in shop.env.images.images
         else None
     )
-    problems = lock.run([f"pins={PINS}"], shop)
+    problems = lock.run(PINS, shop)
     commit = git(upstreams / "vllm-project/vllm", "rev-parse", "HEAD")
     again = env.load(root)
     assert again.pins[PINS].images["gaudi"].digest == DIGEST
@@ -124,7 +124,7 @@ def test_what_is_found_is_written_and_makes_the_recipe_locked(
 
 @pytest.mark.usefixtures("upstreams")
 def test_partial_success_is_kept_and_the_rest_said(shop: BuildContext, root: Path) -> None:
-    problems = [str(one) for one in lock.run([f"pins={PINS}"], shop)]
+    problems = [str(one) for one in lock.run(PINS, shop)]
     line = next(one for one in problems if "images.gaudi.digest" in one)
     assert "stays unresolved" in line
     assert "cannot be reached" in line
@@ -134,19 +134,19 @@ def test_partial_success_is_kept_and_the_rest_said(shop: BuildContext, root: Pat
 
 def test_a_locked_input_stays_until_update(shop: BuildContext, root: Path, upstreams: Path) -> None:
     folder = upstreams / "vllm-project/vllm"
-    lock.run([f"pins={PINS}"], shop)
+    lock.run(PINS, shop)
     text = locks.path(root, PINS).read_text()
     before = git(folder, "rev-parse", "HEAD")
     git(folder, "commit", "--allow-empty", "--quiet", "-m", "two")
     git(folder, "update-ref", "refs/pull/30448/head", "HEAD")
-    lock.run([f"pins={PINS}"], shop)
+    lock.run(PINS, shop)
     assert locks.path(root, PINS).read_text() == text
     assert "is current" in said(shop)
     fresh = BuildContext(root, env.load(root), shop.console)
     rows = {row.what: row for row in drift.run([PINS], fresh, as_json=False)}
     assert rows[f"{PINS}: variants.prefill-process.picks.0"].state == "moved"
     assert rows[f"{PINS}: variants.prefill-process.picks.0"].pinned == before
-    lock.run([f"pins={PINS}", "update=1"], shop)
+    lock.run(PINS, shop, update=True)
     assert locks.load(root, PINS).resolved[PICK].value == git(folder, "rev-parse", "HEAD") != before
 
 
@@ -155,7 +155,7 @@ def test_check_changes_nothing_and_peels_tags(
 ) -> None:
     router = shop.env.pins[PINS].images["router"]
     images[router.ref] = router.digest
-    problems = [str(problem) for problem in lock.run(["check", f"pins={PINS}"], shop)]
+    problems = [str(problem) for problem in lock.run(PINS, shop, check=True)]
     assert any("images.gaudi" in problem and "cannot be reached" in problem for problem in problems)
     assert not any("images.router:" in problem for problem in problems)
     assert all("could not be checked" in problem for problem in problems)

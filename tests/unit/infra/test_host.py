@@ -15,9 +15,9 @@ from heteropd.config.infra import InfraFacts
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
 from heteropd.infra import expected, fabric, judge, reading
-from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.system import LocalRunner
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 FACTS = yamlfile.load(InfraFacts, ROOT / "env" / "infra.yaml", ROOT)

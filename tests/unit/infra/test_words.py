@@ -7,24 +7,26 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from heteropd.config.arguments import Arguments
+import heteropd.plan
 from heteropd.config.machine import Machine
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.infra import command
+from heteropd.infra.command import InfraOptions
 from heteropd.infra.subjects import Subjects
-from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.processes.identity import Identity, boot_id, identify
 from heteropd.system import LocalRunner
 from heteropd.topology import Context, Topology
 from heteropd.topology.state import RoleState, save
+from plan_words import arguments, make
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = f"hosts={ROOT / 'env/hosts/example.yaml'}"
@@ -69,10 +71,15 @@ def topology(plan: Plan, dead: Sequence[str] = ()) -> Topology:
     )
 
 
+def options(*words: str) -> InfraOptions:
+    """As the verb reads them: with dashes, `hosts` is testinfra's word."""
+    given = arguments("infra", *words)
+    names = {field.name for field in fields(InfraOptions)} & set(given)
+    return InfraOptions(everything=given["all"], **{name: given[name] for name in names})
+
+
 def chosen(wanted: Plan | None, running: Topology | None, *words: str) -> Subjects:
-    # As the verb reads them: with dashes, `hosts` is testinfra's word.
-    given = [word.replace("--hosts=", "--on=") for word in words]
-    return command.choose(wanted, running, Arguments(given, ("strict", "running"), ("on",)))
+    return command.choose(wanted, running, options(*words))
 
 
 def suites(found: Subjects) -> dict[str, list[str]]:
@@ -186,20 +193,6 @@ def test_nothing_runs_and_no_case_is_named() -> None:
         chosen(None, None, "--hosts=local")
 
 
-@pytest.mark.parametrize(
-    "words", [["cpu"], ["--image", "cpu"], ["image=cpu"], ["image_ref=a:b", "--image=x"]]
-)
-def test_words_that_ask_for_an_image(words: list[str]) -> None:
-    assert command.names_image(words)
-
-
-@pytest.mark.parametrize(
-    "words", [[], ["case1"], ["images=file.yaml", "runtime=docker"], ["--hosts", "local"]]
-)
-def test_words_that_ask_for_hosts(words: list[str]) -> None:
-    assert not command.names_image(words)
-
-
 class Terminal(LocalRunner):
     """Shows nothing: keeps what would be run, and the subjects that it would have read."""
 
@@ -221,7 +214,9 @@ def run(words: list[str], tmp_path: Path, terminal: Terminal) -> int:
     context = Context(
         root=ROOT, console=Console(file=io.StringIO()), runner=terminal, state_dir=tmp_path / "state"
     )
-    return command.run(words, lambda asked: planned(*asked), context)
+    requested = arguments("infra", *words)["requested"]
+    plan = heteropd.plan.make(requested, ROOT, Machine(cores=[0, 1])) if requested else None
+    return command.run(plan, context, options(*words))
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from heteropd.config.machine import Machine
-from heteropd.plan import make
 from heteropd.plan.model import Plan
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ import yaml
 
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
-from heteropd.plan import make
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 DIGEST = "sha256:" + "ab" * 32

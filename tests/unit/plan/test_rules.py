@@ -13,12 +13,12 @@ import yaml
 
 from heteropd.config.env import Env, load
 from heteropd.config.machine import Machine
-from heteropd.config.parameters import resolve
 from heteropd.console.sections import within
 from heteropd.errors import BadInput
 from heteropd.plan import page, render
 from heteropd.plan.model import Plan
 from heteropd.plan.rules import CHECKS
+from plan_words import resolve
 
 ROOT = Path(__file__).parents[3]
 ENV = load(ROOT)

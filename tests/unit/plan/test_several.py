@@ -14,8 +14,8 @@ from heteropd import export
 from heteropd.config.env import load
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
-from heteropd.plan import make
 from heteropd.plan.model import Plan, RolePlan
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 ENV = load(ROOT)

@@ -13,8 +13,8 @@ from heteropd.config.machine import Machine
 from heteropd.containers import docker_host
 from heteropd.containers.docker_options import create_options
 from heteropd.errors import BadInput
-from heteropd.plan import make
 from heteropd.plan.model import Plan, RolePlan
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 ENV = load(ROOT)

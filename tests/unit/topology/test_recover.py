@@ -9,20 +9,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from heteropd.app import plans, wiring
-from heteropd.config.arguments import Arguments
+from heteropd.app import operations, wiring
 from heteropd.config.env import load_hosts
 from heteropd.config.machine import Machine
 from heteropd.containers import lifecycle, ssh_tunnel
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput, MissingPrerequisite
-from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, down
 from heteropd.topology import recover as recover_it
 from heteropd.topology.containers import docker_hosts_of
 from heteropd.topology.recover import packed, unpacked
 from heteropd.topology.state import load
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "env/hosts/example.yaml"
@@ -76,8 +75,7 @@ def test_what_is_found_is_said_where_no_program_reads(
 ) -> None:
     monkeypatch.setenv(wiring.STATE_VARIABLE, str(tmp_path / "state"))
     monkeypatch.setattr(lifecycle, "find_any", containers(planned()).__getitem__)
-    words = [f"hosts={EXAMPLE}", *(["--json"] if json else [])]
-    plans.located(Arguments(words, flags=("json",), options=("hosts",)))
+    operations.located(EXAMPLE, aside=json)
     said = capsys.readouterr()
     assert ("found case1" in said.out, "found case1" in said.err) == (not json, json)
 

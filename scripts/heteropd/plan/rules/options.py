@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from heteropd import ucx
 from heteropd.config.hosts import RoleAdditions, Roles
-from heteropd.config.problems import nearest
 from heteropd.config.types import EngineRole
+from heteropd.errors import nearest
 from heteropd.findings import Finding
 from heteropd.plan.arguments import TENSOR_PARALLEL, EngineArguments, parse
 from heteropd.plan.placement import ENGINE_ROLES

@@ -1,0 +1,107 @@
+"""A case: bring it up, prove it, look at it, end it."""
+
+from __future__ import annotations
+
+from heteropd.cli.options import Option, Verb, flag
+from heteropd.cli.table.common import HOSTS_FILE, JSON, ROLE, SSH_CONFIG
+
+_MODULE = "heteropd.cli.verbs.topology"
+_START = (
+    flag("dry_run", "print what would run where; nobody is asked, nothing is started"),
+    flag("doctor", "look first for what is wrong with other hosts; 0 leaves it out", default=True),
+    SSH_CONFIG,
+)
+
+EVERY_DAY = (
+    Verb(
+        "case1",
+        "Bring up CUDA prefill + Gaudi decode, prove its KV cache right, report, leave it running",
+        f"{_MODULE}:run",
+        _START,
+        plans=True,
+        fixed="case1",
+        page="docs/cases.md",
+        examples=("", "prefill_block_size=64 port=9000", "hosts=env/hosts/example.yaml dry_run=1"),
+    ),
+    Verb(
+        "case2",
+        "Bring up Gaudi prefill + CUDA decode, prove its KV cache right, report, leave it running",
+        f"{_MODULE}:run",
+        _START,
+        plans=True,
+        fixed="case2",
+        page="docs/cases.md",
+        examples=("", "runtime=docker"),
+    ),
+    Verb(
+        "run",
+        "Bring a case up and prove it, as case1 and case2 do",
+        f"{_MODULE}:run",
+        _START,
+        plans=True,
+        session=False,
+    ),
+    Verb(
+        "up",
+        "Bring a case up without proving it",
+        f"{_MODULE}:up",
+        _START,
+        plans=True,
+        page="docs/cases.md",
+        examples=("case=case1",),
+    ),
+    Verb(
+        "plan",
+        "Print what a case would run, starting nothing: a table, JSON, bash, compose or k8s",
+        "heteropd.cli.verbs.plan:plan",
+        (Option("format", "table, json, bash, compose or k8s (default: table)", "FORMAT"),),
+        plans=True,
+        page="docs/parameters.md",
+        examples=("case=case1 hosts=env/hosts/example.yaml format=bash",),
+    ),
+    Verb(
+        "validate",
+        "Prove the running topology again: a report, and exit status 0 or 1",
+        f"{_MODULE}:validate",
+        page="docs/proof.md",
+    ),
+    Verb(
+        "status",
+        "Say what is running, where, since when, and whether it is a stand-in",
+        f"{_MODULE}:status",
+        (JSON, HOSTS_FILE, SSH_CONFIG),
+        page="docs/hosts.md",
+        examples=("", "json=1"),
+    ),
+    Verb(
+        "logs",
+        "Print the last lines of every role's log, or of one",
+        f"{_MODULE}:logs",
+        (
+            ROLE,
+            flag("follow", "go on with what is added, until ctrl-C"),
+            Option("tail", "lines of each role (default: 50)", "N", "count", default=50, least=0),
+            HOSTS_FILE,
+            SSH_CONFIG,
+        ),
+        words="role",
+        page="docs/troubleshooting.md",
+        examples=("", "role=decode-0 follow=1"),
+    ),
+    Verb(
+        "restart",
+        "Restart a role of what runs, with the engines that must go with it",
+        f"{_MODULE}:restart",
+        (ROLE, HOSTS_FILE, SSH_CONFIG),
+        words="role",
+        page="docs/operations.md",
+        examples=("role=decode-0",),
+    ),
+    Verb(
+        "down",
+        "End the running topology: no process, port or temporary file stays",
+        f"{_MODULE}:down",
+        (HOSTS_FILE, SSH_CONFIG),
+        page="docs/hosts.md",
+    ),
+)

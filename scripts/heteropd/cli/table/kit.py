@@ -1,0 +1,59 @@
+"""Tests and labs, measurements, and what keeps the kit itself."""
+
+from __future__ import annotations
+
+from heteropd.cli.options import Option, Verb
+
+TESTS = (
+    Verb("test", "Run all that needs no hardware: lint, types, unit, then both cases on real engines"),
+    Verb("lint", "Check style, formatting and the floors of the house"),
+    Verb("types", "Check the packages' types with mypy in strict mode"),
+    Verb("unit", "Run the unit tests: no network, no vLLM; about a minute and a half on two cores"),
+    Verb("e2e", "Run both cases on real engines, with planted faults; needs 8 GiB of memory"),
+    Verb(
+        "test-images",
+        "Build the images, run both cases in containers, publish, bundle; root where no Docker answers",
+        page="docs/containers.md",
+    ),
+    Verb(
+        "fabric_lab",
+        "Break real verbs on two QEMU guests with Soft-RoCE; root where QEMU is missing",
+        page="docs/fabric-lab.md",
+    ),
+    Verb(
+        "node_lab",
+        "Run both cases and drills over ssh on three hosts made here; root, 20 to 30 minutes",
+        page="docs/hosts.md",
+    ),
+    Verb(
+        "bench",
+        "Measure the router, the engines or a bring-up; takes minutes, asserts nothing",
+        "heteropd.cli.verbs.bench:bench",
+        (Option("what", "router, engines or bringup", "WHAT"),),
+        words="what",
+        more="heteropd.cli.more_options:BENCH",
+        page="docs/measurements.md",
+        examples=("what=router rounds=5",),
+    ),
+)
+
+KIT = (
+    Verb("setup", "Make the kit's own .venv with nox and uv, and nothing else", session=False),
+    Verb(
+        "prepare",
+        "Make the stand-ins' environment and the default model, starting nothing",
+        "heteropd.cli.verbs.topology:prepare",
+    ),
+    Verb(
+        "schema",
+        "Write the JSON Schemas of env/, and the sections of docs that are made from data",
+        "heteropd.cli.verbs.schema:schema",
+    ),
+    Verb("relock", "Resolve env/locks/*.in anew into hashed locks: asks registries what is new"),
+    Verb(
+        "clean",
+        "Remove environments and state of this checkout; refuses while a topology is running",
+        "heteropd.cli.verbs.topology:clean",
+    ),
+    Verb("version", "Print the kit's version", "heteropd.cli.verbs.version:version", session=False),
+)

@@ -1,0 +1,95 @@
+"""The verbs over a topology: up, prove, look at, end."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from json import dumps
+
+from heteropd import export, topology
+from heteropd.app import wiring
+from heteropd.app.operations import as_started, located, prove, ready_to_start
+from heteropd.app.planning import planned, refuse_processes_elsewhere
+from heteropd.config.arguments import PlanArguments
+from heteropd.config.checkout import root
+from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+
+
+def run(*, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str | None) -> int:
+    """Bring a case up and prove it. The topology stays up, whatever the verdict."""
+    if dry_run:
+        return _show(requested)
+    plan, context = ready_to_start(requested, doctor=doctor, ssh_config=ssh_config)
+    with topology.InterruptScope(context) as scope:
+        return prove(topology.up(plan, context, scope=scope), context)
+
+
+def up(*, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str | None) -> int:
+    """Bring a case up and wait until it answers."""
+    if dry_run:
+        return _show(requested)
+    topology.up(*ready_to_start(requested, doctor=doctor, ssh_config=ssh_config))
+    return EXIT_OK
+
+
+def validate() -> int:
+    """Prove the running topology; 0 or 1."""
+    context = wiring.context(root())
+    return prove(topology.running(context), context)
+
+
+def status(*, json: bool, hosts: str | None, ssh_config: str | None) -> int:
+    """Say what is running."""
+    context = located(hosts, ssh_config, aside=json)
+    report = topology.status(context)
+    if json:
+        sys.stdout.write(dumps(report.model_dump(mode="json"), indent=2) + "\n")
+    else:
+        report.show(context.console)
+    return EXIT_OK
+
+
+def logs(*, role: str | None, follow: bool, tail: int, hosts: str | None, ssh_config: str | None) -> int:
+    """Print or follow logs."""
+    topology.logs(located(hosts, ssh_config), role, follow=follow, tail=tail)
+    return EXIT_OK
+
+
+def restart(*, role: str | None, hosts: str | None, ssh_config: str | None) -> int:
+    """Restart a role of the running topology, and what must go with it."""
+    if role is None:
+        raise BadInput("command line", "role", None, "missing", "name one: role=decode-0")
+    topology.restart(role, as_started(located(hosts, ssh_config)))
+    return EXIT_OK
+
+
+def down(*, hosts: str | None, ssh_config: str | None) -> int:
+    """End the topology."""
+    context = located(hosts, ssh_config)
+    report = topology.down(context)
+    report.show(context.console)
+    return EXIT_OK if report.ok else EXIT_FAILED
+
+
+def prepare() -> int:
+    """Make the stand-in engine's environment and the default model, without starting anything."""
+    wiring.prepare(root())
+    return EXIT_OK
+
+
+def clean() -> int:
+    """Remove .nox and .heteropd; refuses while something runs."""
+    context = wiring.context(root())
+    if topology.load(context) is not None:
+        raise BadInput("clean", "topology", "running", "would lose its state", "`make down` first")
+    topology.down(context)  # what runs without a state, too
+    for folder in (context.state_dir, root() / ".nox"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return EXIT_OK
+
+
+def _show(requested: PlanArguments) -> int:
+    plan = planned(requested)
+    refuse_processes_elsewhere(plan)
+    sys.stdout.write(export.render(plan))
+    return EXIT_OK
