@@ -1,10 +1,12 @@
-"""The CUDA and Gaudi Dockerfiles, every stage, on a stand-in base with small parts made here.
+"""The CUDA and Gaudi Dockerfiles, every stage, on a stand-in base with small parts and packages made here.
 
 What they cannot show: the vendors' bases, and real UCX, NIXL and vLLM in them. docs/images-stages.md.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import xml.etree.ElementTree as ET
@@ -50,7 +52,8 @@ def wheel(folder: Path, name: str, version: str) -> None:
         file.writestr(f"{name}/__init__.py", f"__version__ = {version!r}\n")
         file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        file.writestr(f"{info}/RECORD", "")
+        listed = (f"{name}/__init__.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD")
+        file.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in listed))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +74,7 @@ def three(parts: Path) -> list[str]:
 
 
 def inside(image: str, *argv: str) -> str:
-    words = ["docker", "run", "--rm", f"heteropd/{image}:v0.26-base", *argv]
-    return subprocess.run(words, text=True, check=True, capture_output=True).stdout.strip()
+    return run(f"heteropd/{image}:v0.26-base", *argv)
 
 
 def settings(image: str, field: str) -> str:
@@ -132,8 +134,26 @@ def test_a_source_tree_is_no_part(gaudi_base: str, parts: Path, tmp_path: Path) 
     assert "must be an installed prefix, not a source tree" in said
 
 
-def test_a_part_that_is_due_is_asked_for(gaudi_base: str) -> None:
-    assert "add part.ucx=FOLDER" in build("gaudi", gaudi_base, code=1)
+def test_a_prefix_of_a_published_image(
+    bases: tuple[str, str], parts: Path, registry: str, tmp_path: Path
+) -> None:
+    """By digest, the image is as locked as its other inputs; by tag it is refused with what helps."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY ucx /opt/site/ucx\n")
+    tag = f"{registry}/test-parts/ucx:1"
+    made = ["docker", "buildx", "build", "--quiet", "--provenance=false", f"--tag={tag}"]
+    subprocess.run([*made, f"--file={tmp_path}/Dockerfile", parts], check=True, capture_output=True)
+    subprocess.run(["docker", "push", "--quiet", tag], check=True, capture_output=True)
+    look = ["docker", "buildx", "imagetools", "inspect", tag, "--format", "{{.Manifest.Digest}}"]
+    assert " ".join(look[:5]) in build("cuda", bases[0], f"part.ucx=image://{tag}:/opt/site/ucx", code=2)
+    digest = subprocess.run(look, check=True, capture_output=True, text=True).stdout.strip()
+    ref = f"{registry}/test-parts/ucx@{digest}"
+    build("cuda", bases[0], f"part.ucx=image://{ref}:/opt/site/ucx", f"part.vllm={parts / 'vllm'}", code=1)
+    assert inside("cuda", "sh", "-c", "ls /opt/ucx/lib") == "libucp.so.0\nucx"
+    labels = json.loads(settings("cuda", ".Config.Labels"))
+    assert labels["io.heteropd.part.ucx"] == f"{ref}:/opt/site/ucx"
+    assert "part.ucx" not in labels["io.heteropd.unlocked"]
+    said = build("cuda", bases[0], f"part.ucx=image://{ref}:/nowhere", code=1)
+    assert "part.ucx: the image has no folder /nowhere" in said
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +164,68 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     blocks = re.findall(r"^(?:nixl|nixl-cu12|numpy)==.*\n(?: .*\n)+", lock, re.MULTILINE)
     (made.root / "env/locks/nixl.txt").write_text("".join(blocks))
     yield made
-    for name in ("cuda:v0.26-base", "gaudi:v0.26-base", "gaudi:faulty"):
+    for name in ("cuda:v0.26-base", "cuda:doc-2025-12-base", "gaudi:v0.26-base", "gaudi:faulty"):
         subprocess.run(
             ["docker", "image", "rm", "--force", f"{PREFIX}/{name}"], check=False, capture_output=True
         )
+
+
+@pytest.fixture
+def packages(kit: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lock with a small vLLM alone, which is found in a folder of wheels."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    wheel(tmp_path / "wheels", "vllm", "0.13.0")
+    (file,) = (tmp_path / "wheels").iterdir()
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    (kit.root / "env/locks/small.txt").write_text(f"vllm==0.13.0 --hash=sha256:{digest}\n")
+    return "lock=env/locks/small.txt"
+
+
+def test_python_of_a_tree_over_a_package(
+    kit: Checkout, bases: tuple[str, str], packages: str, tmp_path: Path
+) -> None:
+    """As in the source document's image: native files and version are the package's, Python the tree's."""
+    (tmp_path / "tree/vllm").mkdir(parents=True)
+    (tmp_path / "tree/vllm/__init__.py").write_text("from vllm import added\n")
+    (tmp_path / "tree/vllm/added.py").write_text("FROM_TREE = True\n")
+    words = ["cuda", "pins=doc-2025-12", f"base={bases[0]}", packages, f"source.vllm={tmp_path / 'tree'}"]
+    kit.heteropd("build", *words, code=1)
+    ref = f"{PREFIX}/cuda:doc-2025-12-base"
+    look = "import importlib.metadata as m, vllm.added; print(m.version('vllm'), vllm.added.FROM_TREE)"
+    assert run(ref, "python", "-c", look) == "0.13.0 True"
+    note = json.loads(run(ref, "cat", "/usr/local/share/heteropd/vllm-overlay.json"))
+    assert note == {"over": "vllm 0.13.0", "files": ["vllm/__init__.py", "vllm/added.py"]}
+    (tmp_path / "tree/vllm/_C.abi3.so").touch()
+    said = kit.heteropd("build", *words, code=1)
+    assert "vllm/_C.abi3.so is native code: a tree may bring Python files only" in said
+
+
+def test_the_plugin_of_a_tree(kit: Checkout, gaudi_base: str, packages: str, tmp_path: Path) -> None:
+    (tmp_path / "tree/vllm_gaudi").mkdir(parents=True)
+    (tmp_path / "tree/vllm_gaudi/__init__.py").write_text("def register(): return 'hpu'\n")
+    entry = 'setup(entry_points={"vllm.platform_plugins": ["hpu = vllm_gaudi:register"]})\n'
+    (tmp_path / "tree/setup.py").write_text(f"from setuptools import setup\n{entry}")
+    words = ["gaudi", f"base={gaudi_base}", packages, f"source.vllm-gaudi={tmp_path / 'tree'}"]
+    kit.heteropd("build", *words, code=1)
+    ref = f"{PREFIX}/gaudi:v0.26-base"
+    look = "import importlib.metadata as m; (e,) = m.entry_points(group='vllm.platform_plugins'); "
+    assert run(ref, "python", "-c", f"{look} print(e.load()())") == "hpu"
+    label = '{{index .Config.Labels "io.heteropd.gaudi_gdr"}}'
+    argv = ["docker", "image", "inspect", "--format", label, ref]
+    shown = subprocess.run(argv, check=True, capture_output=True)
+    assert shown.stdout.strip() == b"false"
+
+
+def test_a_ucx_that_nixl_does_not_go_with(kit: Checkout, bases: tuple[str, str], parts: Path) -> None:
+    words = [f"part.{name}={parts / name}" for name in ("vllm", "ucx")]
+    said = kit.heteropd("build", "cuda", f"base={bases[0]}", "lock=env/locks/nixl.txt", *words, code=1)
+    assert "part.ucx has no lib/libuc" in said
+
+
+def run(ref: str, *argv: str) -> str:
+    words = ["docker", "run", "--rm", ref, *argv]
+    return subprocess.run(words, text=True, check=True, capture_output=True).stdout.strip()
 
 
 def suites(image: str, report: Path, tag: str = "", code: int = 0) -> dict[str, str]:
@@ -155,7 +233,7 @@ def suites(image: str, report: Path, tag: str = "", code: int = 0) -> dict[str, 
     ref = tag or f"{PREFIX}/{image}:v0.26-base"
     heteropd("infra", "--image", image, f"image_ref={ref}", f"junit={report}", code=code)
     cases = list(ET.parse(report).getroot().iter("testcase"))
-    return {str(one.get("name")).partition("[")[0]: _outcome(one) for one in cases}
+    return {str(case.get("name")).partition("[")[0]: _outcome(case) for case in cases}
 
 
 def _outcome(case: ET.Element) -> str:

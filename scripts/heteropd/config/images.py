@@ -26,9 +26,8 @@ class Image(Data):
         default_factory=list, description="Sources that are added where the pin set has them"
     )
     parts: list[str] = Field(
-        default_factory=list, description="Installed software that must be given: part.NAME=FOLDER"
+        default_factory=list, description="What may be given by hand: part.NAME=FOLDER or image://…"
     )
-    optional_parts: list[str] = Field(default_factory=list, description="The same, but may be left out")
     user: str = Field(description="Who it runs as")
     uid: int = Field(default=0, ge=0, description="The user's number; 0 is root")
     python: str = Field(description="The Python of its engine")
@@ -36,6 +35,9 @@ class Image(Data):
     env: dict[EnvName, str] = Field(description="Environment that is baked in")
     libraries: list[str] = Field(
         default_factory=list, description="Modules of UCX that must be in it: uct_cuda, uct_gaudi, uct_ib"
+    )
+    ucx_part_libraries: list[str] = Field(
+        default_factory=list, description="Modules that a UCX of its own must have beside those: uct_gaudi"
     )
     limit_mb: int | None = Field(default=None, gt=0, description="Largest size of its layers, in MB (10^6)")
 

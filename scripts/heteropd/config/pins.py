@@ -5,6 +5,7 @@ What could not be resolved is written ``unresolved`` beside the command that res
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -72,6 +73,29 @@ class BuildBase(BaseImage):
         return self.ships_on or self
 
 
+PartName = Literal["vllm", "vllm-python", "vllm-gaudi", "nixl", "ucx"]
+
+
+class ImagePart(BaseImage):
+    """A folder of somebody else's published image: an installed prefix, or wheels."""
+
+    path: str = Field(pattern=r"^/", description="The folder in the image")
+
+
+class TreePart(Data):
+    """Python files of a pinned tree, with the variant's commits on it. No build back-end of its is run."""
+
+    tree: str = Field(description="Key of 'sources'")
+    requires: list[str] = Field(default_factory=list, description="What it needs beside what vLLM needs")
+    note: str | None = None
+
+
+class SitePart(Data):
+    """Installed software that nobody publishes: a build takes it as part.NAME=FOLDER or image://…"""
+
+    by_hand: str = Field(min_length=1, description="What it must be")
+
+
 class Source(_Resolvable):
     """A git tree. ``path`` names the part of it that is used, where it is not the whole."""
 
@@ -99,6 +123,9 @@ class Package(_Resolvable):
     range: str | None = Field(
         default=None, description="What `make lock` may take for an unresolved version: '>=0.7,<2'"
     )
+
+
+Part = Package | ImagePart | TreePart | SitePart
 
 
 class Nixl(_Resolvable):
@@ -175,6 +202,9 @@ class Pins(Data):
     vllm: str = Field(description="Version of vLLM, as the tree or package calls itself")
     images: dict[ImageName, BuildBase] = Field(description="Base of each image")
     packages: dict[str, Package] = Field(default_factory=dict)
+    parts: dict[ImageName, dict[PartName, Part]] = Field(
+        default_factory=dict, description="What each image is put together from; NIXL's package is in 'nixl'"
+    )
     nixl: dict[PlatformName, Nixl]
     variants: dict[Name, Variant] = Field(min_length=1, description="Ordered: the first that can is taken")
     additions: list[Addition] = Field(default_factory=list)
@@ -212,6 +242,13 @@ class PinSet(Pins):
             for index, pick in enumerate(variant.picks):
                 named[f"variants.{name}.picks.{index}.source"] = pick.source
             named |= {f"variants.{name}.trees": source for source in variant.trees}
+        for image, parts in self.parts.items():
+            for part, made in parts.items():
+                if isinstance(made, TreePart):
+                    named[f"parts.{image}.{part}.tree"] = made.tree
+        gaudi = self.nixl.get("gaudi")
+        if gaudi and gaudi.package and gaudi.ucx == BUNDLED and re.match(r"0\.[0-7]\.", gaudi.version):
+            raise ValueError("nixl.gaudi: NIXL's wheel before 0.8 needs libcuda.so.1; name 0.10.1 or newer")
         for field, source in named.items():
             if source not in (None, BUNDLED, *self.sources):
                 raise ValueError(f"{field} names {source!r}, which is not in 'sources'; add it there")

@@ -98,7 +98,7 @@ def step(dockerfile: str, stage: str, args: dict[str, str], site: Site, options:
 def _image(recipe: Recipe, images: Images, site: Site, options: Options, contexts: dict[str, str]) -> Target:
     args = {"SHIP": recipe.ship, **recipe.build_args}
     target = step(recipe.dockerfile, "image", args, site, options)
-    given = {name: str(folder) for name, folder in sorted(recipe.contexts.items())}
+    given = dict(sorted(recipe.contexts.items()))
     target["contexts"] = {**_targets(contexts), **target.get("contexts", {}), **given}
     target["labels"] = recipe.labels
     # OCI's media types: Docker's own have no zstd, and an engine could not pull what was pushed.

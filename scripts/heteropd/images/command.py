@@ -90,9 +90,8 @@ def build(request: BuildRequest, context: BuildContext) -> Built:
     options = options if printing else _require_engine(options, context)
     recipes = []
     for choice in choices:
-        folders = sources.prepare(
-            choice, context, given.of(choice), unlocked=options.unlocked, fetch=not printing
-        )
+        by_hand = given.of(choice)
+        folders = sources.prepare(choice, context, by_hand, unlocked=options.unlocked, fetch=not printing)
         made = recipe.render(choice, context.env, context.root, folders, base=base)
         recipes.append(byhand.applied(made, given, choice))
     with site.prepared(pip_settings.read(context.runner), context.environ) as here:

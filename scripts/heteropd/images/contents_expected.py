@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from heteropd.config.env import Env
 from heteropd.config.images import Images
-from heteropd.config.pins import BUNDLED, Nixl, PinSet
+from heteropd.config.pins import BUNDLED, Nixl, Package, PinSet
 from heteropd.config.types import UNRESOLVED
 from heteropd.images import contents_locks as locks
 from heteropd.images.recipe import LABEL, Choice, tag
@@ -59,6 +59,12 @@ class ExpectedContents:
         return self.choice.pins.sources[self.nixl.ucx].version
 
     @property
+    def libraries(self) -> list[str]:
+        """Modules that its UCX must have; the vendor's transport only where UCX is a part of its own."""
+        own = "ucx" in self.choice.parts or self.given("ucx")
+        return [*self.choice.spec.libraries, *(self.choice.spec.ucx_part_libraries if own else [])]
+
+    @property
     def ucx_flags(self) -> list[str]:
         by_hand = self.nixl is not None and self.given(self.nixl.ucx)
         return self.nixl.build_flags if self.nixl and not by_hand else []
@@ -67,7 +73,8 @@ class ExpectedContents:
     def vllm(self) -> str | None:
         if self.choice.image == "router" or self.given("vllm"):
             return None
-        return _known(self.choice.pins.vllm)
+        package = self.choice.parts.get("vllm")
+        return _known(package.version if isinstance(package, Package) else self.choice.pins.vllm)
 
     @property
     def vllm_gaudi(self) -> str | None:
@@ -83,7 +90,7 @@ class ExpectedContents:
         pins = self.choice.pins
         if not isinstance(pins, PinSet) or source not in self.choice.sources:
             return None
-        if self.given(source):
+        if self.given(source) or (source == "vllm" and isinstance(self.choice.parts.get("vllm"), Package)):
             return None
         picked = any(commit.source == source for commit in self.choice.variant.picks)
         return None if picked else _known(pins.sources[source].commit)
@@ -105,7 +112,9 @@ class ExpectedContents:
 
 def by_hand(labels: Mapping[str, str]) -> frozenset[str]:
     """Inputs that the labels say were given on the command line: base, lock, source.NAME, part.NAME."""
-    return frozenset(re.findall(r"command line: ([^,\s]+)", labels.get(f"{LABEL}.unlocked", "")))
+    named = re.findall(r"command line: ([^,\s]+)", labels.get(f"{LABEL}.unlocked", ""))
+    parts = [name.removeprefix(f"{LABEL}.") for name in labels if name.startswith(f"{LABEL}.part.")]
+    return frozenset([*named, *parts])
 
 
 def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = frozenset()) -> ExpectedContents:
@@ -114,7 +123,7 @@ def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = froze
         f"{LABEL}.image": choice.image,
         f"{LABEL}.pins": choice.pins_name,
         f"{LABEL}.variant": choice.variant_name,
-        f"{LABEL}.vllm": choice.pins.vllm,
+        f"{LABEL}.vllm": choice.vllm,
     }
     if isinstance(choice.pins, PinSet):
         for name in (source for source in choice.sources if f"source.{source}" not in given):

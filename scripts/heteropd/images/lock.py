@@ -12,7 +12,7 @@ from heteropd.config.env import pick
 from heteropd.config.lock import Lock, LockedValue, Open, Question
 from heteropd.config.pins import Pins
 from heteropd.errors import BadInput, KitError
-from heteropd.images import drift, upstream
+from heteropd.images import drift, requirements, upstream
 from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
 
@@ -60,6 +60,22 @@ def run(
         made = resolved(raw[name], kept[name], found, f"env/pins/{name}.yaml")
         _write(made, context)
         problems += made.problems
+    return problems + _requirements(names, context, update=update)
+
+
+def _requirements(names: list[str], context: BuildContext, *, update: bool) -> list[KitError]:
+    """Make the hashed requirements of images that are missing or old; why others could not be made."""
+    problems: list[KitError] = []
+    for choice in requirements.choices(names, environment.load(context.root)):
+        name = requirements.file(choice)
+        if requirements.is_current(choice, context.root) and not update:
+            context.say(f"{name} is current")
+            continue
+        try:
+            requirements.resolve(choice, context)
+            context.say(f"wrote {name}")
+        except KitError as problem:
+            problems.append(problem)
     return problems
 
 

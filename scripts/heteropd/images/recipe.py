@@ -11,7 +11,19 @@ from pathlib import Path
 
 from heteropd.config.env import Env, pick
 from heteropd.config.images import Image, ImageName
-from heteropd.config.pins import BuildBase, Pins, PinSet, StandinPins, Variant
+from heteropd.config.pins import (
+    BuildBase,
+    ImagePart,
+    Package,
+    Part,
+    PartName,
+    Pins,
+    PinSet,
+    SitePart,
+    StandinPins,
+    TreePart,
+    Variant,
+)
 from heteropd.config.types import UNRESOLVED
 from heteropd.plan.template import fill
 from heteropd.prepare.environments import ENGINE_PROJECT
@@ -42,10 +54,31 @@ class Choice:
     base: BuildBase
 
     @property
+    def parts(self) -> Mapping[PartName, Part]:
+        """What the pin set puts the image together from."""
+        return self.pins.parts.get(self.image, {})
+
+    @property
     def sources(self) -> list[str]:
         """Keys of the pin set's sources that are built into the image."""
         known = self.pins.sources if isinstance(self.pins, PinSet) else {}
-        return [*self.spec.sources, *(name for name in self.spec.optional_sources if name in known)]
+        optional = [name for name in self.spec.optional_sources if name in known]
+        return list(dict.fromkeys([*self.spec.sources, *optional, *self.trees]))
+
+    @property
+    def trees(self) -> list[str]:
+        """Those of them whose Python files become a part."""
+        return [part.tree for part in self.parts.values() if isinstance(part, TreePart)]
+
+    @property
+    def vllm(self) -> str:
+        """The vLLM in it, for people: the package's version and, under other Python files, their commit."""
+        package, overlay = self.parts.get("vllm"), self.parts.get("vllm-python")
+        if not isinstance(package, Package):
+            return self.pins.vllm
+        if not isinstance(overlay, TreePart) or not isinstance(self.pins, PinSet):
+            return package.version
+        return f"{package.version} binaries, {self.pins.sources[overlay.tree].commit[:8]} Python"
 
     def locks(self) -> list[str]:
         """Hashed requirements that it installs, relative to the repository."""
@@ -57,7 +90,7 @@ class Recipe:
     """Everything that decides an image.
 
     ``base`` is what it is built on, ``ship`` what it ships on; ``build_args`` are for its own Dockerfile;
-    ``contexts`` are named build contexts: a folder each.
+    ``contexts`` are named build contexts: a folder each, or ``docker-image://REF``.
     """
 
     image: ImageName
@@ -66,7 +99,7 @@ class Recipe:
     ship: str
     root_user: bool
     build_args: dict[str, str]
-    contexts: dict[str, Path]
+    contexts: dict[str, str]
     labels: dict[str, str]
     unresolved: tuple[Unresolved, ...]
 
@@ -95,14 +128,22 @@ def tag(choice: Choice, env: Env) -> str:
 def unresolved(choice: Choice) -> Iterator[Unresolved]:
     """Inputs of this image that its pin set leaves open."""
     where = f"env/pins/{choice.pins_name}.yaml"
-    for key, base in {"": choice.base, ".ships_on": choice.base.shipped}.items():
-        if base.digest == UNRESOLVED:
+    for key, base in {"": choice.base, ".ships_on": choice.base.ships_on}.items():
+        if base is not None and base.digest == UNRESOLVED:
             yield Unresolved(f"{where}: images.{choice.image}{key}.digest", base.resolve or "")
     if isinstance(choice.pins, PinSet):
         for name in choice.sources:
             source = choice.pins.sources[name]
             if source.commit == UNRESOLVED:
                 yield Unresolved(f"{where}: sources.{name}.commit", source.resolve or "")
+    for name, part in choice.parts.items():
+        field = f"{where}: parts.{choice.image}.{name}"
+        if isinstance(part, SitePart):
+            yield Unresolved(f"{field} ({part.by_hand})", f"part.{name}=FOLDER or image://REF@sha256:…:/path")
+        elif isinstance(part, Package) and part.version == UNRESOLVED:
+            yield Unresolved(f"{field}.version", part.resolve or "")
+        elif isinstance(part, ImagePart) and part.digest == UNRESOLVED:
+            yield Unresolved(f"{field}.digest", part.resolve or "")
     for index, commit in enumerate(choice.variant.picks):
         if commit.source in choice.sources and commit.commit == UNRESOLVED:
             field = f"variants.{choice.variant_name}.picks.{index}.commit"
@@ -117,16 +158,30 @@ def render(
     A base by hand is not what the pin set says: the image is then labelled as not locked.
     """
     still_open = list(unresolved(choice))
-    where = f"env/images.yaml: images.{choice.image}.parts"
-    still_open += [Unresolved(f"{where}.{part}", f"part.{part}=FOLDER") for part in choice.spec.parts]
     missing = [lock for lock in choice.locks() if not (root / lock).is_file()]
-    still_open += [Unresolved(f"{lock}: the file", "lock=FILE") for lock in missing]
+    fix = f"lock=FILE, or make lock pins={choice.pins_name}"
+    still_open += [Unresolved(f"{lock}: the file", fix) for lock in missing]
     if base is not None:
         still_open.append(Unresolved("command line: base", "leave base= out"))
     ship = base or choice.base.shipped.pinned
     args = {"SOURCE_DATE_EPOCH": str(env.images.epoch), "LOCK": choice.locks()[0]}
     if isinstance(choice.pins, StandinPins) and choice.pins.torch.lock in choice.locks():
         args |= {"TORCH_LOCK": choice.pins.torch.lock, "TORCH_INDEX": choice.pins.torch.index}
+    whole = (*choice.spec.sources, *choice.spec.optional_sources)
+    contexts = {name: str(folder) for name, folder in sources.items() if name in whole}
+    labels = _labels(choice, ship, _inputs(choice, root), still_open)
+    for name, part in choice.parts.items():
+        if isinstance(part, TreePart) and part.tree in sources:
+            contexts[f"{name}-tree"] = str(sources[part.tree])
+            if name == "vllm-gaudi" and isinstance(choice.pins, PinSet):
+                source = choice.pins.sources[part.tree]
+                args["VLLM_GAUDI_VERSION"] = source.version or f"0+g{source.commit[:9]}"
+                args["VLLM_GAUDI_COMMIT"] = source.commit
+        elif isinstance(part, ImagePart):
+            add, paths = part_context(name, f"docker-image://{part.pinned}", part.path)
+            contexts |= add
+            args |= paths
+            labels[f"{LABEL}.part.{name}"] = f"{part.pinned}:{part.path}"
     return Recipe(
         image=choice.image,
         tag=tag(choice, env),
@@ -134,10 +189,15 @@ def render(
         ship=ship,
         root_user=choice.spec.uid == 0,
         build_args=args,
-        contexts=dict(sources),
-        labels=_labels(choice, ship, _inputs(choice, root), still_open),
+        contexts=contexts,
+        labels=labels,
         unresolved=tuple(still_open),
     )
+
+
+def part_context(name: str, context: str, path: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The named context and the build argument that give a part to a Dockerfile."""
+    return {f"{name}-part": context}, {f"{name.upper()}_PATH": path} if path else {}
 
 
 def _labels(choice: Choice, ship: str, inputs: str, still_open: list[Unresolved]) -> dict[str, str]:
@@ -150,10 +210,12 @@ def _labels(choice: Choice, ship: str, inputs: str, still_open: list[Unresolved]
         f"{LABEL}.image": choice.image,
         f"{LABEL}.pins": choice.pins_name,
         f"{LABEL}.variant": choice.variant_name,
-        f"{LABEL}.vllm": choice.pins.vllm,
+        f"{LABEL}.vllm": choice.vllm,
         f"{LABEL}.inputs": inputs,
         f"{LABEL}.locked": "false" if still_open else "true",
     }
+    if choice.image == "gaudi":  # which only a UCX of one's own can have
+        labels[f"{LABEL}.gaudi_gdr"] = "true" if "ucx" in choice.parts else "false"
     if still_open:
         labels[f"{LABEL}.unlocked"] = ", ".join(value.where for value in still_open)
     if isinstance(choice.pins, PinSet):
@@ -172,6 +234,7 @@ def _inputs(choice: Choice, root: Path) -> str:
         "pins": choice.pins_name,
         "variant": choice.variant.model_dump(mode="json"),
         "base": choice.base.model_dump(mode="json"),
+        "parts": {name: part.model_dump(mode="json") for name, part in choice.parts.items()},
         "sources": {
             name: choice.pins.sources[name].model_dump(mode="json")
             for name in choice.sources

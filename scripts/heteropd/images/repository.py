@@ -82,6 +82,10 @@ class Repository:
         """The hash of the commit's tree: the same wherever, whenever and by whomever it was made."""
         return self._ours("rev-parse", f"{commit}^{{tree}}")
 
+    def changed(self, old: str, new: str) -> list[str]:
+        """The files in which two commits differ."""
+        return self._ours("diff", "--name-only", "--no-renames", old, new).splitlines()
+
     def export(self, commit: str, folder: Path) -> None:
         """Write the commit's files into a new ``folder``, all of one time. Submodules stay empty folders."""
         folder.mkdir(parents=True)

@@ -9,29 +9,38 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from heteropd.config import mirrors
-from heteropd.config.pins import Pick, PinSet, Source
+from heteropd.config.pins import Pick, PinSet, Source, TreePart
 from heteropd.config.types import UNRESOLVED
 from heteropd.errors import BadInput
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice
 from heteropd.images.repository import Repository
 
+# Of a commit on top of an overlay: Python of the package, or files that no wheel has.
+_OVERLAY = re.compile(r"vllm/.*\.py$|(tests|docs|examples|benchmarks|\.github|\.buildkite)/")
+
 
 @dataclass(frozen=True)
 class Tree:
-    """One source of one variant: what it is made of, and the hash that git must give to the result."""
+    """One source of one variant: what it is made of, and the hash that git must give to the result.
+
+    ``overlay``: its Python files are put over those of a package, so that no commit on it may change anything
+    that the package was compiled from.
+    """
 
     name: str
     where: str
     source: Source
     picks: tuple[Pick, ...]
     expected: str | None
+    overlay: bool = False
 
     @property
     def key(self) -> str:
@@ -44,13 +53,14 @@ class Tree:
 def prepare(
     choice: Choice,
     context: BuildContext,
-    given: Mapping[str, Path] | None = None,
+    given: Mapping[str, Path | None] | None = None,
     *,
     unlocked: bool = False,
     fetch: bool = True,
 ) -> dict[str, Path]:
-    """A folder for each of ``choice.sources``. ``given``: folders by hand, taken as they are.
+    """A folder for each of ``choice.sources``.
 
+    ``given``: folders by hand, taken as they are; None for a source that this build does not need.
     With ``unlocked``, picks without a commit are left out; without ``fetch``, folders are named and not made.
     Raises BadInput for a commit that is not pinned, a remote that cannot be reached or lacks it, commits that
     conflict, and a tree that is not the expected one.
@@ -62,7 +72,8 @@ def prepare(
     folders = {}
     for name in choice.sources:
         if name in given:
-            folders[name] = given[name].resolve()
+            if folder := given[name]:
+                folders[name] = folder.resolve()
             continue
         wanted = tree(choice, name, unlocked=unlocked)
         folders[name] = cache(context.environ) / "sources" / f"{wanted.name}-{wanted.key}"
@@ -86,7 +97,9 @@ def tree(choice: Choice, name: str, *, unlocked: bool = False) -> Tree:
             fix = f"resolve it (make lock; by hand: {pin.resolve})"
             raise BadInput(where, f"sources.{name}", pin.commit, "is not pinned", fix)
     expected = source.tree if not picks else choice.variant.trees.get(name)
-    return Tree(name, where, source, tuple(picks), None if left_out else expected)
+    overlaid = choice.parts.get("vllm-python")
+    overlay = isinstance(overlaid, TreePart) and overlaid.tree == name
+    return Tree(name, where, source, tuple(picks), None if left_out else expected, overlay)
 
 
 def cache(environ: Mapping[str, str] = os.environ) -> Path:
@@ -103,6 +116,8 @@ def _make(wanted: Tree, folder: Path, context: BuildContext) -> None:
     repository = Repository(bare, remote, wanted.where, context.runner, context.environ, epoch)
     with repository.held():
         commit = _picked(wanted, repository)
+        if wanted.overlay:
+            _require_python_only(wanted, repository.changed(wanted.source.commit, commit))
         _require_tree(wanted, repository.tree_of(commit))
         _export(repository, commit, folder)
 
@@ -112,6 +127,15 @@ def _require_tree(wanted: Tree, found: str) -> None:
         problem = f"is not the expected tree: expected {wanted.expected}, found {found}"
         fix = "find out which commit changed; do not build from it"
         raise BadInput(wanted.where, f"sources.{wanted.name}", wanted.source.commit, problem, fix)
+
+
+def _require_python_only(wanted: Tree, changed: list[str]) -> None:
+    """The commits on top may change Python under vllm/, and what is in no image."""
+    for file in changed:
+        if not _OVERLAY.match(file):
+            problem = f"changes {file}, which vLLM's package was built from"
+            fix = "an overlay may change Python under vllm/ only: give wheels of your own, part.vllm=FOLDER"
+            raise BadInput(wanted.where, f"sources.{wanted.name}", wanted.source.commit, problem, fix)
 
 
 def _picked(wanted: Tree, repository: Repository) -> str:

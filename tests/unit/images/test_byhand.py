@@ -30,7 +30,8 @@ def given(*words: str) -> byhand.ByHand:
 
 def test_what_words_give(tmp_path: Path) -> None:
     words = ["cuda", f"source.nixl={tmp_path}", f"part.ucx={tmp_path}", "--part.nixl", str(tmp_path)]
-    expected = byhand.ByHand({"nixl": tmp_path}, {"ucx": tmp_path, "nixl": tmp_path}, "env/locks/router.txt")
+    part = byhand.GivenPart(str(tmp_path))
+    expected = byhand.ByHand({"nixl": tmp_path}, {"ucx": part, "nixl": part}, "env/locks/router.txt")
     assert given(*words, "--lock=env/locks/router.txt", "pins=x") == expected
 
 
@@ -69,7 +70,7 @@ def test_the_image_is_labelled(choice: Choice, tmp_path: Path) -> None:
     plain = recipe.render(choice, ENV, ROOT, given.of(choice))
     assert "io.heteropd.source.vllm-gaudi" in plain.labels
     made = byhand.applied(plain, given, choice)
-    assert made.contexts == {"vllm-gaudi": tmp_path}
+    assert made.contexts == {"vllm-gaudi": str(tmp_path)}
     assert made.build_args["LOCK"] == "env/locks/nox.txt"
     assert made.labels["io.heteropd.locked"] == "false"
     assert "command line: source.vllm-gaudi, command line: lock" in made.labels["io.heteropd.unlocked"]
@@ -83,22 +84,6 @@ def test_nothing_by_hand_changes_nothing(choice: Choice) -> None:
     assert byhand.applied(plain, byhand.ByHand(), choice) is plain
 
 
-def test_a_part_that_is_due_is_open_until_it_is_given(tmp_path: Path) -> None:
-    gaudi = recipe.choose("gaudi", "v0.26", "base", ENV)
-    plain = recipe.render(gaudi, ENV, ROOT, {})
-    assert {f"part.{name}=FOLDER" for name in ("ucx", "nixl", "vllm")} <= {
-        one.resolve for one in plain.unresolved
-    }
-    given = byhand.ByHand(
-        parts={"ucx": tmp_path, "nixl": tmp_path, "vllm": tmp_path}, lock="env/locks/nox.txt"
-    )
-    assert not byhand.still_open(plain, given).unresolved
-    made = byhand.applied(plain, given, gaudi)
-    assert made.contexts == {"ucx-part": tmp_path, "nixl-part": tmp_path, "vllm-part": tmp_path}
-    assert made.labels["io.heteropd.locked"] == "false"
-    assert "command line: part.ucx" in made.labels["io.heteropd.unlocked"]
-
-
 def test_a_part_that_no_image_takes(choice: Choice, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"part\.ucx: .*no such part; known: none"):
-        byhand.require_used(byhand.ByHand(parts={"ucx": tmp_path}), [choice])
+        byhand.require_used(byhand.ByHand(parts={"ucx": byhand.GivenPart(str(tmp_path))}), [choice])

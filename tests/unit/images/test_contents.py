@@ -35,8 +35,13 @@ def cpu(env):
 
 @pytest.fixture
 def gaudi(env):
-    """The Gaudi image of a pin set, as env/images.yaml might have it; its lock is the router's."""
+    """The Gaudi image of a pin set that builds everything from sources; its lock is the router's."""
     choice = recipe.choose("router", "v0.26", None, env)
+    built = env.pins["doc-2025-12"]
+    sources = {**built.sources, **choice.pins.sources}
+    choice = replace(
+        choice, pins=choice.pins.model_copy(update={"sources": sources, "nixl": built.nixl, "parts": {}})
+    )
     spec = choice.spec.model_copy(
         update={"sources": ["vllm", "vllm-gaudi"], "libraries": ["uct_gaudi"], "optional_sources": []}
     )

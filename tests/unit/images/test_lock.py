@@ -18,7 +18,7 @@ from heteropd.config import env
 from heteropd.config import lock as locks
 from heteropd.config.lock import Lock, LockedValue, Question
 from heteropd.errors import BadInput, KitError
-from heteropd.images import drift, lock, recipe, upstream
+from heteropd.images import drift, lock, recipe, requirements, upstream
 from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
 
@@ -56,6 +56,20 @@ def images(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | KitError]:
 
     monkeypatch.setattr(upstream, "_digest", digest)
     return known
+
+
+@pytest.fixture(autouse=True)
+def resolver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Locks that would be resolved, which takes a registry; those of cuda cannot be."""
+    asked: list[str] = []
+
+    def resolve(choice: recipe.Choice, _: BuildContext) -> None:
+        asked.append(requirements.file(choice))
+        if choice.image == "cuda":
+            raise KitError(f"{requirements.file(choice)}: cannot be resolved: no registry")
+
+    monkeypatch.setattr(requirements, "resolve", resolve)
+    return asked
 
 
 def said(shop: BuildContext) -> str:
@@ -105,21 +119,30 @@ def test_what_is_found_is_written_and_makes_the_recipe_locked(
 ) -> None:
     gaudi = shop.env.pins[PINS].images["gaudi"].ref
     images[gaudi] = DIGEST
-    choice = (
-        recipe.choose("gaudi", PINS, "prefill-process", shop.env)
-        if "gaudi" in shop.env.images.images
-        else None
-    )
     problems = lock.run(PINS, shop)
     commit = git(upstreams / "vllm-project/vllm", "rev-parse", "HEAD")
     again = env.load(root)
     assert again.pins[PINS].images["gaudi"].digest == DIGEST
     assert again.pins[PINS].variants["prefill-process"].picks[0].commit == commit
-    left = {str(one).split(":")[1].strip() for one in problems}
-    assert left == {one.field for one in locks.open_inputs(again.pins[PINS])}
-    if choice is not None and not left:
-        assert list(recipe.unresolved(choice))
-        assert not list(recipe.unresolved(recipe.choose("gaudi", PINS, "prefill-process", again)))
+    left = {str(problem).split(":")[1].strip() for problem in problems}
+    assert left == {still_open.field for still_open in locks.open_inputs(again.pins[PINS])}
+
+
+def test_requirements_of_images_are_made_where_they_are_missing_or_old(
+    shop: BuildContext, root: Path, resolver: list[str]
+) -> None:
+    pins = ["v0.26", "v0.30"]
+    names = [requirements.file(choice) for choice in requirements.choices(pins, shop.env)]
+    assert names == [f"env/locks/engine-{image}-{pin}.txt" for pin in pins for image in ("cuda", "gaudi")]
+    assert lock._requirements(pins, shop, update=False) == []
+    assert resolver == [], "what is committed is current"
+    (root / names[0]).write_text("# `make lock`, of something else\n")
+    (root / names[1]).unlink()
+    (problem,) = lock._requirements(pins, shop, update=False)
+    assert resolver == names[:2]
+    assert "engine-cuda-v0.26.txt: cannot be resolved: no registry" in str(problem)
+    lock._requirements(pins, shop, update=True)
+    assert resolver[2:] == names
 
 
 @pytest.mark.usefixtures("upstreams")
