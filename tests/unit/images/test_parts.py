@@ -147,7 +147,7 @@ def test_nixl_0_7_wheels_are_refused_on_gaudi():
     ("image", "pins", "lines"),
     [
         ("cuda", "doc-2025-12", ["nixl-cu12==0.7.1", "nixl==0.7.1", "vllm==0.13.0"]),
-        ("cuda", "v0.30", ["nixl-cu13==1.3.1", "nixl==1.3.1", "vllm==0.30.0"]),
+        ("cuda", "v0.30", ["nixl-cu13==1.4.1", "nixl==1.4.1", "vllm==0.30.0"]),
         ("gaudi", "doc-2025-12", ["numba>=0.58.0", "pandas>=2.2.3", "ray>=2.48.0", "vllm==0.13.0"]),
     ],
 )

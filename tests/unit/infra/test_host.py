@@ -101,11 +101,11 @@ def test_versions_come_from_the_pin_sets_locks(plan: Plan) -> None:
     assert list(judge.versions({}, {"nixl": "1.4.1"})) == ["nixl: not installed, 1.4.1 wanted"]
 
 
-def test_a_pin_set_without_a_lock_has_no_versions() -> None:
+def test_a_pin_set_without_a_lock_has_no_versions(tmp_path: Path) -> None:
     plan = make(["case1", f"hosts={ROOT / 'env/hosts/example.yaml'}"], ROOT, Machine(cores=[0]))
     with pytest.raises(BadInput, match="engine-cuda-doc-2025-12"):
         expected.versions(
-            plan.engines[0], plan, room.load(ROOT), ROOT, {"version": "3.12.3", "machine": "x86_64"}
+            plan.engines[0], plan, room.load(ROOT), tmp_path, {"version": "3.12.3", "machine": "x86_64"}
         )
 
 
