@@ -81,6 +81,7 @@ EVERY_DAY = (
             ROLE,
             flag("follow", "go on with what is added, until ctrl-C"),
             Option("tail", "lines of each role (default: 50)", "N", "count", default=50, least=0),
+            flag("all", "also polls of health and metrics that went well"),
             HOSTS_FILE,
             SSH_CONFIG,
         ),

@@ -49,9 +49,11 @@ def status(*, json: bool, hosts: str | None, ssh_config: str | None) -> int:
     return EXIT_OK
 
 
-def logs(*, role: str | None, follow: bool, tail: int, hosts: str | None, ssh_config: str | None) -> int:
+def logs(
+    *, role: str | None, follow: bool, tail: int, all: bool, hosts: str | None, ssh_config: str | None
+) -> int:
     """Print or follow logs."""
-    topology.logs(located(hosts, ssh_config), role, follow=follow, tail=tail)
+    topology.logs(located(hosts, ssh_config), role, follow=follow, tail=tail, everything=all)
     return EXIT_OK
 
 
