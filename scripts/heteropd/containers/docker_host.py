@@ -124,7 +124,7 @@ _TROUBLES = (
     (
         r"HASHES|hash mismatch|hashes? (do|does) not match|Hash mismatch",
         "a package is not the one that was locked",
-        "do not go on: find out who changed it; `.venv/bin/nox -s relock` only if the new one is meant",
+        "do not go on: find out who changed it; `make relock` only if the new one is meant",
     ),
 )
 

@@ -9,7 +9,7 @@ from heteropd.console.sections import between
 from heteropd.doctor import judge
 
 PAGE = "docs/troubleshooting.md"
-_MADE = "env/checks.yaml by `.venv/bin/nox -s schema`"
+_MADE = "env/checks.yaml by `make schema`"
 _FAILURES = """\
 ## Known failures, and what catches them
 

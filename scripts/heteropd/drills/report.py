@@ -19,7 +19,7 @@ PAGE = "docs/operations.md"
 EVIDENCE = "docs/evidence/drills.md"
 FILE = "drill.json"
 _STYLES = {"held": "green", "broken": "bold red", "skipped": "dim"}
-_STATED = "env/drills.yaml by `.venv/bin/nox -s schema`"
+_STATED = "env/drills.yaml by `make schema`"
 _SEEN = "a run by `make drill … write=1`"
 _RESULTS = TypeAdapter(list[DrillResult])
 _SHOWN = 100  # characters of a sentence in the page's table

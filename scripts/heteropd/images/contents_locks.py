@@ -42,7 +42,7 @@ def versions(lock: Path, where: str, markers: Mapping[str, str]) -> dict[str, st
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            fix = "make it anew: .venv/bin/nox -s relock"
+            fix = "make it anew: make relock"
             raise BadInput(where, "requirement", text, "is not understood", fix) from None
         if requirement.marker is None or requirement.marker.evaluate(dict(markers)):
             pinned = [clause.version for clause in requirement.specifier if clause.operator == "=="]

@@ -22,7 +22,7 @@ def test_committed_schemas_are_current() -> None:
     committed = {file.name: file.read_text() for file in (ROOT / "env" / "schema").glob("*.json")}
     rendered = schema.render()
     stale = [name for name, text in rendered.items() if committed.get(name) != text]
-    assert not stale, "`.venv/bin/nox -s schema` writes them anew"
+    assert not stale, "`make schema` writes them anew"
 
 
 def test_export_writes_what_render_says(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from heteropd.cli.options import Option, Verb
 from mdpage import Fence, Page
 
 from heteropd.cli import parser, table
+from heteropd.cli.options import Option, Verb
 from heteropd.config import yamlfile
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import load_hosts

@@ -145,7 +145,7 @@ def test_readers_wrap_what_they_run() -> None:
 
 def test_the_page_is_current_and_names_every_check() -> None:
     page = (ROOT / pages.PAGE).read_text()
-    assert pages.filled(page, CHECKS) == page, "`.venv/bin/nox -s schema` writes it anew"
+    assert pages.filled(page, CHECKS) == page, "`make schema` writes it anew"
     assert all(f"**{name}**" in page for name in CHECKS.checks)
 
 

@@ -27,7 +27,7 @@ def result(name="decode-killed", status="held", **changes):
 
 
 def test_the_page_states_what_the_catalogue_says() -> None:
-    assert report.with_catalogue(PAGE, catalogue.load(ROOT)) == PAGE, "run .venv/bin/nox -s schema"
+    assert report.with_catalogue(PAGE, catalogue.load(ROOT)) == PAGE, "run make schema"
 
 
 def test_the_page_states_every_fault() -> None:
