@@ -1,1 +1,1 @@
-"""What runs inside an engine's own Python: the stand-in, the lease guard, the conversion of a model."""
+"""What runs inside an engine: the stand-in, the KV digest, the lease guard, the conversion of a model."""

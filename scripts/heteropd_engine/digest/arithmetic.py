@@ -1,0 +1,126 @@
+"""The arithmetic of a KV digest, in integers, on the device that holds the KV. Needs torch, not vLLM.
+
+A token's K and V in one head of one layer are words x_j, their raw bits as signed integers, K before V::
+
+    y = Σ_j w_j · x_j  mod 2^64            w_j pseudo-random 64-bit weights, from the key
+    m = mix(y + p(layer, head, token))     mix: a bijection of 64-bit integers; p from the key
+
+Sums of m are compared: over tokens, one for each layer and head; over layers and heads, one for each token.
+A sum does not know in which order it was made: layout, block size and ranks do not change it. Every m knows
+its place, so K and V, tokens, blocks, heads and layers that changed places do.
+
+docs/digest.md says how likely two different caches are to agree. torch's integers wrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+_WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
+_STEP = 0x9E3779B97F4A7C15 - 2**64
+_MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
+_LARGEST_BYTES = 64 << 20
+_SHARE_OF_CACHE = 100
+"""What is hashed at a time takes at most this part of the KV cache's memory, or one block's."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What two sides compare, on the CPU.
+
+    ``heads`` int64 [layer, head] decides. ``tokens`` int32 [token], the lower half of a sum, only says where.
+    """
+
+    heads: torch.Tensor
+    tokens: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two digests differ: the first layer, its first head, and the first token of all that differ.
+
+    ``token`` is None where it cannot be told: a rank that compares some of the heads.
+    """
+
+    layer: int
+    head: int
+    token: int | None
+
+
+def digest(
+    caches: Sequence[torch.Tensor], blocks: Sequence[int], tokens: int, key: int, first_head: int = 0
+) -> Digest:
+    """The digest of a prompt's first ``tokens`` tokens.
+
+    ``caches``: one for each layer, [block, head, token, K|V] with any strides; ``blocks``: the prompt's, in
+    token order; ``key``: 64 bits, signed; ``first_head``: the model's number of these caches' first KV head.
+    Raises ValueError for too few blocks.
+    """
+    _, heads, size, _ = caches[0].shape
+    if len(blocks) * size < tokens:
+        raise ValueError(f"{len(blocks)} blocks of {size} tokens do not hold {tokens}")
+    device = caches[0].device
+    rows = torch.tensor(list(blocks[: -(-tokens // size)]), device=device).split(_blocks_at_once(caches))
+    weights = mix(key + _STEP * torch.arange(1, _words(caches[0]).shape[-1] + 1, device=device))
+    of_heads, of_tokens = [], torch.zeros(tokens, dtype=torch.int64, device=device)
+    places = (torch.arange(first_head, first_head + heads, device=device) << 32)[:, None]
+    places = places + torch.arange(tokens, device=device)
+    for layer, cache in enumerate(caches):
+        parts = [(_words(cache)[some].long() * weights).sum(-1) for some in rows]
+        hashed = torch.cat(parts).transpose(0, 1).flatten(1)[:, :tokens]
+        marked = mix(hashed + mix(~key + _STEP * ((layer << 48) + places)))
+        of_heads.append(marked.sum(1))
+        of_tokens += marked.sum(0)
+    return Digest(torch.stack(of_heads).cpu(), of_tokens.cpu().to(torch.int32))
+
+
+def compare(own: Digest, shown: Digest, first_head: int = 0) -> Difference | None:
+    """Where ``own``, of the heads from ``first_head`` on, differs from a peer's; None where it does not.
+
+    ``shown`` is of all heads. Raises ValueError where the two cannot be of one prompt of one model.
+    """
+    layers, heads = own.heads.shape
+    theirs = shown.heads[:, first_head : first_head + heads]
+    if theirs.shape != own.heads.shape:
+        raise ValueError(f"{layers} layers of {heads} heads here, {tuple(shown.heads.shape)} there")
+    if own.tokens.shape != shown.tokens.shape:
+        raise ValueError(f"{len(own.tokens)} tokens here, {len(shown.tokens)} there")
+    wrong = (own.heads != theirs).nonzero()
+    if not len(wrong):
+        return None
+    layer, head = wrong[0].tolist()
+    apart: list[int] = (own.tokens != shown.tokens).nonzero().flatten().tolist()
+    known = heads == shown.heads.shape[1] and apart
+    return Difference(layer, first_head + head, apart[0] if known else None)
+
+
+def join(ranks: Sequence[Digest]) -> Digest:
+    """The digest of all heads from those of ranks that hold them in turn."""
+    tokens = torch.stack([rank.tokens for rank in ranks]).sum(0, dtype=torch.int32)
+    return Digest(torch.cat([rank.heads for rank in ranks], dim=1), tokens)
+
+
+def mix(numbers: torch.Tensor) -> torch.Tensor:
+    """SplitMix64's finalizer: a bijection of 64-bit integers; each output bit depends on every input bit."""
+    first, second = _MULTIPLIERS
+    numbers = (numbers ^ _shifted(numbers, 30)) * first
+    numbers = (numbers ^ _shifted(numbers, 27)) * second
+    return numbers ^ _shifted(numbers, 31)
+
+
+def _words(cache: torch.Tensor) -> torch.Tensor:
+    return cache.view(_WORDS[cache.element_size()])
+
+
+def _blocks_at_once(caches: Sequence[torch.Tensor]) -> int:
+    """How many blocks of a layer are hashed in one go: words become 64-bit numbers, twice."""
+    block = caches[0][0].numel() * (caches[0].element_size() + 2 * 8)
+    return max(1, min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES) // block)
+
+
+def _shifted(numbers: torch.Tensor, bits: int) -> torch.Tensor:
+    """A logical shift to the right; torch's own repeats the sign."""
+    return (numbers >> bits) & ((1 << (64 - bits)) - 1)
