@@ -8,13 +8,11 @@ that its conversion on receive expects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import torch
 from vllm.config import VllmConfig
-from vllm.distributed.kv_transfer.kv_connector.utils import yield_req_data
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorMetadata, KVConnectorRole
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector import NixlPullConnector
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import (
@@ -24,6 +22,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import (
 )
 from vllm.logger import init_logger
 
+from heteropd_engine.prompts import PromptTracker
 from heteropd_engine.standin.blocks import as_vllm_receives, convert_to_hnd
 from heteropd_engine.standin.geometry import (
     WIRE_LAYOUT,
@@ -38,14 +37,6 @@ logger = init_logger(__name__)
 
 AGREED_KEY = "agreed_block_size"
 PRESENTED_FIELDS = ("block_size", "num_blocks", "block_lens", "block_strides", "region_num_blocks")
-
-
-@dataclass
-class Prompt:
-    """A prompt on its way through the prefill, and the blocks it holds so far."""
-
-    request: Any
-    blocks: list[int] = field(default_factory=list)
 
 
 class StandinMetadata(NixlConnectorMetadata):
@@ -64,7 +55,7 @@ class StandinConnector(NixlPullConnector):
         self._agreed = _checked_agreed(vllm_config)
         self._ratio = agreed_ratio(vllm_config.cache_config.block_size, self._agreed)
         self._own_block_size: int = vllm_config.cache_config.block_size
-        self._prompts: dict[str, Prompt] = {}
+        self._prompts = PromptTracker()
         super().__init__(vllm_config, role, kv_cache_config)
         if len(kv_cache_config.kv_cache_groups) != 1:
             raise ValueError("heteropd stand-in: a model with several KV cache groups is not supported")
@@ -87,25 +78,17 @@ class StandinConnector(NixlPullConnector):
     def update_state_after_alloc(self, request: Any, blocks: Any, num_external_tokens: int) -> None:
         params = request.kv_transfer_params
         if params and params.get("do_remote_decode"):
-            self._prompts.setdefault(request.request_id, Prompt(request))
+            self._prompts.follow(request)
         super().update_state_after_alloc(request, blocks, num_external_tokens)
 
     def build_connector_meta(self, scheduler_output: Any) -> KVConnectorMetadata:
         """Add the blocks of prompts whose last chunk is in this step."""
-        completed: list[int] = []
-        for request_id, new_blocks, preempted in yield_req_data(scheduler_output):
-            prompt = self._prompts.get(request_id)
-            if prompt is None:
-                continue
-            if preempted:
-                prompt.blocks.clear()
-            if new_blocks:
-                prompt.blocks.extend(new_blocks[0])
-            computed = prompt.request.num_computed_tokens + scheduler_output.num_scheduled_tokens[request_id]
-            if computed >= prompt.request.num_prompt_tokens:
-                del self._prompts[request_id]
-                completed += blocks_with_tokens(prompt.blocks, self._own_block_size, computed)
-        return StandinMetadata(super().build_connector_meta(scheduler_output), completed)
+        completed = self._prompts.step(scheduler_output)
+        size = self._own_block_size
+        blocks = [
+            block for prompt in completed for block in blocks_with_tokens(prompt.blocks, size, prompt.tokens)
+        ]
+        return StandinMetadata(super().build_connector_meta(scheduler_output), blocks)
 
     def request_finished(self, request: Any, block_ids: list[int]) -> tuple[bool, dict[str, Any] | None]:
         return self._handed_over(request, *super().request_finished(request, block_ids))
@@ -118,7 +101,7 @@ class StandinConnector(NixlPullConnector):
     def _handed_over(
         self, request: Any, delay_free: bool, params: dict[str, Any] | None
     ) -> tuple[bool, dict[str, Any] | None]:
-        self._prompts.pop(request.request_id, None)
+        self._prompts.forget(request.request_id)
         if params and params.get("remote_block_ids"):
             tokens = params["remote_num_tokens"]
             params["remote_block_ids"] = [

@@ -14,6 +14,7 @@ pytest.importorskip("vllm")
 
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import NixlConnectorMetadata
 
+from heteropd_engine.prompts import PromptTracker
 from heteropd_engine.standin.connector import StandinConnector, _checked_agreed
 
 OWN, AGREED = 128, 16
@@ -22,7 +23,12 @@ OWN, AGREED = 128, 16
 def connector() -> StandinConnector:
     """A scheduler-side connector over a stock scheduler that does nothing."""
     made = StandinConnector.__new__(StandinConnector)
-    made._own_block_size, made._agreed, made._ratio, made._prompts = OWN, AGREED, OWN // AGREED, {}
+    made._own_block_size, made._agreed, made._ratio, made._prompts = (
+        OWN,
+        AGREED,
+        OWN // AGREED,
+        PromptTracker(),
+    )
     made.connector_scheduler = SimpleNamespace(
         on_new_request=lambda _request: None,
         update_state_after_alloc=lambda *_: None,
@@ -117,7 +123,7 @@ def test_an_aborted_prompt_is_forgotten() -> None:
     made.update_state_after_alloc(one, None, 0)
     converted(made, one, 128, [4], new=True)
     made.request_finished_all_groups(one, ([4],))
-    assert made._prompts == {}
+    assert converted(made, one, 172, [9]) == []
 
 
 def config(*, agreed: Any = 16, role: str = "kv_both", prefix_caching: bool = False) -> Any:
