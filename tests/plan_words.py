@@ -13,7 +13,7 @@ from heteropd.config import parameters
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import Env
 from heteropd.config.machine import Machine
-from heteropd.config.parameters import PlanRequest
+from heteropd.config.request import PlanRequest
 from heteropd.plan.model import Plan
 
 

@@ -1,26 +1,12 @@
-"""What the user may say, where it may be said, and which saying wins.
-
-Command line > parameter file > hosts file > case file > defaults. Every value keeps its origin, so that a
-refusal can name the place it came from.
-"""
+"""The parameters of a plan, by name and type."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from heteropd.config import model_facts, yamlfile
-from heteropd.config.arguments import PlanArguments
-from heteropd.config.env import Env, load_hosts, pick
-from heteropd.config.hosts import Hosts
-from heteropd.config.model_facts import ModelFacts
-from heteropd.config.problems import validate
-from heteropd.config.published import Published
 from heteropd.config.types import (
     BlockSize,
     Count,
@@ -32,15 +18,9 @@ from heteropd.config.types import (
     SecurityName,
     matching,
 )
-from heteropd.errors import BadInput, did_you_mean
 
-COMMAND_LINE = "command line"
-
-PRECEDENCE = ("defaults", "case", "hosts", "params", COMMAND_LINE)
-"""Where a value may be said; later ones win."""
-
-_PACKAGE = re.compile(r"package:[A-Za-z0-9][A-Za-z0-9._-]*")
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+PACKAGE = re.compile(r"package:[A-Za-z0-9][A-Za-z0-9._-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
 ModelName = Annotated[
@@ -52,6 +32,11 @@ Seconds = Annotated[int, Field(ge=1, le=86400)]
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def looks_like_a_path(value: str) -> bool:
+    """Whether a model is named as a folder."""
+    return value.startswith(("/", "./", "../", "~/")) and "\0" not in value and "\n" not in value
 
 
 class Parameters(Data):
@@ -93,192 +78,10 @@ class Parameters(Data):
     @field_validator("model")
     @classmethod
     def _model_form(cls, value: str) -> str:
-        if _PACKAGE.fullmatch(value) or _HUB_ID.fullmatch(value) or _looks_like_a_path(value):
+        if PACKAGE.fullmatch(value) or HUB_ID.fullmatch(value) or looks_like_a_path(value):
             return value
         raise ValueError("is neither a hub id, a folder nor package:NAME; use something like Qwen/Qwen3-0.6B")
 
 
 DOCUMENT_NAMES = tuple(Parameters.model_fields)[:8]
 FILE_NAMES = ("hosts", "params", "images")
-
-
-class PlanRequest(Data):
-    """One resolved request: the case, every parameter's value and origin, and the hosts, if any."""
-
-    case: str
-    parameters: Parameters
-    origins: dict[str, str] = Field(description="For each parameter the place, as messages name it")
-    layers: dict[str, str] = Field(description="For each parameter the layer, one of PRECEDENCE")
-    hosts: Hosts | None
-    hosts_file: str | None
-    images: Published | None = Field(
-        default=None, description="Images by digest, instead of this engine's own"
-    )
-    images_file: str | None = None
-    model_facts: ModelFacts | None = Field(
-        default=None, description="What its config.json says, if it is here"
-    )
-
-    @property
-    def standin(self) -> bool:
-        """True when CPU stand-ins take the platforms' places."""
-        return self.hosts is None or self.hosts.standin
-
-
-def resolve(requested: PlanArguments, env: Env, root: Path) -> PlanRequest:
-    """Turn a case and what is given with it into a request.
-
-    ``hosts``, ``params`` and ``images`` name files relative to ``root``. Raises BadInput for anything
-    unknown, malformed or out of range, naming the place it stood in.
-    """
-    if requested.case is None:
-        raise BadInput(COMMAND_LINE, "case", None, "missing", did_you_mean("", env.cases))
-    case_name, given = requested.case, _typed(requested.given)
-    case = pick("case", case_name, env.cases)
-    hosts_file, params_file, images_file = (_path(given.pop(name, None), name, root) for name in FILE_NAMES)
-    hosts = load_hosts(hosts_file, root) if hosts_file else None
-    choices = env.standins.defaults if hosts is None or hosts.standin else env.defaults.hardware
-    layers = [
-        _Layer("defaults", "env/defaults.yaml", _defaults(env) | choices.model_dump()),
-        _Layer("case", f"env/cases/{case_name}.yaml", case.parameters()),
-    ]
-    if hosts is not None and hosts_file is not None:
-        layers.append(_Layer("hosts", yamlfile.shown(hosts_file, root), hosts.parameters))
-    if params_file is not None:
-        where = yamlfile.shown(params_file, root)
-        layers.append(_Layer("params", where, yamlfile.read(params_file, where)))
-    layers.append(_Layer(COMMAND_LINE, COMMAND_LINE, given))
-    parameters, source = _merge(layers)
-    if parameters.revision and not _HUB_ID.fullmatch(parameters.model):
-        problem = f"is for a model of the hub, and the model is {parameters.model}"
-        raise BadInput(source["revision"].where, "revision", parameters.revision, problem, "leave it out")
-    parameters = _with_model_checked(parameters, source["model"].where, root, remote=_remote(hosts))
-    _require_containers(parameters, source["runtime"].where, images_file, hosts)
-    for name in ("prefills", "decodes"):
-        many = getattr(parameters, name)
-        if hosts is not None and many != 1:
-            problem = "is for this machine alone; with hosts, the number follows from 'platforms'"
-            fix = "name one host an engine there, such as {cuda: [cuda-1, cuda-2]}"
-            raise BadInput(source[name].where, name, many, problem, fix)
-    return PlanRequest(
-        case=case_name,
-        parameters=parameters,
-        origins={name: layer.where for name, layer in source.items()},
-        layers={name: layer.name for name, layer in source.items()},
-        hosts=hosts,
-        hosts_file=yamlfile.shown(hosts_file, root) if hosts_file else None,
-        images=yamlfile.load(Published, images_file, root) if images_file else None,
-        images_file=yamlfile.shown(images_file, root) if images_file else None,
-        model_facts=model_facts.find(parameters.model, root),
-    )
-
-
-def _require_containers(parameters: Parameters, where: str, images: Path | None, hosts: Hosts | None) -> None:
-    """Raise BadInput where images are named and nothing would run them."""
-    own = [f"hosts.{name}.image" for name, host in hosts.hosts.items() if host.image] if hosts else []
-    for word in [*(["images="] if images else []), *own]:
-        if parameters.runtime != "docker":
-            problem = f"{word} is for containers"
-            raise BadInput(where, "runtime", parameters.runtime, problem, "add runtime=docker")
-
-
-@dataclass(frozen=True)
-class _Layer:
-    name: str
-    where: str
-    values: Mapping[str, Any]
-
-
-def _typed(given: Mapping[str, str]) -> dict[str, Any]:
-    """Parameters of a command line, with numbers as numbers. Raises BadInput for an unknown one."""
-    known = [*Parameters.model_fields, *FILE_NAMES]
-    for name, value in given.items():
-        if name not in known:
-            raise BadInput(COMMAND_LINE, name, value, "unknown parameter", did_you_mean(name, known))
-    return {name: int(value) if _is_number(name, value) else value for name, value in given.items()}
-
-
-def _is_number(name: str, value: str) -> bool:
-    field = Parameters.model_fields.get(name)
-    numbers = field is not None and "int" in str(field.annotation)
-    return numbers and re.fullmatch(r"-?[0-9]{1,18}", value) is not None
-
-
-def _path(value: str | None, name: str, root: Path) -> Path | None:
-    return None if value is None else yamlfile.located(value, name, root)
-
-
-def _defaults(env: Env) -> dict[str, Any]:
-    ports = env.defaults.ports
-    return {
-        "port": ports.port,
-        "prefill_port": ports.prefill_port,
-        "decode_port": ports.decode_port,
-        "side_channel_port": ports.side_channel,
-        "metrics_port": ports.router_metrics,
-        "router": env.defaults.router,
-        "security": env.defaults.security,
-        "variant": "auto",
-        "prefills": 1,
-        "decodes": 1,
-        "served_model_name": None,
-        "revision": None,
-        "ready_timeout": None,
-    }
-
-
-def _merge(layers: list[_Layer]) -> tuple[Parameters, dict[str, _Layer]]:
-    """Later layers win. Each layer is checked by itself, so that a wrong value names its own place."""
-    values: dict[str, Any] = {}
-    source: dict[str, _Layer] = {}
-    checked: Parameters | None = None
-    for layer in layers:
-        for name, value in layer.values.items():
-            if name not in Parameters.model_fields:
-                fix = did_you_mean(name, Parameters.model_fields)
-                raise BadInput(layer.where, name, value, "unknown parameter", fix)
-        values |= layer.values
-        source |= dict.fromkeys(layer.values, layer)
-        if len(values) == len(Parameters.model_fields):
-            checked = validate(Parameters, values, layer.where)
-    assert checked is not None, "the defaults and the case give every parameter a value"
-    return checked, source
-
-
-def _with_model_checked(parameters: Parameters, where: str, root: Path, *, remote: bool) -> Parameters:
-    """The parameters with a model folder made absolute. A folder on another host is only checked for form."""
-    model = parameters.model
-    if _PACKAGE.fullmatch(model):
-        return parameters
-    if remote:
-        if _looks_like_a_path(model) and not model.startswith("/"):
-            problem = "a folder on another host must be absolute"
-            raise BadInput(where, "model", model, problem, "start it with /")
-        return parameters
-    folder = _folder(root, model)
-    if folder is None:
-        if not _looks_like_a_path(model):
-            return parameters
-        fix = "give a folder with config.json, or a hub id"
-        raise BadInput(where, "model", model, "no such folder", fix)
-    if not (folder / "config.json").is_file():
-        fix = "give the folder that holds config.json and the weights"
-        raise BadInput(where, "model", model, "the folder has no config.json", fix)
-    return parameters.model_copy(update={"model": str(folder)})
-
-
-def _folder(root: Path, name: str) -> Path | None:
-    """The folder's absolute path; None where there is none, or its name cannot be one."""
-    try:
-        folder = (root / Path(name).expanduser()).resolve()
-        return folder if folder.is_dir() else None
-    except (OSError, RuntimeError):  # a name too long, a loop of links, no home folder
-        return None
-
-
-def _looks_like_a_path(value: str) -> bool:
-    return value.startswith(("/", "./", "../", "~/")) and "\0" not in value and "\n" not in value
-
-
-def _remote(hosts: Hosts | None) -> bool:
-    return hosts is not None and any(host.ssh for host in hosts.hosts.values())

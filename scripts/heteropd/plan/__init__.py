@@ -7,7 +7,7 @@ from pathlib import Path
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import Env, load
 from heteropd.config.machine import Machine
-from heteropd.config.parameters import PlanRequest, resolve
+from heteropd.config.request import PlanRequest, resolve
 from heteropd.plan.draft import draft
 from heteropd.plan.model import Plan
 from heteropd.plan.rules import apply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heteropd.config.container_options import ContainerOptions
 from heteropd.config.env import Env
-from heteropd.config.parameters import PlanRequest
+from heteropd.config.request import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.model import ContainerPlan
 from heteropd.plan.placement import EnginePlacement

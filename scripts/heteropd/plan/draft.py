@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from heteropd.config.cases import Case, EngineCase
 from heteropd.config.env import Env, pick
 from heteropd.config.machine import Machine
-from heteropd.config.parameters import PlanRequest
 from heteropd.config.pins import Pins, StandinPins
+from heteropd.config.request import PlanRequest
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.errors import BadInput
 from heteropd.plan import geometry

@@ -10,8 +10,8 @@ from heteropd import ucx
 from heteropd.config.cases import EngineCase
 from heteropd.config.env import Env
 from heteropd.config.hosts import RoleAdditions
-from heteropd.config.parameters import PlanRequest
 from heteropd.config.pins import Pins
+from heteropd.config.request import PlanRequest
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.plan.arguments import TENSOR_PARALLEL
 from heteropd.plan.container_options import engine_container

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from heteropd.config.parameters import PlanRequest
+from heteropd.config.request import PlanRequest
 
 ENGINE_PYTHON, ENGINE_BIN, MODEL_DIR = "ENGINE_PYTHON", "ENGINE_BIN", "MODEL_DIR"
 # vLLM titles its workers, which would overwrite the environment that they are found by and that tests read.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from heteropd.config.container_options import ContainerOptions
 from heteropd.config.env import Env
 from heteropd.config.hosts import Host, HostEngine, RoleAdditions
-from heteropd.config.parameters import PlanRequest
+from heteropd.config.request import PlanRequest
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.config.vllm_options import VllmOptions
 from heteropd.errors import BadInput

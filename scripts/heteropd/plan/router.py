@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from heteropd.config.env import Env
 from heteropd.config.hosts import ProgramAdditions
-from heteropd.config.parameters import PlanRequest
+from heteropd.config.request import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.container_options import router_container
 from heteropd.plan.environment import with_peers_exempt

@@ -9,7 +9,8 @@ import yaml
 
 from heteropd.config.env import load
 from heteropd.config.machine import Machine, probe
-from heteropd.config.parameters import DOCUMENT_NAMES, PRECEDENCE, Parameters, PlanRequest
+from heteropd.config.parameters import DOCUMENT_NAMES, Parameters
+from heteropd.config.request import PRECEDENCE, PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from plan_words import make, resolve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heteropd.config.env import Env
-from heteropd.config.parameters import PlanRequest
+from heteropd.config.request import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.findings import Finding
 from heteropd.plan.model import Note, Plan

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from heteropd.config.env import Env
 from heteropd.config.hosts import Host
-from heteropd.config.parameters import PRECEDENCE, PlanRequest
 from heteropd.config.pins import Pins, Variant
 from heteropd.config.platforms import Platform
+from heteropd.config.request import PRECEDENCE, PlanRequest
 from heteropd.config.types import PlatformName
 from heteropd.findings import Finding
 from heteropd.plan.arguments import EngineArguments, engine_words, parse
