@@ -67,7 +67,7 @@ class Interrupted(KitError):
 # What nobody wants in a terminal or a log: a password in an address, what stands behind a secret's name.
 _SECRETS = (
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@", re.IGNORECASE), r"\1…@"),
-    (re.compile(r"\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|nvapi-)[\w-]+", re.IGNORECASE), r"\1…"),
+    (re.compile(r"\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|nvapi-)[\w-]{8,}"), r"\1…"),
     (
         re.compile(
             r"((?:api[-_]?key|token|secret|password)['\"]?(\s*[=:]\s*|\s+)['\"]?)[^\s'\"]+", re.IGNORECASE

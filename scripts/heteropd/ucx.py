@@ -7,7 +7,7 @@ is that transport and no alias; ``rc_verbs:aux`` only sets connections up. An em
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,11 +100,6 @@ def is_rdma(transport: str) -> bool:
 def is_of_device(transport: str) -> bool:
     """Whether a word of UCX_TLS needs an accelerator's module."""
     return transport.removeprefix("\\").startswith(_DEVICES)
-
-
-def spaced(words: Iterable[str]) -> list[str]:
-    """The words that have a space about them, which UCX takes for part of the name."""
-    return [word for word in words if word != word.strip()]
 
 
 def _words(value: str) -> tuple[str, ...]:

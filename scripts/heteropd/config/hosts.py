@@ -14,6 +14,7 @@ from heteropd.config.types import (
     EnvName,
     HostFile,
     HostFolder,
+    HostSocket,
     ImageRef,
     Name,
     NetDevice,
@@ -74,7 +75,7 @@ class Host(Data):
     hub_cache: HostFolder | None = Field(
         default=None, description="HF_HOME there, for models of the hub; the volume heteropd-hub where null"
     )
-    docker: HostFile | None = Field(
+    docker: HostSocket | None = Field(
         default=None, description="Socket of its container engine; /var/run/docker.sock where null"
     )
     env: dict[EnvName, Word] = Field(default_factory=dict, description="Environment of its engines")

@@ -97,6 +97,9 @@ HostFolder = Annotated[
     str,
     matching(r"/[\w./+-]+", "is not an absolute path of a folder", "give it from the root: /models/…"),
 ]
+HostSocket = Annotated[
+    str, matching(r"/[\w./+-]+", "is not the path of a socket", "give it as /run/user/1000/docker.sock")
+]
 ImageRef = Annotated[
     str,
     matching(

@@ -520,12 +520,14 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         *(
             (
                 Given("case1", role("prefill", env={name: value})),
-                Given("case1", role("prefill", env={name: ok})),
+                Given("case1", role("prefill", env={name: ok} if ok else {"A": "b"})),
             )
             for name, value, ok in (
                 ("https_proxy", "http://me:secret@proxy:3128", "http://proxy:3128"),
                 ("HTTP_PROXY", "http://me:secret@proxy", "http://proxy"),
                 ("HF_ENDPOINT", "https://me:secret@mirror/hub", "https://mirror/hub"),
+                ("PGPASSWORD", "x", ""),
+                ("OPENAI_KEY", "x", ""),
                 ("EXTRA", "Bearer abcdefghij", "Bearer"),
                 ("EXTRA", "glpat-abc", "glp"),
             )

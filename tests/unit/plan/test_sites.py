@@ -188,3 +188,12 @@ def test_every_note_is_in_every_form_and_beside_it(form: str, name: str) -> None
 
 def test_forms_that_show_notes_say_nothing_beside() -> None:
     assert export.beside(site("hf-token"), "table") == export.beside(site("hf-token"), "json") == []
+
+
+def test_stand_ins_on_one_machine_have_ucx_listen_on_loopback_alone() -> None:
+    here = make(["case1"], ROOT, Machine(cores=[0, 1]))
+    assert {role.env["UCX_NET_DEVICES"] for role in here.engines} == {"lo"}
+    assert all("UCX_NET_DEVICES" not in role.env for role in site("standins").engines)
+    pods = export.render(make(["case1", "runtime=docker"], ROOT, Machine(cores=[0, 1])), "k8s", ENV)
+    assert "UCX_TLS" in pods
+    assert "UCX_NET_DEVICES" not in pods

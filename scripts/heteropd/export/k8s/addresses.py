@@ -58,11 +58,11 @@ def environment(
     """``extra``, then the plan's environment, which wins; ``known`` is what its ``${NAME}`` may stand for.
 
     The host's own address becomes the pod's, which only the cluster knows. ``left_out`` are variables that
-    number a host's devices: a pod's are numbered anew.
+    hold on the plan's hosts alone.
     """
     planned = {key: value for key, value in role.env.items() if key not in left_out}
     for key, value in planned.items():
-        unknown = [hosts for hosts in _NAME.findall(value) if hosts not in known]
+        unknown = [name for name in _NAME.findall(value) if name not in known]
         if unknown:
             problem = (
                 f"holds ${{{unknown[0]}}}, which env/images.yaml does not say of the image {role.runs_on}"

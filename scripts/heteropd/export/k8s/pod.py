@@ -59,7 +59,7 @@ def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
         "name": role.role,
         **common,
         "command": addresses.command(role, names, env, places),
-        "env": addresses.environment(role, names, image.env | places, extra, _numbered(env)),
+        "env": addresses.environment(role, names, image.env | places, extra, _left_out(role, env)),
         "ports": ports(role, "containerPort"),
         "resources": _resources(needs, container.limits),
         **_probes(role, env.defaults.timeouts, plan.ready_timeout or env.defaults.timeouts.ready),
@@ -78,9 +78,11 @@ def draft(role: RolePlan, plan: Plan, env: Env, names: Names) -> PodDraft:
     return PodDraft(role, spec, container, loads)
 
 
-def _numbered(env: Env) -> set[str]:
-    """Variables that name devices by a host's numbers."""
-    return {platform.visible_devices for platform in env.platforms.values() if platform.visible_devices}
+def _left_out(role: RolePlan, env: Env) -> set[str]:
+    """Variables that number a host's devices, and those that are for roles on one machine."""
+    numbers = {platform.visible_devices for platform in env.platforms.values() if platform.visible_devices}
+    local = [platform.local_env for name, platform in env.platforms.items() if name == role.runs_on]
+    return numbers | {key for entry in local for key, value in entry.items() if role.env.get(key) == value}
 
 
 def ports(role: RolePlan, field: str) -> list[Object]:

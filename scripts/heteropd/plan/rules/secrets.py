@@ -9,9 +9,7 @@ from heteropd.findings import Finding
 from heteropd.plan.arguments import parse
 from heteropd.plan.rules.base import Check, RuleContext, broken
 
-_NAME = re.compile(
-    r"(^|[-_])(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API[-_]?KEY|ACCESS[-_]KEY|PRIVATE[-_]KEY|CREDENTIALS?)$"
-)
+_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|APIKEY|CREDENTIALS?|[-_]KEY)$")
 # A user and password in an address, and what model hubs, clouds and code hosts begin their tokens with.
 _VALUE = re.compile(
     r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@"
@@ -34,11 +32,14 @@ def _secrets(context: RuleContext) -> Finding | None:
 
 
 def _fix(name: str) -> str:
-    if "proxy" in name.lower():
+    plain = name.lstrip("-").upper().replace("-", "_")
+    if plain.endswith("PROXY"):
         return "name a proxy that asks for no password, such as one on the host that adds it"
-    if "api" in name.lower():
+    if plain in ("API_KEY", "VLLM_API_KEY"):
         return "leave it out: vllm-router 0.1.17 hands engines no key; ask for one in front of the router"
-    return "leave it out; HF_TOKEN is taken from this command's own environment, as a file"
+    if plain in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        return "leave it out: HF_TOKEN is taken from this command's own environment, as a file"
+    return "leave it out: put it into a file on the host, and mount that with hosts.NAME.container.volumes"
 
 
 def _given(context: RuleContext) -> Iterator[tuple[str, str, str]]:

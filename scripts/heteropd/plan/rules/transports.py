@@ -12,9 +12,8 @@ def _without_device(_context: RuleContext, engine: PlannedEngine) -> Finding | N
     if device is None or named.allows(device):
         return None
     problem = f"leaves out {device}, without which UCX cannot reach the device's memory"
-    spaced = ucx.spaced(named.words)
-    fix = f"leave out the space: to UCX it is part of {spaced[0]!r}" if spaced else f"add {device}"
-    return engine.env_finding(ucx.TLS, problem, fix if named.mode == "named" else f"do not exclude {device}")
+    fix = _spaced(named) or (f"add {device}" if named.mode == "named" else f"do not exclude {device}")
+    return engine.env_finding(ucx.TLS, problem, fix)
 
 
 def _slow_path(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
@@ -37,7 +36,13 @@ def _nothing_in_common(_context: RuleContext, engine: PlannedEngine) -> Finding 
         "names nothing that both sides have (Gaudi's UCX is built without mlx5, so rc_mlx5 is CUDA's alone)"
     )
     words = dict.fromkeys(word for transport in common for word in ucx.names_for(transport))
-    return engine.env_finding(ucx.TLS, problem, f"add one of {', '.join(words)}")
+    return engine.env_finding(ucx.TLS, problem, _spaced(named) or f"add one of {', '.join(words)}")
+
+
+def _spaced(named: ucx.Transports) -> str | None:
+    """The fix for a word with a space about it."""
+    spaced = [word for word in named.words if word != word.strip()]
+    return f"leave out the space: to UCX it is part of {spaced[0]!r}" if spaced else None
 
 
 CHECKS: dict[str, Check] = {
