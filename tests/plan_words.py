@@ -9,7 +9,7 @@ from typing import Any
 from heteropd import plan
 from heteropd.cli import parser
 from heteropd.cli.table import BY_NAME
-from heteropd.config import parameters
+from heteropd.config import request
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import Env
 from heteropd.config.machine import Machine
@@ -35,4 +35,4 @@ def make(words: Iterable[str], root: Path, machine: Machine) -> Plan:
 
 def resolve(words: Iterable[str], env: Env, root: Path) -> PlanRequest:
     """The request that words make."""
-    return parameters.resolve(requested(words), env, root)
+    return request.resolve(requested(words), env, root)
