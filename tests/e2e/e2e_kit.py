@@ -25,7 +25,15 @@ from heteropd.topology.state import load, save
 
 ROOT = Path(__file__).parents[2]
 SHARED_MEMORY = Path("/dev/shm")
-BRIEF = {"least": 11, "token_budget": 1, "max_tokens": 4, "one_by_one": 2, "prefill_references": 8}
+BRIEF = {
+    "least": 11,
+    "token_budget": 1,
+    "long": 300,
+    "longest_s": 0.01,
+    "max_tokens": 4,
+    "one_by_one": 2,
+    "prefill_references": 8,
+}
 
 
 def free_ports(count: int, *, adjacent: bool = False) -> list[int]:
@@ -100,7 +108,9 @@ class Kit:
             probes = settings.probes.model_copy(update=BRIEF)
             request = settings.request.model_copy(update={"max_tokens": 8})
             settings = settings.model_copy(update={"probes": probes, "request": request})
-        return proof.run(plan, settings, context.clock, context.console)
+        logs = {role.name: context.log(role.name) for role in plan.engines}
+        options = proof.ProofOptions(logs=lambda name: logs[name].read_text(errors="replace"))
+        return proof.run(plan, settings, context.clock, context.console, options)
 
     def report(self) -> dict[str, Any]:
         """The verdict as validation wrote it last."""

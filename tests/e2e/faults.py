@@ -77,7 +77,14 @@ EVERY_LAYER: dict[str, Callable[[Content, Content], Content]] = {
     "kv-swapped": _k_and_v_swapped,
     "never-moved": _zero,
 }
-FAULTS = (*EVERY_LAYER, "one-layer-only", "recomputed")
+SOME_REQUESTS: dict[str, Callable[[Any], bool]] = {
+    "unsalted-only": lambda request: not request.cache_salt,
+    "may-stop-only": lambda request: not request.sampling_params.ignore_eos,
+    "long-only": lambda request: request.num_prompt_tokens > 300,
+    "one-in-ten": lambda request: hash(request.request_id) % 10 == 0,
+}
+"""Faults that zero the KV of some requests: the scheduler sees which, and tells the worker by a file."""
+FAULTS = (*EVERY_LAYER, *SOME_REQUESTS, "one-layer-only", "recomputed")
 """``one-layer-only`` zeroes the middle layer. ``recomputed`` leaves the KV right but moves none of it: the
 decode prefills the prompt itself. ``never-moved`` claims the transfer and moves no byte."""
 
@@ -92,6 +99,11 @@ def current_fault() -> str:
     if name not in (*FAULTS, "none", ""):
         raise ValueError(f"{path}: no fault is called {name!r}; known: {', '.join(FAULTS)}, none")
     return name or "none"
+
+
+def struck_requests() -> Path:
+    """Where the ids of requests are that a fault of SOME_REQUESTS strikes."""
+    return Path(os.environ.get(FAULT_FILE_VARIABLE, os.devnull)).with_suffix(".requests")
 
 
 class FaultyWorker(NixlPullConnectorWorker):
@@ -116,14 +128,24 @@ class FaultyWorker(NixlPullConnectorWorker):
         results = super().get_transfer_results()
         for request_id in results.finished_recving - results.failed_recving:
             if receiving.get(request_id):
-                self._spoil(current_fault(), torch.tensor(receiving[request_id]))
+                self._spoil(self._fault_of(request_id), torch.tensor(receiving[request_id]))
         return results
+
+    def _fault_of(self, request_id: str) -> str:
+        fault = current_fault()
+        if fault not in SOME_REQUESTS:
+            return fault
+        struck = struck_requests()
+        return "zeroed" if struck.exists() and request_id in struck.read_text().split() else "none"
 
     def _spoil(self, fault: str, blocks: torch.Tensor) -> None:
         layers = list(self.device_kv_caches)
         arrived = {layer: self.device_kv_caches[layer][blocks].clone() for layer in layers}
         if fault == "one-layer-only":
             self.device_kv_caches[layers[len(layers) // 2]][blocks] = 0
+        elif fault == "zeroed":
+            for layer in layers:
+                self.device_kv_caches[layer][blocks] = 0
         elif fault in EVERY_LAYER:
             for layer, kv in arrived.items():
                 other = self._previous.get(layer, kv.flip(0))
@@ -147,6 +169,10 @@ class FaultyConnector(StandinDecodeConnector):
             self.connector_worker = FaultyWorker(vllm_config, self.engine_id, kv_cache_config)
 
     def get_num_new_matched_tokens(self, request: Any, num_computed_tokens: int) -> tuple[int | None, bool]:
-        if current_fault() == "recomputed":
+        fault = current_fault()
+        if fault == "recomputed":
             return 0, False
+        if fault in SOME_REQUESTS and SOME_REQUESTS[fault](request):
+            with struck_requests().open("a") as stream:
+                stream.write(f"{request.request_id}\n")
         return super().get_num_new_matched_tokens(request, num_computed_tokens)

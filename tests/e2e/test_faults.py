@@ -28,12 +28,18 @@ EXPECTED = {
     "one-layer-only": "integrity",
     "never-moved": "kv_transfer",
     "recomputed": "kv_transfer",
+    "unsalted-only": "integrity",
+    "may-stop-only": "integrity",
+    "long-only": "integrity",
+    "one-in-ten": "integrity",
 }
 # The faults strike where KV is received. In case 2 that is a stock decode: the ones that depend on its
 # geometry are tried again there.
 TRIED = {
     "case1": sorted(EXPECTED),
+    "case1 bfloat16": sorted(EXPECTED),
     "case2": ["missing-last-block", "one-layer-only", "swapped-blocks", "wrong-layout"],
+    "case2 bfloat16": ["missing-last-block", "one-layer-only", "swapped-blocks", "wrong-layout"],
 }
 
 
@@ -44,8 +50,11 @@ def planted() -> set[str]:
     return {text for text in texts if isinstance(text, str) and text in EXPECTED}
 
 
-def with_faults(role: RolePlan, control: Path) -> RolePlan:
-    """The role with a connector that corrupts what it receives as the control file says."""
+def with_faults(role: RolePlan, control: Path, dtype: str) -> RolePlan:
+    """The role in a data type, as a hosts file adds it, and a decode with a connector that corrupts what it
+    receives as the control file says."""
+    if role.role != "router" and dtype:
+        role = role.model_copy(update={"argv": [*role.argv, "--dtype", dtype]})
     if role.role != "decode":
         return role
     at = role.argv.index("--kv-transfer-config") + 1
@@ -63,19 +72,21 @@ class Faulty:
     kit: Kit
     plan: Plan
     control: Path
+    tried: list[str]
 
 
 @pytest.fixture(scope="module", params=TRIED)
 def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
-    if request.param != "case1" and not request.config.getoption("--all-faults"):
+    case, _, dtype = request.param.partition(" ")
+    if case != "case1" and not request.config.getoption("--all-faults"):
         pytest.skip("--all-faults tries them in case 2, which receives in the same code")
     with kit() as one:
         control = one.state / "fault"
         control.write_text("none")
-        plan = make([request.param, *port_words()], ROOT, probe())
-        plan = plan.model_copy(update={"roles": [with_faults(role, control) for role in plan.roles]})
+        plan = make([case, *port_words()], ROOT, probe())
+        plan = plan.model_copy(update={"roles": [with_faults(role, control, dtype) for role in plan.roles]})
         topology.up(plan, one.context())
-        yield Faulty(one, plan, control)
+        yield Faulty(one, plan, control, TRIED[request.param])
 
 
 def test_clean_runs_pass(faulty: Faulty, clean_runs: int) -> None:
@@ -91,7 +102,7 @@ def test_every_fault_of_the_connector_is_tried() -> None:
 
 @pytest.mark.parametrize("fault", sorted(EXPECTED))
 def test_a_planted_fault_fails_validation(faulty: Faulty, fault: str) -> None:
-    if fault not in TRIED[faulty.plan.case]:
+    if fault not in faulty.tried:
         pytest.skip(f"tried in case 1; {faulty.plan.case} receives in the same code")
     faulty.control.write_text(fault)
     verdict = faulty.kit.validate(faulty.plan, brief=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from heteropd import proof
 from heteropd.app import wiring
 from heteropd.app.planning import planned, refuse_processes_elsewhere
 from heteropd.config import env, yamlfile
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.checkout import root
 from heteropd.doctor import before_start, reach
-from heteropd.errors import EXIT_FAILED, EXIT_OK
 from heteropd.plan.model import Plan
-from heteropd.proof import report
-from heteropd.topology import Context, Topology, load, recover
+from heteropd.topology import Context, load, recover
 
 
 def ready_to_start(
@@ -45,14 +42,6 @@ def located(hosts: str | None = None, ssh_config: str | None = None, *, aside: b
     if hosts is not None:
         recover(env.load_hosts(yamlfile.located(hosts, "hosts", root()), root()), hosts, context)
     return context
-
-
-def prove(running: Topology, context: Context) -> int:
-    """Validate what runs, write the report and show it: 0 or 1."""
-    verdict = proof.run(running.plan, proof.load(root()), context.clock, context.console)
-    paths = report.write(verdict, running.plan, context.state_dir / "reports")
-    report.show(verdict, running.plan, paths, context.console)
-    return EXIT_OK if verdict.passed else EXIT_FAILED
 
 
 def _prepared(plan: Plan, context: Context) -> Context:

@@ -13,6 +13,7 @@ from heteropd.config.types import Data
 FILE = "env/validation.yaml"
 Positive = Annotated[int, Field(ge=1)]
 Nats = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0)]
 
 
 class DocumentRequest(Data):
@@ -35,14 +36,17 @@ class Probes(Data):
     """How many prompts, how long, and how they are sent. Lengths and budgets count prompt tokens.
 
     ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always
-    sent. The ``again`` longest are sent a second time, to meet the prefix caches; ``each_pair`` go through
-    every prefill and decode, where there are several. ``prefill_references`` are also computed by the
-    prefill engine alone, which costs it a second prefill each; the decode engine alone
-    computes them all, on time it would spend waiting.
+    sent. ``long`` goes beyond them; one near max_model_len is sent where computing it is expected to take no
+    longer than ``longest_s``, or when asked to be thorough. The ``again`` longest are sent a second time, to
+    meet the prefix caches; ``each_pair`` go through every prefill and decode, where there are several.
+    ``prefill_references`` are also computed by the prefill engine alone, cold and once more from its prefix
+    cache; the decode engine alone computes all prompts, on time it would spend waiting.
     """
 
     least: Annotated[int, Field(ge=24)]
     token_budget: Positive
+    long: Positive
+    longest_s: Seconds
     max_tokens: Annotated[int, Field(ge=2, le=64)]
     top_logprobs: Annotated[int, Field(ge=2, le=20)]
     one_by_one: Positive
@@ -70,11 +74,17 @@ class NoiseLimits(Data):
 
 
 class Waits(Data):
-    """Seconds."""
+    """Seconds, for: a role's health or a page of metrics; an engine's first token; the end of requests of
+    others; any progress at all; one answer; a counter that is published late. ``lease_s`` is the shortest
+    time for which a prefill keeps KV that nobody fetches."""
 
-    connect_s: Annotated[float, Field(gt=0)]
-    request_s: Annotated[float, Field(gt=0)]
-    metrics_s: Annotated[float, Field(gt=0)]
+    health_s: Seconds
+    first_token_s: Seconds
+    idle_s: Seconds
+    stall_s: Seconds
+    request_s: Seconds
+    metrics_s: Seconds
+    lease_s: Seconds
 
 
 class Settings(Data):

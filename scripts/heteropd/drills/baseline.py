@@ -88,7 +88,7 @@ def measure(plan: Plan, requests: DrillRequests, settings: Settings, client: Eng
     dtype = decode.dtype or "bfloat16"
     limits = settings.limits_for(dtype)
     pairs = map(compare, prefill_steps, decode_steps)
-    floor = floor_of(pairs, dtype, settings.noise, limits)
+    floor = floor_of(pairs, [], dtype, settings.noise, limits)
     most = settings.noise.times_largest * limits.most_position
     known = [ReferenceAnswer(*parts) for parts in zip(probes, counts, decode_steps, strict=True)]
     healthy = Baseline(

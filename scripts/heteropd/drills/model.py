@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+
+from heteropd.findings import Finding
 
 Status = Literal["held", "broken", "skipped"]
 
 
-class Observation(BaseModel):
+class Observation(Finding):
     """One thing that was seen. ``seconds`` after the fault, None where that says nothing."""
 
-    model_config = ConfigDict(frozen=True)
-
-    what: str
-    says: str
-    good: bool = True
     seconds: float | None = None
+
+    @computed_field(description="The former name of ``id``")  # type: ignore[prop-decorator]
+    @property
+    def what(self) -> str:
+        return self.id
+
+    @computed_field(description="The former name of ``text``")  # type: ignore[prop-decorator]
+    @property
+    def says(self) -> str:
+        return self.text
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def good(self) -> bool:
+        """Whether the promise held."""
+        return not self.bad
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_again(cls, data: Any) -> Any:
+        """What was kept, of former runs of the kit too."""
+        if not isinstance(data, dict) or "what" not in data:
+            return data
+        status = "PASS" if data.get("good", True) else "FAIL"
+        return {"id": data["what"], "text": data["says"], "status": status, "seconds": data.get("seconds")}
 
 
 class DrillResult(BaseModel):

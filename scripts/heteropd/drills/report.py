@@ -60,7 +60,7 @@ def show(results: Sequence[DrillResult], console: Console) -> None:
     for column in ("drill", "promise", "answered", "fixed", ""):
         table.add_column(column, overflow="fold")
     for result in results:
-        told = [f"{seen.what}: {seen.says}" for seen in result.broken] or ([result.why] if result.why else [])
+        told = [f"{seen.id}: {seen.text}" for seen in result.broken] or ([result.why] if result.why else [])
         status = Text(result.status, style=_STYLES[result.status])
         table.add_row(result.name, status, _s(result.answered_s), _s(result.fixed_s), Text("; ".join(told)))
     console.print(table)
@@ -139,9 +139,9 @@ def _rows(results: Sequence[DrillResult], *statuses: str) -> dict[tuple[str, str
 def _summary(result: DrillResult) -> str:
     """What was seen, each sentence once; what broke a promise stands out."""
     told = [
-        (f"{seen.what}: {shorten(seen.says, _SHOWN, placeholder=' …')}", seen.good)
+        (f"{seen.id}: {shorten(seen.text, _SHOWN, placeholder=' …')}", seen.good)
         for seen in result.seen
-        if not seen.good or seen.what not in _ROUTINE
+        if not seen.good or seen.id not in _ROUTINE
     ]
     texts = dict.fromkeys(text if good else f"**{text}**" for text, good in told)
     return "; ".join(texts).replace("|", "\\|")

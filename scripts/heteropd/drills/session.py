@@ -20,6 +20,7 @@ from heteropd.engine_api.client import COMPLETIONS, Endpoint, EngineClient
 from heteropd.engine_api.requests import HANDOVER, KEEP_FOR_DECODE, Json
 from heteropd.engine_api.responses import EngineResponse
 from heteropd.errors import Interrupted, KitError
+from heteropd.findings import Status
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import shared_memory
 from heteropd.processes.identity import Identity, send
@@ -80,7 +81,8 @@ class DrillSession:
 
     def saw(self, what: str, says: str, *, good: bool = True, seconds: float | None = None) -> None:
         """Write something down, and say it."""
-        self.seen.append(Observation(what=what, says=says, good=good, seconds=_rounded(seconds)))
+        status: Status = "PASS" if good else "FAIL"
+        self.seen.append(Observation(id=what, status=status, text=says, seconds=_rounded(seconds)))
         after = "" if seconds is None else f" after {seconds:.1f} s"
         self.context.console.print(
             f"  {'' if good else 'BROKEN: '}{what}: {says}{after}",

@@ -145,11 +145,11 @@ class Endpoint:
         response = self._client.stream(self.url + path, body, limit_s=self._limit_s)
         return response if response.kind == "cut" else self._require(f"POST {path}", response)
 
-    def metrics(self) -> list[Sample]:
-        return samples(self.get("/metrics").text)
+    def metrics(self, *, limit_s: float | None = None) -> list[Sample]:
+        return samples(self.get("/metrics", limit_s=limit_s).text)
 
-    def counts(self) -> Counts:
-        return Counts.of(self.metrics())
+    def counts(self, *, limit_s: float | None = None) -> Counts:
+        return Counts.of(self.metrics(limit_s=limit_s))
 
     def tokenize(self, model: str, text: str | Sequence[Json], special: bool = True) -> list[int]:
         """Token ids of a text, or of a chat's messages through its template, as this engine gives them;

@@ -23,6 +23,9 @@ COUNTERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "prompt_tokens": ("vllm:prompt_tokens", {}),
     "generation_tokens": ("vllm:generation_tokens", {}),
     "requests": ("vllm:request_success", {}),
+    # Not counters: how many there are now.
+    "running": ("vllm:num_requests_running", {}),
+    "waiting": ("vllm:num_requests_waiting", {}),
 }
 _SUFFIXES = ("_total", "_sum", "")
 _CACHE = "vllm:cache_config_info"

@@ -4,7 +4,7 @@
 """
 
 from heteropd.config.validation import Settings, load
-from heteropd.proof.run import run
+from heteropd.proof.run import ProofOptions, run
 from heteropd.proof.verdict import Check, Floor, ProbeResult, Verdict
 
-__all__ = ["Check", "Floor", "ProbeResult", "Settings", "Verdict", "load", "run"]
+__all__ = ["Check", "Floor", "ProbeResult", "ProofOptions", "Settings", "Verdict", "load", "run"]

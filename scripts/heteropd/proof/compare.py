@@ -96,33 +96,34 @@ def judge(comparison: Comparison, bound: float) -> Outcome:
     return "tie" if near and tied else "diverged"
 
 
-def floor_of(pairs: Iterable[Comparison], dtype: str, noise: Noise, limits: NoiseLimits) -> Floor:
-    """The noise floor from prefill-alone against decode-alone, and the two bounds that follow from it."""
-    used = [pair for pair in pairs if pair.known]
+def floor_of(
+    between: Iterable[Comparison], warm: Iterable[Comparison], dtype: str, noise: Noise, limits: NoiseLimits
+) -> Floor:
+    """The noise floor from prefill alone against decode alone, and from each against itself when most of a
+    prompt is in its prefix cache; and the two bounds that follow from both."""
+    used = [pair for pair in between if pair.known]
+    again = [pair for pair in warm if pair.known]
     distances = sorted(value for pair in used for value in pair.known)
-    if not distances:
-        return Floor(
-            dtype=dtype,
-            probes=0,
-            positions=0,
-            median=None,
-            p90=None,
-            maximum=None,
-            position_bound=None,
-            run_bound=None,
-        )
-    middle, top = run_statistic(used), distances[-1]
-    assert middle is not None
+    largest = [value for value in (max(distances, default=None), _largest(again)) if value is not None]
+    medians = [value for value in (run_statistic(used), run_statistic(again)) if value is not None]
+    p90 = quantiles(distances, n=10)[-1] if len(distances) > 1 else max(distances, default=None)
     return Floor(
         dtype=dtype,
         probes=len(used),
         positions=len(distances),
-        median=middle,
-        p90=quantiles(distances, n=10)[-1] if len(distances) > 1 else top,
-        maximum=top,
-        position_bound=max(limits.least_position, noise.times_largest * top),
-        run_bound=max(limits.least_run, noise.times_median * middle),
+        median=run_statistic(used),
+        p90=p90,
+        maximum=max(distances, default=None),
+        warm_probes=len(again),
+        warm_median=run_statistic(again),
+        warm_maximum=_largest(again),
+        position_bound=max(limits.least_position, noise.times_largest * max(largest)) if used else None,
+        run_bound=max(limits.least_run, noise.times_median * max(medians)) if used else None,
     )
+
+
+def _largest(pairs: Iterable[Comparison]) -> float | None:
+    return max((value for pair in pairs for value in pair.known), default=None)
 
 
 def run_statistic(pairs: Iterable[Comparison]) -> float | None:

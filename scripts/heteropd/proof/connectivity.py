@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from heteropd.config.validation import DocumentRequest
-from heteropd.engine_api.requests import Json
 from heteropd.engine_api.responses import END, EngineResponse, steps_of, text_of
 from heteropd.findings import Evidence
+from heteropd.proof.api_requests import Answer, ApiKind
 from heteropd.proof.compare import compare, judge
 from heteropd.proof.verdict import Check, checked
 
-ApiKind = Literal["completion", "chat"]
-KINDS: tuple[ApiKind, ...] = ("completion", "chat")
-_OBJECT = {"completion": "text_completion", "chat": "chat.completion"}
-_CHUNK = {"completion": "text_completion", "chat": "chat.completion.chunk"}
+_OBJECT: Mapping[ApiKind, str] = {
+    "document": "text_completion",
+    "completion": "text_completion",
+    "chat": "chat.completion",
+}
 
 
 def shape_problems(answer: Mapping[str, Any], kind: ApiKind, model: str, max_tokens: int) -> list[str]:
@@ -61,8 +62,9 @@ def stream_problems(response: EngineResponse, kind: ApiKind) -> list[str]:
     chunks = [event for event in events if isinstance(event, dict)]
     if not events or events[-1] != END or len(chunks) != len(events) - 1:
         problems.append("the stream is not JSON events followed by one [DONE]")
-    if any(chunk.get("object") != _CHUNK[kind] for chunk in chunks):
-        problems.append(f"not every event is a {_CHUNK[kind]}")
+    expected = _OBJECT[kind] + (".chunk" if kind == "chat" else "")
+    if any(chunk.get("object") != expected for chunk in chunks):
+        problems.append(f"not every event is a {expected}")
     if len({chunk.get("id") for chunk in chunks}) > 1:
         problems.append("the id changes within the stream")
     finishes = [choice.get("finish_reason") for chunk in chunks for choice in chunk.get("choices") or []]
@@ -76,7 +78,7 @@ def streamed_text(response: EngineResponse) -> str:
     return "".join(text_of(event) for event in response.events if isinstance(event, dict))
 
 
-def document_check(answer: Json | str, request: DocumentRequest, model: str, counted: int | None) -> Check:
+def document_check(answer: Answer, request: DocumentRequest, model: str, counted: int | None) -> Check:
     """The source document's request. ``answer`` is a sentence when there was none; ``counted`` is the length
     of the prompt by the prefill engine's own tokenizer."""
     if isinstance(answer, str):
@@ -94,14 +96,14 @@ def document_check(answer: Json | str, request: DocumentRequest, model: str, cou
     return _check("connectivity.document_request", problems, good, evidence)
 
 
-def plain_check(kind: ApiKind, answer: Json | str, model: str, max_tokens: int) -> Check:
+def plain_check(kind: ApiKind, answer: Answer, model: str, max_tokens: int) -> Check:
     """A short request, unstreamed."""
     problems = [answer] if isinstance(answer, str) else shape_problems(answer, kind, model, max_tokens)
     text = "" if isinstance(answer, str) else text_of(answer)
     return _check(f"connectivity.{kind}", problems, "answered, shape as it should be", {"text": text})
 
 
-def stream_check(kind: ApiKind, plain: Json | str, streamed: EngineResponse | str, bound: float) -> Check:
+def stream_check(kind: ApiKind, plain: Answer, streamed: EngineResponse | str, bound: float) -> Check:
     """The same request streamed: framing, and the same text unless it departs from it at a tie."""
     name = f"connectivity.{kind}_stream"
     if isinstance(streamed, str):

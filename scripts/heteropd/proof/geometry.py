@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heteropd.plan.model import RolePlan
+
 Config = Mapping[str, Any]
+_LONG_NAMES: Mapping[str, str] = {"half": "float16", "float": "float32"}
 ITEM_BYTES: Mapping[str, int] = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2, "fp8": 1}
 
 
@@ -68,12 +71,25 @@ def bytes_per_token(config: Config, dtype: str) -> int | None:
 
 def kv_dtype(argv: Sequence[str]) -> str | None:
     """What ``--kv-cache-dtype`` in an engine's arguments says; None when absent or ``auto``."""
-    for position, argument in enumerate(argv):
-        name, _, value = argument.partition("=")
-        if name == "--kv-cache-dtype":
-            chosen = value or (argv[position + 1] if position + 1 < len(argv) else "auto")
-            return None if chosen == "auto" else chosen.split("_")[0]
-    return None
+    chosen = _argument(argv, "--kv-cache-dtype")
+    return chosen.split("_")[0] if chosen else None
+
+
+def planned_dtype(role: RolePlan, config: Config | None) -> str | None:
+    """What an engine is to compute in: as its arguments say, else as the model says."""
+    chosen = _argument(role.argv, "--dtype") or (role.dtype if role.dtype != "auto" else None)
+    dtype = chosen or (dtype_of(config) if config else None)
+    return _LONG_NAMES.get(dtype, dtype) if dtype else None
+
+
+def _argument(argv: Sequence[str], option: str) -> str | None:
+    """The last value that an option is given; None when absent or ``auto``."""
+    value = None
+    for argument, following in zip(argv, [*argv[1:], "auto"], strict=False):
+        name, equals, joined = argument.partition("=")
+        if name == option:
+            value = joined if equals else following
+    return None if value == "auto" else value
 
 
 def _text(config: Config) -> Config:

@@ -7,25 +7,16 @@ model's *path* only (vllm #55776), so nothing upstream notices different weights
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from heteropd.config.validation import NoiseLimits
 from heteropd.findings import Evidence
+from heteropd.plan.model import Plan
+from heteropd.proof import geometry
+from heteropd.proof.engine_info import EngineInfo
 from heteropd.proof.verdict import Check, Floor, checked, skipped
 
 _COMMIT = re.compile(r"\+.*?\bg([0-9a-f]{7,40})")
-
-
-@dataclass(frozen=True)
-class EngineInfo:
-    """What one engine says of itself; None where it did not say."""
-
-    models: list[str]
-    root: str | None
-    max_model_len: int | None
-    version: str | None
-    tokens: list[list[int]]
 
 
 def check_models(engines: Mapping[str, EngineInfo], model: str) -> Check:
@@ -54,22 +45,85 @@ def check_length(engines: Mapping[str, EngineInfo]) -> Check:
     )
 
 
-def check_tokenizer(engines: Mapping[str, EngineInfo], texts: Sequence[str]) -> Check:
+def check_tokenizer(engines: Mapping[str, EngineInfo]) -> Check:
     """The same texts give the same ids; the router sends text on, so each side tokenizes for itself."""
-    for position, text in enumerate(texts):
-        ids = {
-            name: engine.tokens[position] for name, engine in engines.items() if position < len(engine.tokens)
-        }
+    fix = "load the same revision of the model, with its tokenizer and chat template, on every engine"
+    names = list(dict.fromkeys(name for engine in engines.values() for name in engine.tokens))
+    for name in names:
+        ids = {engine: info.tokens[name] for engine, info in engines.items() if name in info.tokens}
         if len(ids) < len(engines) or len({tuple(tokens) for tokens in ids.values()}) > 1:
-            return checked(
-                "identity.tokenizer",
-                f"{text!r} is tokenized differently",
-                "",
-                {name: tokens[:16] for name, tokens in ids.items()},
-                "load the same model revision on both sides",
-            )
-    good = f"{len(texts)} awkward texts, same ids everywhere"
-    return checked("identity.tokenizer", None, good, {"texts": len(texts)})
+            first = {engine: tokens[:16] for engine, tokens in ids.items()}
+            problem = f"{name} is tokenized differently"
+            return checked("identity.tokenizer", problem, "", {"text": name, **first}, fix)
+    without = next((engine.no_chat for engine in engines.values() if engine.no_chat), None)
+    good = f"{len(names)} texts have the same ids everywhere: all that is sent, and awkward ones"
+    good += f"; no chat: {without}" if without else ""
+    return checked("identity.tokenizer", None, good, {"texts": len(names), "chat": without is None})
+
+
+def check_block_sizes(engines: Mapping[str, EngineInfo], plan: Plan) -> Check:
+    """The blocks that engines say they have are the plan's."""
+    return _check_seen(
+        "identity.block_size",
+        "block size",
+        {role.name: role.kv.block_size if role.kv else None for role in plan.engines},
+        {name: engine.block_size for name, engine in engines.items()},
+        "vllm:cache_config_info",
+    )
+
+
+def check_layouts(engines: Mapping[str, EngineInfo], plan: Plan) -> Check:
+    """So are the layouts, as their logs have them."""
+    return _check_seen(
+        "identity.layout",
+        "KV layout",
+        {role.name: role.kv.layout if role.kv else None for role in plan.engines},
+        {name: engine.log.layout for name, engine in engines.items()},
+        "the log",
+    )
+
+
+def check_dtypes(engines: Mapping[str, EngineInfo], plan: Plan, config: geometry.Config | None) -> Check:
+    """So is the data type."""
+    return _check_seen(
+        "identity.dtype",
+        "data type",
+        {role.name: geometry.planned_dtype(role, config) for role in plan.engines},
+        {name: engine.log.dtype for name, engine in engines.items()},
+        "the log",
+    )
+
+
+def judged_dtype(engines: Mapping[str, EngineInfo], plan: Plan, config: geometry.Config | None) -> str:
+    """What differences are judged by: the data type that was seen, else the planned, else the noisiest."""
+    seen = {engine.log.dtype for engine in engines.values()} - {None}
+    planned = {geometry.planned_dtype(role, config) for role in plan.engines} - {None}
+    return next((dtypes.pop() for dtypes in (seen, planned) if len(dtypes) == 1), None) or "bfloat16"
+
+
+def _check_seen(
+    check_id: str,
+    what: str,
+    planned: Mapping[str, str | int | None],
+    seen: Mapping[str, str | int | None],
+    source: str,
+) -> Check:
+    evidence: Evidence = {name: seen[name] for name in planned}
+    wrong = [
+        name for name in planned if None not in (seen[name], planned[name]) and seen[name] != planned[name]
+    ]
+    unseen = [name for name in planned if seen[name] is None]
+    if unseen and not wrong:
+        text = f"{', '.join(unseen)}: {source} does not tell the {what}, so nothing was seen of it"
+        return skipped(check_id, text, evidence=evidence)
+    told = ", ".join(f"{name} {seen[name]}" for name in planned)
+    return checked(
+        check_id,
+        ", ".join(f"{name} has the {what} {seen[name]}, planned is {planned[name]}" for name in wrong),
+        f"{told}, as planned",
+        evidence,
+        "something changes the engine's arguments or environment on the way: `make logs`, then start it anew",
+    )
 
 
 def check_versions(engines: Mapping[str, EngineInfo]) -> Check:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from heteropd.config.validation import Noise, NoiseLimits
 from heteropd.engine_api.responses import Step
+from heteropd.findings import Evidence
 from heteropd.plan.model import KVGeometry
 from heteropd.proof.compare import Comparison, compare, floor_of, judge, run_statistic, worst
 from heteropd.proof.probes import Probe
@@ -30,12 +31,14 @@ class Reply:
 @dataclass(frozen=True)
 class Replies:
     """By probe index: through the router, some ``again``, and by each engine alone (the prefill engine
-    has a subset)."""
+    has a subset), and some of these once more, ``warm``, from its prefix cache."""
 
     routed: Mapping[int, Reply]
     again: Mapping[int, Reply]
     prefill: Mapping[int, Reply]
     decode: Mapping[int, Reply]
+    prefill_warm: Mapping[int, Reply] = field(default_factory=dict)
+    decode_warm: Mapping[int, Reply] = field(default_factory=dict)
 
     def references(self, index: int) -> dict[str, Reply]:
         replies = {"prefill": self.prefill.get(index), "decode": self.decode.get(index)}
@@ -43,10 +46,17 @@ class Replies:
 
 
 def measure_floor(replies: Replies, dtype: str, noise: Noise, limits: NoiseLimits) -> Floor:
-    """Prefill engine alone against decode engine alone, on the prompts that both computed."""
-    both = sorted(replies.prefill.keys() & replies.decode.keys())
-    pairs = [compare(replies.prefill[index].steps, replies.decode[index].steps) for index in both]
-    return floor_of(pairs, dtype, noise, limits)
+    """Prefill engine alone against decode engine alone, on the prompts that both computed, and each against
+    itself on those that it was asked again."""
+    warm = [
+        *_compared(replies.prefill, replies.prefill_warm),
+        *_compared(replies.decode, replies.decode_warm),
+    ]
+    return floor_of(_compared(replies.prefill, replies.decode), warm, dtype, noise, limits)
+
+
+def _compared(one: Mapping[int, Reply], other: Mapping[int, Reply]) -> list[Comparison]:
+    return [compare(one[index].steps, other[index].steps) for index in sorted(one.keys() & other.keys())]
 
 
 def judge_probe(probe: Probe, sent: Sent, replies: Replies, bound: float, pair: Pair) -> ProbeResult:
@@ -96,6 +106,20 @@ def checks(
     ]
 
 
+def check_lengths(results: Sequence[ProbeResult], longest: int) -> Check:
+    """How long the prompts were. ``longest`` is what the engines would take."""
+    sent = max((result.prompt_tokens for result in results), default=0)
+    evidence: Evidence = {"longest_sent": sent, "longest_possible": longest}
+    if sent < longest:
+        text = f"no prompt of more than {sent:,} tokens was sent, where the engines take {longest:,}"
+        return skipped(
+            "integrity.lengths", text, evidence=evidence, fix="thorough=1 sends one, whatever it costs"
+        )
+    return checked(
+        "integrity.lengths", None, f"prompts of up to {sent:,} tokens, the longest there are", evidence
+    )
+
+
 def check_reuse(results: Sequence[ProbeResult], reused: int | None) -> Check:
     """The same prompts again: what a prefix cache holds and what is pulled must fit together.
 
@@ -118,7 +142,8 @@ def check_reuse(results: Sequence[ProbeResult], reused: int | None) -> Check:
 
 def _check_answered(results: Sequence[ProbeResult], replies: Replies, least: int) -> Check:
     errors = [result.error for result in results if result.error]
-    alone = [*replies.prefill.values(), *replies.decode.values()]
+    sides = (replies.prefill, replies.decode, replies.prefill_warm, replies.decode_warm)
+    alone = [reply for side in sides for reply in side.values()]
     lost = [reply.error for reply in alone if reply.error]
     problem = None
     if errors or lost:
@@ -182,7 +207,7 @@ def _check_shift(judged: Sequence[ProbeResult], replies: Replies, floor: Floor) 
         )
     text = (
         f"typical difference {middle:.3g} nats, {floor.run_bound:.3g} allowed "
-        f"({floor.median or 0:.3g} between the engines alone)"
+        f"({floor.median or 0:.3g} between the engines alone, {floor.warm_median or 0:.3g} cold against warm)"
     )
     return checked(
         "integrity.shift",
@@ -192,6 +217,7 @@ def _check_shift(judged: Sequence[ProbeResult], replies: Replies, floor: Floor) 
             "median": middle,
             "bound": floor.run_bound,
             "floor_median": floor.median,
+            "floor_warm_median": floor.warm_median,
             "mean": statistics.fmean(pair.mean or 0.0 for pair in pairs),
         },
         FIX,

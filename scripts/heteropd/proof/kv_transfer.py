@@ -23,9 +23,11 @@ def checks(expected: ExpectedTransfer, sent: Traffic, observed: Observed) -> lis
         check_descriptors(expected, observed.window),
         accounting.check_failures(observed),
         check_external(expected, observed.window),
-        accounting.check_recomputed(expected, sent, observed.decode),
-        accounting.check_prefill(expected, sent, observed.prefill),
-        accounting.check_decode(expected, sent, observed.decode),
+        accounting.check_recomputed(sent, observed.decode),
+        accounting.check_requests("prefill", sent, observed),
+        accounting.check_requests("decode", sent, observed),
+        accounting.check_generated("prefill", sent, observed),
+        accounting.check_generated("decode", sent, observed),
         accounting.check_honest(sent, observed),
     ]
     return [*findings, _proof(findings)]

@@ -65,6 +65,7 @@ def probe_pairs(
     for together in rounds(pairs):
         jobs = [partial(prober.probe, engines[prefill], engines[decode]) for prefill, decode in together]
         futures = side_by_side(jobs, session.settings.probes.in_flight)
+        session.gather(futures)
         results |= {names: future.result() for names, future in zip(together, futures, strict=True)}
     return PairResults(probes, {names: results[names] for names in pairs}, known)
 

@@ -15,6 +15,7 @@ from heteropd.plan.model import KVGeometry
 
 _GOLDEN = 0.6180339887498949
 _SHORTEST = 4
+_UNEVEN = 7  # no block ends there
 _STRIDE = 16  # what every block size in use divides or is divided by
 
 
@@ -35,8 +36,8 @@ def block_sizes(prefill: KVGeometry, decode: KVGeometry) -> list[int]:
     return sorted({prefill.block_size, prefill.wire_block_size, decode.block_size, decode.wire_block_size})
 
 
-def lengths(sizes: Sequence[int], least: int, budget: int, longest: int) -> list[int]:
-    """Prompt lengths in tokens, ascending and distinct, none above ``longest``.
+def lengths(sizes: Sequence[int], least: int, budget: int, longest: int, beyond: int = 0) -> list[int]:
+    """Prompt lengths in tokens, ascending and distinct, none above ``longest``; one is about ``beyond``.
 
     The decode engine computes the last prompt token itself, so a last block that holds only that token
     proves nothing: b+2 is asked for beside b+1. The lengths that the block sizes call for are always
@@ -45,6 +46,7 @@ def lengths(sizes: Sequence[int], least: int, budget: int, longest: int) -> list
     large = max(sizes)
     wanted = {size + off for size in sizes for off in (-1, 0, 1, 2)}
     wanted |= {2 * large, 2 * large + 2, 2 * large + _STRIDE + 3}
+    wanted |= {max(beyond, 4 * large) + _UNEVEN} if beyond else set()
     chosen = {length for length in wanted if _SHORTEST <= length <= longest}
     strides = [k * _STRIDE + off for k in range(1, longest // _STRIDE + 1) for off in (-1, 0, 1, 2)]
     for extra in [*strides, *range(_SHORTEST, longest + 1)]:
@@ -53,6 +55,12 @@ def lengths(sizes: Sequence[int], least: int, budget: int, longest: int) -> list
         if extra <= longest:
             chosen.add(extra)
     return sorted(chosen)
+
+
+def longer_lengths(chunk: int, longest: int, known: int) -> list[int]:
+    """Lengths that cost more: just beyond what an engine computes in one step, and the longest prompt that it
+    takes, where these are beyond ``known``."""
+    return [length for length in (chunk + _UNEVEN, longest) if known < length <= longest]
 
 
 def build(sizes: Sequence[int], pool: Sequence[int], seed: str) -> list[Probe]:

@@ -62,14 +62,17 @@ class Phases:
             took = self._ended[name] - self._began[name]
             self._console.print(f"validate: {name} done in {took:.1f} s", highlight=False)
 
+    def seconds(self, name: str) -> float:
+        """How long a phase took, or has taken until now."""
+        return self._ended.get(name, self._clock.now()) - self._began[name]
+
     def done(self) -> list[Phase]:
         """All phases with their times, in the order in which they began."""
-        now = self._clock.now()
         return [
             Phase(
                 name=name,
                 started_s=round(began - self._start, 2),
-                seconds=round(self._ended.get(name, now) - began, 2),
+                seconds=round(self.seconds(name), 2),
             )
             for name, began in self._began.items()
         ]

@@ -1,11 +1,11 @@
-"""Sends everything, keeps both engines busy, brings back what it saw; judges nothing."""
+"""The running topology, seen from outside: its roles, what they say of themselves, what they count."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
+from typing import Any
 
 import httpx
 
@@ -13,37 +13,22 @@ from heteropd.config.validation import Settings
 from heteropd.engine_api.client import COMPLETIONS, AnswerProblem, Endpoint, EngineClient
 from heteropd.engine_api.metrics import Counts
 from heteropd.engine_api.requests import greedy
-from heteropd.engine_api.responses import steps_of
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.proof.concurrency import side_by_side
-from heteropd.proof.conversation import ApiAnswers, ApiRequests
-from heteropd.proof.identity import EngineInfo
-from heteropd.proof.integrity import Replies, Reply
-from heteropd.proof.probes import Probe
-from heteropd.proof.progress import Phases
 from heteropd.system import Clock
 
 _POLL_S = 0.25  # a reading costs an engine some milliseconds of the core it computes on
-Sent = Mapping[int, Future[Reply]]
-Single = list[tuple[int, int | None]]
+_LOOK_S = 5.0  # so long nothing may come before the engines' counters are looked at
+_WORK = ("prompt_tokens", "generation_tokens", "requests")
 
 
-@dataclass(frozen=True)
-class ProbeRun:
-    """Everything seen in one run; counts are movements since the run (or the window) began."""
-
-    answers: ApiAnswers
-    replies: Replies
-    window: Counts
-    prefill: Counts
-    decode: Counts
-    single: Single
-    reused: int | None
+class Stalled(Exception):
+    """Nothing moves any more. The message names the role that is the first cause, where one can be told."""
 
 
 class ProbeSession:
-    """The running topology, seen from outside. Requests go to the first engine of a role, counts are summed
-    over all of it."""
+    """The topology's roles. References are asked of the first engine of a role, counts are summed over all
+    of it."""
 
     def __init__(
         self, plan: Plan, settings: Settings, clock: Clock, transport: httpx.BaseTransport | None
@@ -57,47 +42,49 @@ class ProbeSession:
         self.router = reach(plan.router)
         self.prefills = [reach(role) for role in plan.of("prefill")]
         self.decodes = [reach(role) for role in plan.of("decode")]
+        self.on_poll: Callable[[], None] = lambda: None
+        self._health_paths = {role.name: role.health_path for role in plan.roles}
+
+    @property
+    def engines(self) -> list[Endpoint]:
+        return [*self.prefills, *self.decodes]
 
     def close(self) -> None:
         self._client.close()
 
-    def unreachable(self) -> list[str]:
+    def unhealthy(self) -> list[str]:
         """A sentence for every role that does not answer its health path."""
+        roles = [*self.engines, self.router]
+        return self._problems([partial(self._check_health, role) for role in roles])
+
+    def idle_engines(self) -> list[str]:
+        """A sentence for every engine that is healthy and computes nothing: its core may be frozen."""
+        return self._problems([partial(self._compute_one_token, engine) for engine in self.engines])
+
+    def _problems(self, jobs: Sequence[partial[None]]) -> list[str]:
         problems = []
-        for role in self.plan.roles:
+        for future in side_by_side(jobs, len(jobs)):
             try:
-                Endpoint(self._client, role.name, role.url, self.settings.waits.request_s).get(
-                    role.health_path
-                )
+                future.result()
             except AnswerProblem as problem:
                 problems.append(str(problem))
         return problems
 
-    def engines(self) -> dict[str, EngineInfo]:
-        """What each engine says of itself; raises `AnswerProblem` when one does not list its models."""
-        return {engine.name: self._describe(engine) for engine in (*self.prefills, *self.decodes)}
+    def _check_health(self, role: Endpoint) -> None:
+        role.get(self._health_paths[role.name], limit_s=self.settings.waits.health_s)
 
-    def _describe(self, engine: Endpoint) -> EngineInfo:
-        listed = [
-            model for model in engine.get_json("/v1/models").get("data") or [] if isinstance(model, dict)
-        ]
-        served = next((model for model in listed if model.get("id") == self.plan.model), {})
+    def _compute_one_token(self, engine: Endpoint) -> None:
+        limit_s = self.settings.waits.first_token_s
+        body = greedy(self.plan.model, [1], 1, 2, "heteropd")
         try:
-            version = str(engine.get_json("/version").get("version"))
-        except AnswerProblem:
-            version = None
-        texts = self.settings.tokenizer_texts if served else []
-        limit = served.get("max_model_len")
-        return EngineInfo(
-            [str(model.get("id")) for model in listed],
-            served.get("root"),
-            limit if isinstance(limit, int) else None,
-            version,
-            [engine.tokenize(self.plan.model, text) for text in texts],
-        )
+            engine.post(COMPLETIONS, body, limit_s=limit_s)
+        except AnswerProblem as problem:
+            late = f"{engine.name} answers its health path, but computes no token within {limit_s:g} s"
+            raise AnswerProblem(late if "no answer within" in str(problem) else str(problem)) from None
 
     def counts(self, side: Sequence[Endpoint]) -> Counts:
-        return Counts.sum(engine.counts() for engine in side)
+        """One reading; raises `AnswerProblem` when an engine has no page in time."""
+        return Counts.sum(engine.counts(limit_s=self.settings.waits.health_s) for engine in side)
 
     def wait_for_counter(self, side: Sequence[Endpoint], since: Counts, key: str, wanted: int) -> Counts:
         """Movements since a reading, once ``key`` has moved by ``wanted`` or the time for it is over.
@@ -112,93 +99,52 @@ class ProbeSession:
                 return moved
             self.clock.sleep(_POLL_S)
 
-    def investigate(
-        self, probes: Sequence[Probe], lone: Collection[int], twice: Collection[int], run: str, phases: Phases
-    ) -> ProbeRun:
-        """Send it all. Probes in ``lone`` go one by one, those in ``twice`` to the prefill engine alone as
-        well; ``run`` makes the cache salts unique.
-
-        The references run from the first moment to the last: they use neither connector nor router, so they
-        do not disturb what is counted about the others, and no engine idles.
-        """
-        prefill_then, decode_then = self.counts(self.prefills), self.counts(self.decodes)
-        api = ApiRequests(self.router, self.plan.model, self.settings, phases)
-        decode = self._references(self.decodes[0], probes, run, phases)
-        prefill = self._references(
-            self.prefills[0], [probe for probe in probes if probe.index in twice], run, phases
-        )
-        self._await_transfers(decode_then, api)
-        window_then = self.counts(self.decodes)
-        routed, single = self._one_by_one([probe for probe in probes if probe.index in lone], run, phases)
-        others = [probe for probe in probes if probe.index not in lone]
-        routed |= self._together("probes together", others, run, phases)
-        window = self.wait_for_counter(self.decodes, window_then, "transfers", len(probes))
-        repeated = probes[-self.settings.probes.again :]
-        again = self._together("probes again", repeated, run, phases)
-        reused = self.counts(self.decodes).since(window_then)["local_hits"]
-        replies = Replies(routed, again, _gather(prefill), _gather(decode))
-        answers = api.end()
-        through = len(probes) + len(repeated) + ApiRequests.REQUESTS
-        return ProbeRun(
-            answers=answers,
-            replies=replies,
-            window=window,
-            prefill=self.wait_for_counter(self.prefills, prefill_then, "requests", through + len(prefill)),
-            decode=self.wait_for_counter(self.decodes, decode_then, "requests", through + len(decode)),
-            single=single,
-            reused=reused,
-        )
-
-    def _references(self, engine: Endpoint, probes: Sequence[Probe], run: str, phases: Phases) -> Sent:
-        """Few at a time: a long step of prompt work would hold up the transfers that run beside it."""
-        name = f"{engine.name} alone"
-        phases.begin(name, len(probes))
-        jobs = [partial(self._ask, engine, probe, run, name, phases) for probe in probes]
-        futures = side_by_side(jobs, self.settings.probes.references_in_flight)
-        return {probe.index: future for probe, future in zip(probes, futures, strict=True)}
-
-    def _one_by_one(
-        self, probes: Sequence[Probe], run: str, phases: Phases
-    ) -> tuple[dict[int, Reply], Single]:
-        name = "probes one by one"
-        phases.begin(name, len(probes))
-        replies, single = {}, []
-        for probe in probes:
-            then = self.counts(self.decodes)
-            replies[probe.index] = self._ask(self.router, probe, run, name, phases)
-            moved = self.wait_for_counter(self.decodes, then, "transfers", 1)
-            single.append((len(probe.tokens), moved["bytes"]))
-        return replies, single
-
-    def _together(self, name: str, probes: Sequence[Probe], run: str, phases: Phases) -> dict[int, Reply]:
-        phases.begin(name, len(probes))
-        jobs = [partial(self._ask, self.router, probe, run, name, phases) for probe in probes]
-        futures = side_by_side(jobs, self.settings.probes.in_flight)
-        return {probe.index: future.result() for probe, future in zip(probes, futures, strict=True)}
-
-    def _ask(self, endpoint: Endpoint, probe: Probe, run: str, phase: str, phases: Phases) -> Reply:
-        """One probe, one path. The salt names the path: no path finds another's KV in a prefix cache."""
-        probes = self.settings.probes
-        salt = f"{run}-{endpoint.name}"
-        body = greedy(self.plan.model, probe.tokens, probes.max_tokens, probes.top_logprobs, salt)
-        try:
-            steps = steps_of(endpoint.post(COMPLETIONS, body))
-            lacking = f"{endpoint.name}: the answer has no tokens with logprobs"
-            return Reply(steps) if steps else Reply(error=lacking)
-        except AnswerProblem as problem:
-            return Reply(error=str(problem))
-        finally:
-            phases.step(phase)
-
-    def _await_transfers(self, decode_then: Counts, api: ApiRequests) -> None:
-        """Until the connectivity requests have got their KV: what moves after that belongs to the probes. The
-        rest of their answers may take its time beside the probes."""
-        while not api.over():
-            moved = self.counts(self.decodes).since(decode_then)["transfers"]
-            if moved is not None and moved >= ApiRequests.REQUESTS:
-                return
+    def wait_for_others(self) -> str | None:
+        """Until requests that are not ours have ended: a router goes on with those of a client that left.
+        What is still under way when the time for it is over, None when nothing is."""
+        deadline = self.clock.now() + self.settings.waits.idle_s
+        while True:
+            before = self.counts(self.engines)
             self.clock.sleep(_POLL_S)
+            now = self.counts(self.engines)
+            under_way = (now["running"] or 0) + (now["waiting"] or 0)
+            moved = now.since(before)
+            if not under_way and not any(moved[key] for key in _WORK):
+                return None
+            if self.clock.now() >= deadline:
+                return f"{under_way or moved['requests']} requests of others are under way"
+            if under_way:
+                # What an engine counted last stays on its page until it computes again.
+                self.idle_engines()
+                self.clock.sleep(_POLL_S)
 
+    def gather(self, futures: Iterable[Future[Any]], until: Callable[[], bool] = lambda: False) -> None:
+        """Wait for all, or until something else is so. Raises `Stalled` when nothing comes and no engine
+        counts anything for too long."""
+        open_, since = set(futures), self.clock.now()
+        seen, looked = None, since
+        while open_ and not until():
+            done, open_ = wait(open_, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            self.on_poll()
+            now = self.clock.now()
+            if done:
+                since = looked = now
+            elif now - looked >= min(_LOOK_S, self.settings.waits.stall_s / 3):
+                looked, count = now, self._work_done()
+                if count != seen:
+                    seen, since = count, now
+                elif now - since >= self.settings.waits.stall_s:
+                    raise Stalled(self._first_cause(len(open_)))
 
-def _gather(sent: Sent) -> dict[int, Reply]:
-    return {index: future.result() for index, future in sent.items()}
+    def _work_done(self) -> list[int | None] | None:
+        try:
+            counts = self.counts(self.engines)
+        except AnswerProblem:
+            return None
+        return [counts[key] for key in _WORK]
+
+    def _first_cause(self, left: int) -> str:
+        causes = self.unhealthy() or self.idle_engines()
+        stall_s = self.settings.waits.stall_s
+        text = f"{left} requests had no answer, and nothing was computed, for {stall_s:g} s"
+        return f"{'; '.join(causes)} ({text})" if causes else f"{text}, though every role answers by itself"

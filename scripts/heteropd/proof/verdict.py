@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,11 +14,12 @@ from heteropd.findings import Evidence, Finding
 Outcome = Literal["equal", "tie", "far", "diverged", "unknown", "error"]
 Sent = Literal["one by one", "together", "again"]
 
-STANDIN_NOTE = (
+_STANDIN_NOTE = (
     "STAND-IN RUN: at least one role ran on a CPU in place of its accelerator. It proves the software path: "
-    "engines, connector, NIXL, router, and the conversion between the two KV layouts and block sizes. It "
-    "does not prove the accelerators, their drivers, their attention kernels, RDMA, or any speed."
+    "engines, connector, NIXL, router{conversion}. It does not prove the accelerators, their drivers, their "
+    "attention kernels, RDMA, or any speed."
 )
+_GEOMETRY = ("identity.block_size", "identity.layout", "identity.dtype")
 
 
 def _without_computed(model: type[BaseModel], data: Any) -> Any:
@@ -83,11 +85,26 @@ def skipped(
     return Check(id=check_id, status="SKIP", text=text, essential=essential, evidence=evidence or {}, fix=fix)
 
 
-class Floor(_VerdictData):
-    """The noise between the two engines when neither uses the other's KV, and the bounds made from it.
+def geometry_seen(checks: Sequence[Check]) -> str:
+    """What the engines were seen to have: block sizes, layouts, data types; empty for nothing."""
+    return "; ".join(check.text for check in checks if check.id in _GEOMETRY and check.status == "PASS")
 
-    All figures are differences of natural-log probabilities (nats). ``positions`` counts the token positions
-    at which both engines had the same context; None stands for "not measured".
+
+def standin_note(checks: Sequence[Check]) -> str:
+    """What a run on stand-ins proves. The conversion is claimed where the engines were seen to differ so."""
+    status = {check.id: check.status for check in checks}
+    seen = all(status.get(name) == "PASS" for name in _GEOMETRY[:2])
+    conversion = ", and the conversion between the two KV layouts and block sizes"
+    return _STANDIN_NOTE.format(conversion=conversion if seen else "")
+
+
+class Floor(_VerdictData):
+    """The noise when no KV is exchanged, and the bounds made from it.
+
+    All figures are differences of natural-log probabilities (nats). ``probes``, ``positions``, ``median``,
+    ``p90`` and ``maximum`` are of the two engines against each other; ``warm_*`` of one engine against
+    itself, when it has most of a prompt in its prefix cache and computes the rest in other company.
+    ``positions`` counts those at which both had the same context; None stands for "not measured".
     """
 
     dtype: str
@@ -96,6 +113,9 @@ class Floor(_VerdictData):
     median: float | None
     p90: float | None
     maximum: float | None
+    warm_probes: int = 0
+    warm_median: float | None = None
+    warm_maximum: float | None = None
     position_bound: float | None
     run_bound: float | None
 
@@ -139,6 +159,7 @@ class Verdict(_VerdictData):
     started_at: datetime
     seconds: float
     standin: bool
+    thorough: bool = False
     note: str | None
     fingerprint: str
     versions: dict[str, str]
@@ -174,6 +195,11 @@ class Verdict(_VerdictData):
     def headline(self) -> str:
         """One line for the terminal, honest about what the engines ran on."""
         ran = "CPU STAND-IN, not the hardware" if self.standin else "on hardware"
-        text = f"{self.result} {self.case} ({ran}): {summary(self.checks)}"
+        how = ", thorough" if self.thorough else ""
+        text = f"{self.result} {self.case} ({ran}{how}): {summary(self.checks)}"
+        unseen = [check.id for check in self.checks if check.id in _GEOMETRY and check.status == "SKIP"]
+        text += (
+            f"; not seen of the engines: {', '.join(name.split('.')[1] for name in unseen)}" if unseen else ""
+        )
         first = next(iter(self.failures()), None)
         return f"{text}; first failure {first.id}: {first.text}" if first else text

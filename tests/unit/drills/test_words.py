@@ -1,5 +1,6 @@
 """What is stated, what is reported, and the page that has both."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -137,3 +138,13 @@ def test_a_kernels_rules_do_not_stop_rdma() -> None:
     standins = make(["case1"], ROOT, machine).engines
     assert not any(ucx.transports(engine.env).may_use_rdma for engine in standins)
     assert ucx.transports({}).may_use_rdma, "UCX chooses"
+
+
+def test_results_of_former_runs_are_read_and_former_names_written(tmp_path) -> None:
+    old = {"what": "the stream", "says": "cut off", "good": False, "seconds": 1.5}
+    kept = report.keep([result(seen=[old])], tmp_path)
+    (seen,) = report.keep([], tmp_path)[0].seen
+    assert kept[0].seen == [seen]
+    assert (seen.id, seen.status, seen.text, seen.seconds) == ("the stream", "FAIL", "cut off", 1.5)
+    written = json.loads((tmp_path / report.FILE).read_text())[0]["seen"][0]
+    assert written.items() >= old.items()

@@ -92,17 +92,29 @@ def make_plan(tmp_path):
 
 @pytest.fixture
 def prove(settings, make_plan):
-    """Run validation against a topology with a fault; gives the verdict."""
+    """Run validation against a topology with a fault; gives the verdict. Unless ``full``, answers are short
+    and the longest prompts are left out: the model of the imagination is slow."""
 
-    def run(fault=None, *, noise=0.0, counters=True, config=True, **more):
+    def run(
+        fault=None, *, noise=0.0, steps=0.0, counters=True, config=True, logs=True, thorough=False,
+        changes=None, clock=None, full=False, **more
+    ):  # fmt: skip
         many = {side: more[side] for side in ("prefills", "decodes") if side in more}
-        made = Topology(fault, noise, counters, 2 if more.get("dtype") == "bfloat16" else 4, **many)
-        return proof.run(
-            make_plan(config, **more),
-            settings,
-            FakeClock(),
-            Console(file=StringIO()),
+        item = 2 if more.get("dtype") == "bfloat16" else 4
+        made = Topology(fault, noise, counters, item, steps=steps, **many)
+        options = proof.ProofOptions(
+            thorough=thorough,
+            logs=made.log if logs else lambda _: None,
+            files=made.files,
             transport=made.transport,
         )
+        chosen = settings
+        if not full:
+            request = settings.request.model_copy(update={"max_tokens": 8})
+            probes = settings.probes.model_copy(update={"longest_s": -1.0})
+            chosen = chosen.model_copy(update={"request": request, "probes": probes})
+        chosen = chosen.model_copy(update=changes or {})
+        console = Console(file=StringIO())
+        return proof.run(make_plan(config, **more), chosen, clock or FakeClock(), console, options)
 
     return run

@@ -17,6 +17,7 @@ import httpx
 BASES = {18100: "prefill", 18200: "decode", 18000: "router"}
 TOKEN_VALUES = 2 * 2 * 2 * 8  # K and V, 2 layers, 2 KV heads, head size 8
 WIRE = 16
+SPARED = 6  # what users send: most faults strike only later
 
 
 @lru_cache(maxsize=100_000)
@@ -26,18 +27,21 @@ def _logits(context):
 
 
 class Topology:
-    """``fault`` names what is wrong with it; ``noise`` is the rounding of each engine, in logits. Engines
-    are told apart by their ports; the router takes them in turn."""
+    """``fault`` names what is wrong with it; ``noise`` is the rounding of each engine, in logits, and
+    ``steps`` that of a prompt which is not computed in one step: routed, or from a prefix cache. Engines are
+    told apart by their ports; the router takes them in turn."""
 
-    def __init__(self, fault=None, noise=0.0, counters=True, item_bytes=4, *, prefills=1, decodes=1):
-        self.fault, self.noise, self.counters = fault, noise, counters
-        self.slot_bytes = WIRE * TOKEN_VALUES * item_bytes
+    def __init__(
+        self, fault=None, noise=0.0, counters=True, item_bytes=4, *, prefills=1, decodes=1, steps=0.0
+    ):
+        self.fault, self.noise, self.counters, self.steps = fault, noise, counters, steps
+        self.item, self.slot_bytes = item_bytes, WIRE * TOKEN_VALUES * item_bytes
         self.rng = random.Random(7)
         self.lock = threading.Lock()
         self.engines = {"prefill": prefills, "decode": decodes}
         self.counts = {name: {} for side, many in self.engines.items() for name in _names(side, many)}
-        self.routed, self.known = 0, set()
-        self.spared = 5  # requests before a pair of engines goes wrong: the connectivity requests
+        self.routed, self.known, self.cached = 0, set(), set()
+        self.thawed = threading.Event()  # for what hangs
 
     @property
     def transport(self):
@@ -49,20 +53,27 @@ class Topology:
         if self.fault == f"{side} down":
             raise httpx.ConnectError("refused", request=request)
         body = json.loads(request.content) if request.content else {}
+        if self.fault == f"{side} stopped":
+            raise httpx.ReadTimeout("", request=request)
         if request.method == "GET":
             return self.page(side, name, request.url.path)
         if request.url.path == "/tokenize":
-            extra = self.fault == "tokenizer" and side == "decode" and "café" in body["prompt"]
-            tokens = tokenize(body["prompt"]) + [1] * extra
-            return httpx.Response(200, json={"tokens": tokens, "count": len(tokens), "max_model_len": 2048})
-        if self.fault == f"{side} refuses":
+            return self.tokenized(side, body)
+        if self.fault == f"{side} frozen":
+            raise httpx.ReadTimeout("", request=request)
+        anybody = (
+            body.get("prompt") == [1] and body["max_tokens"] == 1
+        )  # the question whether it computes at all
+        if self.fault == f"{side} refuses" and not anybody:
             return httpx.Response(503, text="No available workers: 0 prefill, 0 decode")
         chat = "chat" in request.url.path
         tokens = tokenize(body["messages"][0]["content"]) if chat else body["prompt"]
         tokens = tuple(tokens if isinstance(tokens, list) else tokenize(tokens))
+        if anybody:
+            return answer(body, 1, self.generate(("", tokens), body), chat, None)
         given = body.get("kv_transfer_params")
         if given and given.get("do_remote_decode"):
-            self.prefilled(name, tokens)
+            self.prefilled(name, tokens, body)
             kept = None if self.fault == "keeps nothing" and name != "prefill-0" else {"from": name}
             return answer(body, len(tokens), self.generate(("", tokens), body), chat, None, kept=kept)
         if given:
@@ -71,10 +82,41 @@ class Topology:
             steps = self.route(tokens, body) if side == "router" else self.alone(name, tokens, body)
         return answer(body, len(tokens), steps, chat, self.fault)
 
+    def tokenized(self, side, body):
+        if "messages" in body:
+            if self.fault == "no template":
+                return httpx.Response(400, text="you must provide a chat template")
+            other = self.fault == "template" and side == "decode"
+            tokens = [2, *tokenize(body["messages"][0]["content"]), 4 if other else 3]
+        else:
+            tokens = tokenize(body["prompt"])
+            if self.fault == "tokenizer" and side == "decode" and "café" in body["prompt"]:
+                tokens = [*tokens, 1]
+            if self.fault == "merge" and side == "decode":  # a word of the probes, and of nothing else
+                tokens = [part for token in tokens for part in ([1, 2] if token == ZEBRA else [token])]
+        return httpx.Response(200, json={"tokens": tokens, "count": len(tokens), "max_model_len": 2048})
+
+    def log(self, name):
+        """What the engine logged when it started."""
+        decode = name.startswith("decode") and self.fault != "layout"
+        layout = "LBNHC" if decode else "LBHNC"
+        dtype = "float16" if self.fault == "dtype" and decode else {4: "float32", 2: "bfloat16"}[self.item]
+        return (
+            f"non-default args: {{'dtype': '{dtype}'}}\nwith config: dtype=torch.{dtype}, max_seq_len=2048\n"
+            f"Chunked prefill: max_num_batched_tokens=2048.\nDetected kv cache layout {layout}\n"
+        )
+
+    def files(self, name, root):
+        """Hashes of what an engine loads."""
+        if self.fault == "no folder" or root != "/models/m":
+            return None
+        other = self.fault == "weights file" and name.startswith("decode")
+        return {"config.json": "a", "tokenizer.json": "b", "model.safetensors": "other" if other else "c"}
+
     def page(self, side, name, path):
         if path == "/metrics":
             lines = [f"vllm:{metric} {value}" for metric, value in sorted(self.counts[name].items())]
-            zero = ["vllm:nixl_num_failed_transfers_total 0.0", "vllm:prefix_cache_hits_total 0.0"]
+            zero = ["vllm:nixl_num_failed_transfers_total 0.0"]
             known = (
                 "nixl_xfer_time_seconds_count",
                 "nixl_bytes_transferred_sum",
@@ -82,8 +124,19 @@ class Topology:
                 "external_prefix_cache_hits_total",
                 "request_success_total",
                 "prompt_tokens_total",
+                "nixl_num_kv_expired_reqs_total",
+                "nixl_num_notifications_after_expiry_total",
+                "prefix_cache_hits_total",
             )
-            zero += [f"vllm:{one} 0.0" for one in known if one not in self.counts[name]]
+            zero += [f"vllm:{metric} 0.0" for metric in known if metric not in self.counts[name]]
+            if self.fault != "no cache info":
+                size = 128 if side == "decode" and self.fault != "block size" else 16
+                caching = side == "prefill"
+                zero.append(
+                    f'vllm:cache_config_info{{block_size="{size}",enable_prefix_caching="{caching}"}} 1.0'
+                )
+            busy = 1 if self.fault == "others" and side == "prefill" else 0
+            zero.append(f"vllm:num_requests_running {busy}.0")
             return httpx.Response(200, text="\n".join(zero + lines) if self.counters else "# nothing\n")
         if path == "/v1/models":
             model = "other" if self.fault == "model" and side == "decode" else "m"
@@ -103,9 +156,16 @@ class Topology:
 
     def alone(self, name, tokens, body):
         self.count(name, request_success_total=1, prompt_tokens_total=len(tokens))
-        self.computed(name, len(tokens))
-        weights = "other" if self.fault == "weights" and name.startswith("decode") else ""
-        return self.generate((weights, tokens), body)
+        self.count(name, generation_tokens_total=body["max_tokens"])
+        key = (name, body.get("cache_salt"), tokens)
+        cached = len(tokens) // WIRE * WIRE if name.startswith("prefill") and key in self.cached else 0
+        self.cached.add(key)
+        self.count(name, prefix_cache_hits_total=cached)
+        self.computed(name, len(tokens) - cached)
+        on_decode = name.startswith("decode")
+        weights = "other" if self.fault == "weights" and on_decode else ""
+        shift = 2e-4 if self.fault == "layer off" and on_decode else 0.0
+        return self.generate((weights, tokens), body, shift, stepwise=bool(cached))
 
     def computed(self, name, tokens):
         with self.lock:
@@ -118,13 +178,25 @@ class Topology:
             return self.alone(f"{self.fault.split()[-1]}-0", tokens, body)
         with self.lock:
             turn = self.routed
+        if self.fault == "decode freezes" and turn > 9:
+            self.thawed.wait(10)
         prefill, decode = (f"{side}-{turn % many}" for side, many in self.engines.items())
-        self.prefilled(prefill, tokens)
-        return self.receive(prefill, decode, tokens, body)
+        writes = self.fault == "prefill writes"
+        self.prefilled(prefill, tokens, body, generated=body["max_tokens"] if writes else 1)
+        steps = self.receive(prefill, decode, tokens, body)
+        return self.generate(("", tokens), body) if writes else steps
 
-    def prefilled(self, name, tokens):
+    def prefilled(self, name, tokens, body, generated=1):
+        expired = self.fault == "abandoned" and self.routed == 9
         self.count(name, request_success_total=1, prompt_tokens_total=len(tokens))
-        self.computed(name, len(tokens))
+        self.count(name, generation_tokens_total=generated, nixl_num_kv_expired_reqs_total=int(expired))
+        if self.fault == "fetched late" and self.routed == 9:
+            self.count(name, nixl_num_kv_expired_reqs_total=1, nixl_num_notifications_after_expiry_total=1)
+        key = (name, body.get("cache_salt"), tokens)
+        hits = len(tokens) // WIRE * WIRE if key in self.cached else 0
+        self.cached.add(key)
+        self.count(name, prefix_cache_hits_total=hits)
+        self.computed(name, len(tokens) - hits)
 
     def receive(self, prefill, decode, tokens, body):
         """The decode's part of a request whose prompt the prefill has computed."""
@@ -132,11 +204,12 @@ class Topology:
             self.routed += 1
             number = self.routed
         self.count(decode, request_success_total=1, prompt_tokens_total=len(tokens))
-        apart = (prefill, decode) == ("prefill-0", "decode-1") and number > self.spared
+        self.count(decode, generation_tokens_total=body["max_tokens"])
+        apart = (prefill, decode) == ("prefill-0", "decode-1") and number > SPARED
         if self.fault == "recomputed" or (self.fault == "one pair recomputes" and apart):
             self.computed(decode, len(tokens))
             return self.generate(("", tokens), body)
-        blocks = -(-len(tokens) // WIRE) - (self.fault == "block not sent" and number > 5)
+        blocks = -(-len(tokens) // WIRE) - (self.fault == "block not sent" and number > SPARED)
         failed = (
             {"nixl_num_failed_transfers_total": 1} if self.fault == "failed transfer" and number == 9 else {}
         )
@@ -150,12 +223,16 @@ class Topology:
         )
         if self.fault == "one pair garbles" and apart:
             return self.generate(("", tokens[WIRE:]), body)
-        return self.generate(self.received(tokens, number), body, self.shift(number))
+        if struck(self.fault, tokens, body):
+            return self.generate(("", (0,) * len(tokens)), body)
+        return self.generate(self.received(tokens, number), body, self.shift(number), stepwise=True)
 
     def shift(self, number):
-        if number <= 5:
+        if self.fault == "layer off":
+            return 2e-4
+        if number <= SPARED:
             return 0.0
-        return {"small": 0.01, "one small": 0.01 * (number == 11)}.get(self.fault, 0.0)
+        return {"small": 0.01, "one small": 0.01 * (number == 12)}.get(self.fault, 0.0)
 
     def received(self, tokens, number):
         """What the decode's KV says the prompt was; the connectivity requests are spared."""
@@ -169,14 +246,15 @@ class Topology:
             "reuse": tokens[:WIRE] * 2 + tokens[2 * WIRE :] if tokens in self.known else tokens,
         }.get(self.fault, tokens)
         self.known.add(tokens)
-        return ("", seen if number > 5 else tokens)
+        return ("", seen if number > SPARED else tokens)
 
-    def generate(self, context, body, shift=0.0):
+    def generate(self, context, body, shift=0.0, *, stepwise=False):
         steps, (weights, tokens) = [], context
+        noise = self.noise + self.steps * stepwise
         for _ in range(body["max_tokens"]):
             raw = _logits((weights, tokens))
             with self.lock:
-                logits = [one + self.rng.gauss(0, self.noise) for one in raw]
+                logits = [value + self.rng.gauss(0, noise) for value in raw]
             logits[raw.index(max(raw))] += shift * 10  # of the likeliest: what is never chosen may not show
             total = math.log(sum(map(math.exp, logits)))
             ranked = sorted(range(len(logits)), key=lambda token: -logits[token])
@@ -185,12 +263,31 @@ class Topology:
         return steps
 
 
+def struck(fault, tokens, body):
+    """Whether a fault that zeroes the KV of some requests only meets this one."""
+    if not (fault or "").startswith("zeroed: "):
+        return False
+    return {
+        "unsalted": "cache_salt" not in body,
+        "streams": bool(body.get("stream")),
+        "chats": "messages" in body,
+        "text": isinstance(body.get("prompt"), str),
+        "may stop": not body.get("ignore_eos"),
+        "no logprobs": "logprobs" not in body,
+        "long": len(tokens) > 300,
+        "longest": len(tokens) > 1500,
+    }[fault.removeprefix("zeroed: ")]
+
+
 def _names(side, many):
     return [f"{side}-{at}" for at in range(many)]
 
 
 def tokenize(text):
     return [int(hashlib.sha256(word.encode()).hexdigest()[:4], 16) for word in text.split()]
+
+
+ZEBRA = tokenize("zebra")[0]
 
 
 def answer(body, prompt, steps, chat, fault, *, kept=None):
@@ -222,6 +319,7 @@ def answer(body, prompt, steps, chat, fault, *, kept=None):
             }
         return {
             "tokens": [name(step[0][0]) for step in part],
+            "text_offset": [sum(map(len, pieces[:at])) for at in range(len(part))],
             "top_logprobs": None
             if bare
             else [{name(token): value for token, value in step} for step in part],

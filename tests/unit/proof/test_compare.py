@@ -36,7 +36,7 @@ def floor(sigma, limits, probes=12):
         compare(generation(n, sigma, noise_seed=f"p{n}"), generation(n, sigma, noise_seed=f"d{n}"))
         for n in range(probes)
     ]
-    return floor_of(pairs, "any", NOISE, limits)
+    return floor_of(pairs, [], "any", NOISE, limits)
 
 
 def test_identical_generations_are_equal_at_no_distance():
@@ -141,8 +141,16 @@ def test_noise_sets_the_bounds_above_the_least():
 
 
 def test_an_unmeasured_floor_has_no_bounds():
-    found = floor_of([compare([], [])], "float32", NOISE, FLOAT32)
+    found = floor_of([compare([], [])], [], "float32", NOISE, FLOAT32)
     assert (found.positions, found.position_bound, found.run_bound) == (0, None, None)
+
+
+def test_noise_of_one_engine_against_itself_sets_the_bounds_too():
+    cold, warm = generation(1), generation(1, 0.1, noise_seed="warm")
+    found = floor_of([compare(cold, cold)], [compare(cold, warm)], "bfloat16", NOISE, BFLOAT16)
+    assert (found.median, found.maximum) == (0.0, 0.0)
+    assert (found.warm_probes, found.position_bound) == (1, pytest.approx(4 * found.warm_maximum))
+    assert found.run_bound == pytest.approx(2.5 * found.warm_median)
 
 
 @pytest.mark.parametrize(("sigma", "limits"), [(1e-5, FLOAT32), (0.02, BFLOAT16), (0.1, BFLOAT16)])

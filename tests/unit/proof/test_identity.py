@@ -3,8 +3,8 @@
 import pytest
 
 from heteropd.config.validation import NoiseLimits
+from heteropd.proof.engine_info import EngineInfo, read_log
 from heteropd.proof.identity import (
-    EngineInfo,
     check_length,
     check_models,
     check_tokenizer,
@@ -17,20 +17,21 @@ from heteropd.proof.verdict import Floor
 LIMITS = NoiseLimits(least_position=1e-3, least_run=2e-4, most_median=2e-3, most_position=2e-2)
 
 
-def card(model="m", limit=2048, version="0.32.0", tokens=((1, 2), (3,))):
-    return EngineInfo([model], "/m", limit, version, [list(one) for one in tokens])
+def info(model="m", limit=2048, version="0.32.0", tokens=((1, 2), (3,))):
+    named = {str(at): list(ids) for at, ids in enumerate(tokens)}
+    return EngineInfo([model], "/m", limit, version, named)
 
 
 @pytest.mark.parametrize(("check", "other"), [
     (lambda cards: check_models(cards, "m"), {"model": "n"}),
     (check_length, {"limit": 1024}),
     (check_versions, {"version": "0.31.1"}),
-    (lambda cards: check_tokenizer(cards, ["a", "b"]), {"tokens": ((1, 2), (4,))}),
-    (lambda cards: check_tokenizer(cards, ["a", "b"]), {"tokens": ()}),
+    (check_tokenizer, {"tokens": ((1, 2), (4,))}),
+    (check_tokenizer, {"tokens": ()}),
 ])  # fmt: skip
 def test_a_difference_fails(check, other):
-    assert check({"prefill-0": card(), "decode-0": card()}).status == "PASS"
-    assert check({"prefill-0": card(), "decode-0": card(**other)}).status == "FAIL"
+    assert check({"prefill-0": info(), "decode-0": info()}).status == "PASS"
+    assert check({"prefill-0": info(), "decode-0": info(**other)}).status == "FAIL"
 
 
 @pytest.mark.parametrize(("one", "other", "same"), [
@@ -48,7 +49,7 @@ def test_versions_are_the_same_but_for_the_build(one, other, same):
 
 
 def test_an_engine_that_does_not_tell_its_version_is_not_compared():
-    assert check_versions({"prefill-0": card(), "decode-0": card(version=None)}).status == "SKIP"
+    assert check_versions({"prefill-0": info(), "decode-0": info(version=None)}).status == "SKIP"
 
 
 @pytest.mark.parametrize(("median", "largest", "status"), [
@@ -62,3 +63,15 @@ def test_a_floor_above_the_noise_of_the_dtype_is_other_weights(median, largest, 
     floor = Floor(dtype="float32", probes=12, positions=96, median=median, p90=largest, maximum=largest,
                   position_bound=None, run_bound=None)  # fmt: skip
     assert check_weights(floor, LIMITS).status == status
+
+
+@pytest.mark.parametrize(("text", "layout", "dtype", "chunk"), [
+    ("x Using LBNHC KV cache layout.\nDetected kv cache layout LBHNC", "HND", None, None),
+    ("config: model='m', dtype=torch.bfloat16, max_seq_len=2048", None, "bfloat16", None),
+    ("Using NHD KV cache layout\nChunked prefill: max_num_batched_tokens=8192.", "NHD", None, 8192),
+    ("Using uvloop\nUsing CPU_ATTN backend", None, None, None),
+    (None, None, None, None),
+])  # fmt: skip
+def test_a_log_tells_what_an_engine_has(text, layout, dtype, chunk):
+    facts = read_log(text)
+    assert (facts.layout, facts.dtype, facts.chunk) == (layout, dtype, chunk)

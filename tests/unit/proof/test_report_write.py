@@ -1,11 +1,13 @@
 """What a report says, and that it says what it must."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
+from heteropd.errors import BadInput
 from heteropd.proof import report
 
 
@@ -13,9 +15,9 @@ from heteropd.proof import report
 def written(prove, make_plan, tmp_path):
     def write(fault=None, **more):
         verdict = prove(fault, **more)
-        paths = report.write(verdict, make_plan(), tmp_path / "reports")
         shown = StringIO()
-        report.show(verdict, make_plan(), paths, Console(file=shown, width=200))
+        report.show(verdict, make_plan(), Console(file=shown, width=200))
+        paths = report.keep(verdict, make_plan(), tmp_path / "reports")
         return verdict, paths.markdown.read_text(), json.loads(paths.json.read_text()), shown.getvalue()
 
     return write
@@ -39,7 +41,7 @@ def test_a_failure_is_told_with_its_fix(written):
     assert "**integrity.tokens**" in head
     assert "Fix: " in head
     assert data["result"] == "FAIL"
-    assert "FAIL  integrity.tokens: 25 of 26" in shown
+    assert "FAIL  integrity.tokens: 23 of 24" in shown
     assert "fix: " in shown
 
 
@@ -64,7 +66,7 @@ def test_the_curl_is_the_documents_request_and_the_pages_say_the_same(written, s
     verdict, text, data, _ = written()
     assert "curl http://127.0.0.1:18000/v1/completions" in text
     assert settings.request.prompt in text
-    assert data["request"]["max_tokens"] == 100
+    assert data["request"]["max_tokens"] == 8
     assert " ".join(verdict.answer.split()) in text
 
 
@@ -81,8 +83,49 @@ def test_an_error_with_a_bar_does_not_break_the_table(written):
     assert len(widths) == 1
 
 
-def test_a_report_replaces_the_former(written, tmp_path):
-    written("stale")
-    written()
-    assert sorted(one.name for one in (tmp_path / "reports").iterdir()) == ["verdict.json", "verdict.md"]
-    assert json.loads((tmp_path / "reports/verdict.json").read_text())["result"] == "PASS"
+@pytest.fixture
+def kept(prove, make_plan, tmp_path):
+    """Two verdicts, kept one after the other."""
+    folder = tmp_path / "reports"
+    for minute, fault in enumerate(("stale", None)):
+        verdict = prove(fault)
+        later = verdict.started_at + timedelta(minutes=minute)
+        report.keep(verdict.model_copy(update={"started_at": later}), make_plan(), folder)
+    return folder
+
+
+def said(act, *words):
+    out = StringIO()
+    act(*words, Console(file=out, width=200))
+    return out.getvalue()
+
+
+def test_every_verdict_is_kept_and_the_newest_has_a_name_of_its_own(kept):
+    names = ["20260102T030405Z-case1", "20260102T030505Z-case1", "latest", "verdict"]
+    assert sorted(file.name for file in kept.iterdir()) == [
+        f"{name}{ending}" for name in names for ending in (".json", ".md")
+    ]
+    for name in ("latest", "verdict", names[1]):
+        assert json.loads((kept / f"{name}.json").read_text())["result"] == "PASS"
+        assert (kept / f"{name}.md").read_text().startswith("# PASS")
+    assert json.loads((kept / f"{names[0]}.json").read_text())["result"] == "FAIL"
+
+
+def test_kept_verdicts_are_listed(kept, tmp_path):
+    (kept / "20250101T000000Z-case1.json").write_text("{}")  # of another version of the kit
+    first, second = said(report.list_reports, kept).splitlines()[1:]
+    assert first.split()[:2] == ["20260102T030405Z-case1", "FAIL"]
+    assert first.rstrip().endswith("integrity.tokens")
+    assert second.split()[:2] == ["20260102T030505Z-case1", "PASS"]
+    assert "make validate" in said(report.list_reports, tmp_path / "nothing")
+
+
+def test_two_kept_verdicts_are_compared(kept):
+    names = ["20260102T030405Z-case1.json", "latest"]
+    text = said(report.compare_reports, kept, names)
+    assert "integrity.tokens" in text
+    assert "identity.version" not in text, "it is the same in both"
+    assert said(report.compare_reports, kept, ["latest", "latest"]) == "the two verdicts say the same\n"
+    for wrong in (["latest"], ["latest", "20270102T030405Z-case1"]):
+        with pytest.raises(BadInput):
+            report.compare_reports(kept, wrong, Console(file=StringIO()))

@@ -16,7 +16,7 @@ def failed(verdict):
 def test_one_of_each_has_no_pairs_to_tell_apart(prove):
     verdict = prove()
     assert not PAIR_CHECKS & set(found(verdict))
-    assert len(verdict.checks) == 25
+    assert len(verdict.checks) == 35
 
 
 @pytest.mark.parametrize(("prefills", "decodes"), [(1, 2), (2, 1), (2, 2), (3, 2)])

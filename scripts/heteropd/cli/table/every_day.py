@@ -11,13 +11,14 @@ _START = (
     flag("doctor", "look first for what is wrong with other hosts; 0 leaves it out", default=True),
     SSH_CONFIG,
 )
+_THOROUGH = flag("thorough", "send what costs more, too: the longest prompts, weights read whole")
 
 EVERY_DAY = (
     Verb(
         "case1",
         "Bring up CUDA prefill + Gaudi decode, prove its KV cache right, report, leave it running",
         f"{_MODULE}:run",
-        _START,
+        (*_START, _THOROUGH),
         plans=True,
         fixed="case1",
         page="docs/cases.md",
@@ -27,7 +28,7 @@ EVERY_DAY = (
         "case2",
         "Bring up Gaudi prefill + CUDA decode, prove its KV cache right, report, leave it running",
         f"{_MODULE}:run",
-        _START,
+        (*_START, _THOROUGH),
         plans=True,
         fixed="case2",
         page="docs/cases.md",
@@ -37,7 +38,7 @@ EVERY_DAY = (
         "run",
         "Bring a case up and prove it, as case1 and case2 do",
         f"{_MODULE}:run",
-        _START,
+        (*_START, _THOROUGH),
         plans=True,
         session=False,
     ),
@@ -63,7 +64,18 @@ EVERY_DAY = (
         "validate",
         "Prove the running topology again: a report, and exit status 0 or 1",
         f"{_MODULE}:validate",
+        (_THOROUGH,),
         page="docs/proof.md",
+        examples=("", "thorough=1"),
+    ),
+    Verb(
+        "reports",
+        "List the verdicts that are kept, or say in what two of them differ",
+        f"{_MODULE}:reports",
+        (Option("of", "two reports to compare, by their names in the list", "NAME,NAME", "list"),),
+        words="of",
+        page="docs/proof.md",
+        examples=("", "of=20261126T060000Z-case1,latest"),
     ),
     Verb(
         "status",

@@ -8,20 +8,24 @@ from json import dumps
 
 from heteropd import export, topology
 from heteropd.app import wiring
-from heteropd.app.operations import as_started, located, prove, ready_to_start
+from heteropd.app.operations import as_started, located, ready_to_start
 from heteropd.app.planning import planned, refuse_processes_elsewhere
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.checkout import root
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+from heteropd.proof.command import prove
+from heteropd.proof.report import compare_reports, list_reports
 
 
-def run(*, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str | None) -> int:
+def run(
+    *, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str | None, thorough: bool
+) -> int:
     """Bring a case up and prove it. The topology stays up, whatever the verdict."""
     if dry_run:
         return _show(requested)
     plan, context = ready_to_start(requested, doctor=doctor, ssh_config=ssh_config)
     with topology.InterruptScope(context) as scope:
-        return prove(topology.up(plan, context, scope=scope), context)
+        return prove(topology.up(plan, context, scope=scope), context, thorough=thorough)
 
 
 def up(*, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str | None) -> int:
@@ -32,10 +36,21 @@ def up(*, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str
     return EXIT_OK
 
 
-def validate() -> int:
+def validate(*, thorough: bool) -> int:
     """Prove the running topology; 0 or 1."""
     context = wiring.context(root())
-    return prove(topology.running(context), context)
+    return prove(topology.running(context), context, thorough=thorough)
+
+
+def reports(*, of: list[str]) -> int:
+    """List the verdicts that are kept, or say in what two of them differ."""
+    context = wiring.context(root())
+    folder = context.state_dir / "reports"
+    if of:
+        compare_reports(folder, of, context.console)
+    else:
+        list_reports(folder, context.console)
+    return EXIT_OK
 
 
 def status(*, json: bool, hosts: str | None, ssh_config: str | None) -> int:

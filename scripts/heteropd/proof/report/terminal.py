@@ -1,46 +1,37 @@
-"""The verdict on the terminal: what failed and how to fix it, where the report is, what to try next."""
+"""The verdict on the terminal: what failed and how to fix it, what to try next."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 
 from heteropd.console.findings import show_findings
 from heteropd.plan.model import Plan
-from heteropd.proof.verdict import Verdict
+from heteropd.proof.verdict import Verdict, geometry_seen
 
-_STYLE = {"PASS": "bold green", "FAIL": "bold red", "INCOMPLETE": "bold yellow", "SKIP": "yellow"}
-
-
-class Paths(NamedTuple):
-    """The files of one report."""
-
-    json: Path
-    markdown: Path
+_STYLE = {"PASS": "bold green", "FAIL": "bold red", "INCOMPLETE": "bold yellow"}
 
 
-def show(verdict: Verdict, plan: Plan, paths: Paths, console: Console) -> None:
+def show(verdict: Verdict, plan: Plan, console: Console) -> None:
     """Print a summary of a few lines; everything else is in the report."""
-    bad = [check for check in verdict.checks if check.status != "PASS"]
-    show_findings(bad, console, everything=True)
+    show_findings([check for check in verdict.checks if check.status != "PASS"], console, everything=True)
     if verdict.note:
         console.print(f"[bold yellow]{escape(verdict.note)}[/]", highlight=False)
     if verdict.probes:
         console.print(_figures(verdict), highlight=False)
+    seen = geometry_seen(verdict.checks)
+    if seen:
+        console.print(f"Seen of the engines: {seen}", highlight=False, markup=False)
     first, _, rest = verdict.headline().partition(" ")
     console.print(f"[{_STYLE[verdict.result]}]{first}[/] {escape(rest)} in {verdict.seconds:.0f} s")
-    console.print(f"Report: {paths.markdown}", soft_wrap=True, highlight=False)
     if verdict.passed:
-        console.print(
-            f"Try it: {plan.router.url}/v1/completions (the report ends with the curl)", soft_wrap=True
-        )
+        url = f"{plan.router.url}/v1/completions"
+        console.print(f"Try it: {url} (the report ends with the curl)", soft_wrap=True)
 
 
 def _figures(verdict: Verdict) -> str:
-    tally = [f"{count} {name}" for name, count in _outcomes(verdict).items()]
+    outcomes = [probe.outcome for probe in verdict.probes]
+    tally = [f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes)]
     text = f"{len(verdict.probes)} probes: {', '.join(tally)}"
     distances = [probe.distance for probe in verdict.probes if probe.distance is not None]
     if distances and verdict.floor and verdict.floor.maximum is not None:
@@ -48,8 +39,3 @@ def _figures(verdict: Verdict) -> str:
             f"; largest difference {max(distances):.1e} nats, {verdict.floor.maximum:.1e} between the engines"
         )
     return text
-
-
-def _outcomes(verdict: Verdict) -> dict[str, int]:
-    names = [probe.outcome for probe in verdict.probes]
-    return {name: names.count(name) for name in dict.fromkeys(names)}

@@ -1,0 +1,155 @@
+"""Verdicts that are kept: each under its time, the newest under fixed names beside; listed and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from heteropd.errors import BadInput
+from heteropd.plan.model import Plan
+from heteropd.proof.report.markdown import render
+from heteropd.proof.verdict import Verdict
+
+NEWEST = "verdict"
+_LINK = "latest"
+_STYLE = {"PASS": "green", "FAIL": "bold red", "INCOMPLETE": "yellow"}
+
+
+class Paths(NamedTuple):
+    """The files of the newest report."""
+
+    json: Path
+    markdown: Path
+
+
+@dataclass(frozen=True)
+class KeptReport:
+    """A verdict and the name of its files without their ending."""
+
+    name: str
+    verdict: Verdict
+
+
+def keep(verdict: Verdict, plan: Plan, folder: Path) -> Paths:
+    """Write ``TIME-CASE.json`` and ``.md`` into ``folder``, and the same as ``verdict.*``, replacing a former
+    one; ``latest.*`` lead to the first. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{verdict.started_at:%Y%m%dT%H%M%SZ}-{verdict.case}"
+    texts = {".json": verdict.model_dump_json(indent=2) + "\n", ".md": render(verdict, plan)}
+    for ending, text in texts.items():
+        _replace(folder / f"{name}{ending}", text)
+        _replace(folder / f"{NEWEST}{ending}", text)
+        link = folder / f"{_LINK}{ending}.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"{name}{ending}")
+        link.replace(folder / f"{_LINK}{ending}")
+    return Paths(folder / f"{NEWEST}.json", folder / f"{NEWEST}.md")
+
+
+def list_reports(folder: Path, console: Console) -> int:
+    """Print every verdict that is kept, the newest last; how many there are."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("report", "verdict", "ran on", "seconds", "largest difference", "first failure"):
+        table.add_column(column, overflow="fold")
+    reports = _read_all(folder)
+    for report in reports:
+        verdict = report.verdict
+        result = f"[{_STYLE[verdict.result]}]{verdict.result}[/]"
+        ran = ("stand-ins" if verdict.standin else "hardware") + (", thorough" if verdict.thorough else "")
+        first = next((failure.id for failure in verdict.failures()), "")
+        table.add_row(report.name, result, ran, f"{verdict.seconds:.0f}", _largest(verdict), first)
+    console.print(table if reports else "no verdict is kept yet: `make validate` makes one")
+    return len(reports)
+
+
+def compare_reports(folder: Path, names: Sequence[str], console: Console) -> None:
+    """Print in what two kept verdicts differ. Raises BadInput for names that are not two of them."""
+    if len(names) != 2:
+        given = " ".join(names)
+        raise BadInput("command line", "reports", given, "is not two reports", "name two of `make reports`")
+    one, other = (_find(folder, name) for name in names)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("", one.name, other.name):
+        table.add_column(column, overflow="fold")
+    figures, others = _figures(one.verdict), _figures(other.verdict)
+    for what in dict.fromkeys([*figures, *others]):
+        values = [figures.get(what, "not checked"), others.get(what, "not checked")]
+        if values[0] != values[1]:
+            table.add_row(what, *values)
+    console.print(table if table.row_count else "the two verdicts say the same")
+
+
+def _figures(verdict: Verdict) -> dict[str, str]:
+    floor = verdict.floor
+    facts = {
+        "result": verdict.result,
+        "case": verdict.case,
+        "model": verdict.model,
+        "plan": verdict.fingerprint[:12],
+        "versions": ", ".join(f"{name} {version}" for name, version in verdict.versions.items()),
+        "thorough": "yes" if verdict.thorough else "no",
+        "seconds": f"{verdict.seconds:.0f}",
+        "probes": f"{len(verdict.probes)}",
+        "largest difference (nats)": _largest(verdict),
+    }
+    if floor:
+        facts |= {
+            "data type": floor.dtype,
+            "noise between the engines, typical (nats)": _nats(floor.median),
+            "noise between the engines, largest (nats)": _nats(floor.maximum),
+            "noise cold against warm, largest (nats)": _nats(floor.warm_maximum),
+            "allowed at any position (nats)": _nats(floor.position_bound),
+        }
+    problems = {check.id: check.status if check.status == "PASS" else f"{check.status}: {check.text}"
+                for check in verdict.checks}  # fmt: skip
+    return facts | problems
+
+
+def _largest(verdict: Verdict) -> str:
+    return _nats(
+        max((probe.distance for probe in verdict.probes if probe.distance is not None), default=None)
+    )
+
+
+def _nats(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def _find(folder: Path, name: str) -> KeptReport:
+    bare = Path(name).name.removesuffix(".json").removesuffix(".md")
+    report = _read(folder / f"{bare}.json")
+    if report is None:
+        known = ", ".join(kept.name for kept in _read_all(folder)[-6:]) or "none"
+        raise BadInput(
+            "command line", "reports", name, "is not a report that is kept", f"the last ones: {known}"
+        )
+    return report
+
+
+def _read_all(folder: Path) -> list[KeptReport]:
+    """All that can be read, by time. A report of another version of the kit may not."""
+    files = sorted(file for file in folder.glob("*Z-*.json") if not file.is_symlink())
+    return [report for report in map(_read, files) if report]
+
+
+def _read(file: Path) -> KeptReport | None:
+    try:
+        return KeptReport(file.resolve().stem, Verdict.model_validate_json(file.read_bytes()))
+    except (OSError, ValidationError):
+        return None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all: a reader never finds half a report."""
+    draft = path.with_suffix(path.suffix + ".new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""A verdict is shown before it is kept, and two validations at once are refused."""
+
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from imagined import Topology as Imagined
+from rich.console import Console
+
+from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+from heteropd.proof import command
+from heteropd.proof.run import run
+from heteropd.topology import Context, Topology
+from heteropd.topology.state import RoleState
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def validate(make_plan, tmp_path, monkeypatch, clock):
+    """Validate an imagined topology by the command; gives the exit status and what was shown."""
+    out = StringIO()
+    state = tmp_path / "state"
+    state.mkdir()
+
+    def prove(fault=None):
+        imagined, plan = Imagined(fault), make_plan()
+        roles = [RoleState(name=role.name, log=tmp_path / f"{role.name}.log") for role in plan.roles]
+        for role in plan.engines:
+            (tmp_path / f"{role.name}.log").write_text(imagined.log(role.name))
+        topology = Topology(
+            id="x", phase="up", boot_id="b", fingerprint="f", created=datetime(2026, 1, 1, tzinfo=UTC),
+            plan=plan, roles=roles,
+        )  # fmt: skip
+        monkeypatch.setattr(command, "run", lambda plan, settings, clock, console, options: run(
+            plan, settings, clock, console,
+            command.ProofOptions(options.thorough, options.logs, imagined.files, imagined.transport),
+        ))  # fmt: skip
+        context = Context(root=ROOT, console=Console(file=out, width=200), clock=clock, state_dir=state)
+        return command.prove(topology, context), out.getvalue()
+
+    prove.state = state
+    return prove
+
+
+def test_a_verdict_is_shown_and_kept(validate):
+    code, shown = validate()
+    assert code == EXIT_OK
+    assert "PASS case1" in shown
+    assert "Seen of the engines: prefill-0 16, decode-0 128, as planned; prefill-0 HND, decode-0 NHD" in shown
+    assert shown.splitlines()[-1] == f"Report: {validate.state}/reports/verdict.md"
+    assert validate("stale")[0] == EXIT_FAILED
+
+
+def test_a_disk_that_is_full_does_not_lose_the_verdict(validate):
+    (validate.state / "reports").symlink_to("/dev/full/reports")
+    code, shown = validate()
+    assert code == EXIT_OK
+    assert "PASS case1" in shown
+    assert "the report could not be kept" in shown.splitlines()[-1]
+
+
+def test_a_second_validation_at_once_is_refused(validate):
+    (validate.state / "reports").mkdir()
+    lock = FileLock(validate.state / "reports/.validating")
+    with lock, pytest.raises(BadInput, match="another validation"):
+        validate()
+    assert validate()[0] == EXIT_OK
