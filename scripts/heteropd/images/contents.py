@@ -129,19 +129,19 @@ def inventory(client: DockerClient, ref: str) -> dict[str, Any]:
             container.start()
             status = container.wait(timeout=_LIMIT_S)["StatusCode"]
             out = container.logs(stdout=True, stderr=False).decode(errors="replace")
-            said = container.logs(stdout=False, stderr=True).decode(errors="replace")
+            err = container.logs(stdout=False, stderr=True).decode(errors="replace")
         finally:
             container.remove(force=True)
-    return parse(ref, status, out, said)
+    return parse(ref, status, out, err)
 
 
-def parse(ref: str, status: int, out: str, said: str) -> dict[str, Any]:
+def parse(ref: str, status: int, out: str, err: str) -> dict[str, Any]:
     """What the program printed. Raises KitError when that is no inventory."""
     try:
         found = json.loads(out) if status == 0 else None
     except ValueError:
         found = None
     if not isinstance(found, dict) or "packages" not in found:
-        last = (said.strip() or out.strip() or "no output").splitlines()[-1][:200]
+        last = (err.strip() or out.strip() or "no output").splitlines()[-1][:200]
         raise KitError(f"inventory of {ref}: {PROGRAM} ended with status {status} and said: {last}")
     return found

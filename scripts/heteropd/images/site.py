@@ -59,13 +59,11 @@ def prepared(options: Mapping[str, list[str]], environ: Mapping[str, str] = os.e
     with TemporaryDirectory(prefix="heteropd-site-") as folder:
         site = Path(folder) / "site"
         site.touch(mode=0o600)
-        said = variables(options).items()
-        site.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in said))
+        settings = variables(options).items()
+        site.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings))
         secrets = {"site": site}
         authorities = Path(environ.get("SSL_CERT_FILE") or _AUTHORITIES)
         if authorities.is_file():
             secrets["ca"] = authorities
-        folders = [Path(one) for one in options.get("find-links", []) if Path(one).is_dir()]
-        given = environ.get("PIP_FIND_LINKS", "").split()
-        folders += [Path(one) for one in given if Path(one).is_dir()]
-        yield Site(secrets, folders[0] if folders else None)
+        links = [*options.get("find-links", []), *environ.get("PIP_FIND_LINKS", "").split()]
+        yield Site(secrets, next((Path(link) for link in links if Path(link).is_dir()), None))

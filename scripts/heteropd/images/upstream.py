@@ -33,9 +33,10 @@ class Found:
 
 def ask(questions: Iterable[Question], context: BuildContext) -> dict[Question, Found]:
     """Every question's answer; each is asked once, several at a time. Raises nothing for one without."""
-    each = sorted(set(questions))
+    questions = sorted(set(questions))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(each, pool.map(lambda question: _found(question, context), each), strict=True))
+        answers = pool.map(lambda question: _found(question, context), questions)
+        return dict(zip(questions, answers, strict=True))
 
 
 def _found(question: Question, context: BuildContext) -> Found:

@@ -111,8 +111,8 @@ def ensure_model_with_image(pins: StandinPins, image: str, say: Say) -> Path:
                 "plan", "image", image, f"is not on the engine at {docker_host.address()}", fix
             ) from None
         except ContainerError as failed:
-            said = failed.stderr or "no output"
-            text = said.decode(errors="replace") if isinstance(said, bytes) else said
+            err = failed.stderr or "no output"
+            text = err.decode(errors="replace") if isinstance(err, bytes) else err
             last = text.strip().splitlines()[-1]
             raise KitError(f"converting {pins.model.file} in {image} failed: {last}") from None
     return folder

@@ -51,9 +51,9 @@ def read(runner: CommandRunner) -> dict[str, list[str]]:
     for python in dict.fromkeys(
         (sys.executable, getattr(sys, "_base_executable", sys.executable), "python3")
     ):
-        asked = runner.run([python, "-m", "pip", "config", "list"])
-        if asked.code == 0:
-            return parse(asked.out)
+        listing = runner.run([python, "-m", "pip", "config", "list"])
+        if listing.code == 0:
+            return parse(listing.out)
     return {}
 
 

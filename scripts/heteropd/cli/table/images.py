@@ -18,7 +18,7 @@ IMAGES = (
             VARIANT,
             BASE,
             Option("source", "the folder of a source tree, by hand", "FOLDER", "keyed"),
-            Option("part", "a folder of installed software or wheels, by hand", "FOLDER", "keyed"),
+            Option("part", "installed software or wheels: a folder, or one of an image", "FOLDER", "keyed"),
             Option("lock", "a lock of env/locks, by hand", "FILE"),
             Option("cache", "take layers from this registry, and leave them there", "REGISTRY/PATH"),
             Option("bundle", "take every input from a bundle", "FOLDER"),
@@ -29,7 +29,7 @@ IMAGES = (
         ),
         words="images",
         page="docs/images.md",
-        examples=('images="cpu router"', "images=cuda part.ucx=FOLDER part.nixl=FOLDER"),
+        examples=('images="cpu router"', "images=gaudi part.ucx=image://REF@sha256:DIGEST:/path"),
     ),
     Verb(
         "lock",
