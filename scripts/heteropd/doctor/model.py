@@ -105,6 +105,8 @@ class HostTarget:
     @property
     def docker_url(self) -> str:
         """Where Docker listens, as DOCKER_HOST; empty for the usual socket."""
+        if self.roles and self.roles[0].host.docker:
+            return f"unix://{self.roles[0].host.docker}"
         return "" if self.ssh or self.container else docker_host.address()
 
     @property

@@ -46,7 +46,8 @@ def engine(role: RolePlan, python: Path | None = None) -> EngineTarget:
     """An engine of a plan, with where its NIXL is: its image, the Python of the hosts file, or ``python``."""
     if role.container:
         options = ["--rm", "-i", "--pull=never", *role.container.args, "--entrypoint=sh"]
-        return EngineTarget(role, ("docker", "run", *options, role.container.image), "python3")
+        docker = ["docker", *(["-H", f"unix://{role.host.docker}"] if role.host.docker else [])]
+        return EngineTarget(role, (*docker, "run", *options, role.container.image), "python3")
     ours = str(python) if python and python.exists() and not role.host.ssh else None
     return EngineTarget(role, python=role.host.python or ours)
 

@@ -12,6 +12,7 @@ from heteropd.config.env import load
 from heteropd.config.machine import Machine
 from heteropd.containers import docker_host
 from heteropd.containers.docker_options import create_options
+from heteropd.doctor import targets
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan, RolePlan
 from plan_words import make
@@ -197,3 +198,11 @@ def test_stand_ins_on_one_machine_have_ucx_listen_on_loopback_alone() -> None:
     pods = export.render(make(["case1", "runtime=docker"], ROOT, Machine(cores=[0, 1])), "k8s", ENV)
     assert "UCX_TLS" in pods
     assert "UCX_NET_DEVICES" not in pods
+
+
+def test_the_doctor_asks_a_hosts_own_docker() -> None:
+    cuda, gaudi = targets.of_plan(site("private-registry"), ENV, serves=False)
+    assert cuda.docker_url == "unix:///run/user/1000/docker.sock"
+    assert cuda.engines[0].launch[:3] == ("docker", "-H", "unix:///run/user/1000/docker.sock")
+    assert gaudi.docker_url == ""
+    assert gaudi.engines[0].launch[:2] == ("docker", "run")
