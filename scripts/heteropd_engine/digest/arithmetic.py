@@ -118,7 +118,8 @@ def _words(cache: torch.Tensor) -> torch.Tensor:
 def _blocks_at_once(caches: Sequence[torch.Tensor]) -> int:
     """How many blocks of a layer are hashed in one go: words become 64-bit numbers, twice."""
     block = caches[0][0].numel() * (caches[0].element_size() + 2 * 8)
-    return max(1, min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES) // block)
+    room = min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES)
+    return max(1, int(room) // int(block))
 
 
 def _shifted(numbers: torch.Tensor, bits: int) -> torch.Tensor:
