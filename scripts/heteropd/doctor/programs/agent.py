@@ -67,7 +67,7 @@ def opened() -> list[str]:
 
 
 def facts(module: Any) -> dict[str, Any]:
-    """Versions, libraries and devices of this process; to be request once the agent was tried."""
+    """Versions, libraries and devices of this process; to be called once the agent was tried."""
     return {
         "nixl": version(module),
         "ucx": ucx_version(),
