@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from heteropd.doctor.model import EngineTarget, Outcome, Running
 from heteropd.doctor.nixl import lanes
+from heteropd.findings import ORDER
 
 _CONVERTS = re.compile(r"postprocess on save is enabled|converted on save to", re.IGNORECASE)
 _STARTED = "Application startup complete"  # uvicorn's, once a start
@@ -83,63 +85,80 @@ def expired(running: Running) -> Outcome:
 
 def kv_moved(running: Running) -> Outcome:
     """What the decode received, against what the requests so far call for; and no failure."""
-    if failed := running.decode["failed_transfers"]:
+    decode = running.decode
+    if failed := decode["failed_transfers"]:
         return Outcome("FAIL", f"{failed} transfers failed")
-    if reason := _too_early(running):
-        return Outcome("SKIP", reason)
-    moved, wanted, unit = _received(running)
-    if moved is None:
-        return Outcome("WARN", "the decode's /metrics has no count of bytes, tokens or transfers")
-    if wanted is None:
-        return Outcome("WARN", f"{moved:,} {unit}: what a token takes is not known: it may be a part")
-    # `wanted` comes of the average prompt: a good part of it is asked for, and less where requests may be
-    # among those that were counted which the router did not send.
-    least, good = (0.5, 0.75) if running.routed is not None else (0.05, 0.3)
-    text = f"{moved:,} of about {wanted:,} {unit} were received"
-    if moved < least * wanted or not moved:
-        return Outcome("FAIL", text)
-    return Outcome("PASS" if moved >= good * wanted else "WARN", text)
-
-
-def _too_early(running: Running) -> str | None:
-    """Why nothing can be said yet."""
-    requests, tokens = running.decode["requests"], running.decode["prompt_tokens"]
-    if not requests or running.routed == 0:
-        return "no request has been answered yet"
-    if tokens is not None and tokens / requests < _larger_block(running):
-        return f"{requests} requests so far, shorter than a block on average"
+    if not decode["requests"] or running.routed == 0:
+        return Outcome("SKIP", "no request has been answered yet")
     if _wanted_tokens(running) == 0:
-        return "all prompts so far were in the decode's own prefix cache"
-    return None
+        return Outcome("SKIP", "all prompts so far were in the decode's own prefix cache")
+    outcomes = [outcome for outcome in _compared(running) if outcome is not None]
+    worst = min(outcomes, key=lambda outcome: ORDER.index(outcome.status))
+    if worst.status != "PASS" and _average(running) < _larger_block(running):
+        return Outcome("SKIP", "requests so far were shorter than a block on average")
+    return worst
 
 
-def _received(running: Running) -> tuple[int | None, int | None, str]:
-    """What was received, how much of it the requests call for, and what it is counted in; None: unknown."""
-    decode, tokens = running.decode, _wanted_tokens(running)
-    requests = f"for {_routed(running):,} requests"
-    received, hits, transfers = decode["bytes"], decode["external_hits"], decode["transfers"]
-    if received is not None and running.token_bytes and tokens is not None:
-        return received, tokens * running.token_bytes, f"bytes {requests}"
-    if hits is not None and tokens is not None:
-        return hits, tokens, f"prompt tokens {requests}"
-    if received:
-        return received, None, f"bytes {requests}"
-    return transfers if received is None else 0, _routed(running), f"transfers {requests}"
+def _compared(running: Running) -> Iterator[Outcome | None]:
+    """What every pair of counts says that this vLLM and this router have."""
+    decode, routed, wanted = running.decode, _routed(running), _wanted_tokens(running)
+    transfers, received, tokens = decode["transfers"], decode["bytes"], decode["external_hits"]
+    each = running.token_bytes
+    # Where all requests came by the router, nearly all must move. Else some were for the decode alone, as
+    # `make validate` and `make status` send them, and only next to nothing is wrong for sure.
+    least = (0.5, 0.9) if routed == decode["requests"] else (0.05, 0.3)
+    if routed and transfers is not None and not decode["local_hits"]:
+        yield _enough(transfers, routed, "requests through the router had a transfer", (0.5, 0.9))
+    if received is not None and each and tokens:
+        yield _enough(received, tokens * each, "bytes for the tokens that count as received", (0.9, 0.9))
+    if received is not None and each and wanted:
+        yield _enough(received, wanted * each, "bytes", least)
+    if tokens is not None and wanted:
+        yield _enough(tokens, wanted, "prompt tokens", least)
+    if received is not None and not each and tokens is None:
+        # No model's KV is smaller than this; whether it was all is not known.
+        poor = _enough(received, (wanted or 0) * 64, "bytes", least)
+        yield (
+            poor
+            if poor.status == "FAIL"
+            else Outcome("WARN", f"{received:,} bytes, of nobody knows how many")
+        )
+    if received is None and tokens is None and transfers is None:
+        yield Outcome("WARN", "the decode's /metrics has no count of bytes, tokens or transfers")
+    if received is None and tokens is None and transfers is not None and routed is None:
+        yield _enough(transfers, decode["requests"] or 0, "requests had a transfer", least)
 
 
-def _routed(running: Running) -> int:
-    """Requests that were to move KV. Those that somebody sent to the decode alone, as `make validate` does,
-    are among the decode's, and not among the router's."""
-    requests = running.decode["requests"] or 0
-    return requests if running.routed is None else min(requests, running.routed)
+def _enough(moved: int, wanted: int, unit: str, least: tuple[float, float]) -> Outcome:
+    """``least``: the parts of ``wanted`` below which it fails, and below which it warns."""
+    text = f"{moved:,} of about {wanted:,} {unit}"
+    if not moved or moved < least[0] * wanted:
+        return Outcome("FAIL", text)
+    return Outcome("PASS" if moved >= least[1] * wanted else "WARN", text)
+
+
+def _routed(running: Running) -> int | None:
+    """Requests that the router sent to a prefill and a decode; None where it is older than the decode."""
+    requests, routed = running.decode["requests"] or 0, running.routed
+    return routed if routed is not None and routed <= requests else None
 
 
 def _wanted_tokens(running: Running) -> int | None:
-    """Their prompt tokens, less what the decode had in its own prefix cache; None: not counted."""
+    """About how many prompt tokens came by the router, less what the decode had in its own prefix cache."""
     requests, tokens = running.decode["requests"], running.decode["prompt_tokens"]
     if not requests or tokens is None:
         return None
-    return max(tokens * _routed(running) // requests - (running.decode["local_hits"] or 0), 0)
+    routed = _routed(running)
+    part = tokens if routed is None else tokens * routed // requests
+    return max(part - (running.decode["local_hits"] or 0), 0)
+
+
+def _average(running: Running) -> float:
+    """Tokens of a prompt whose KV moves: of those that were received, else of all that were counted."""
+    decode = running.decode
+    if decode["external_hits"] and decode["transfers"]:
+        return decode["external_hits"] / decode["transfers"]
+    return (decode["prompt_tokens"] or 0) / (_routed(running) or decode["requests"] or 1)
 
 
 def load_failures(running: Running) -> Outcome:
@@ -176,10 +195,9 @@ def kv_errors(running: Running) -> Outcome:
 
 def short_prompts(running: Running) -> Outcome:
     """The average prompt, against two of the larger blocks."""
-    requests, tokens = running.decode["requests"], running.decode["prompt_tokens"]
-    if not requests or tokens is None:
+    if not running.decode["requests"] or running.decode["prompt_tokens"] is None or running.routed == 0:
         return Outcome("SKIP", "no request has been counted yet")
-    block, average = _larger_block(running), tokens / requests
+    block, average = _larger_block(running), _average(running)
     text = f"{average:.0f} tokens on average, the larger block holds {block}"
     return Outcome("PASS" if average >= 2 * block else "WARN", text)
 

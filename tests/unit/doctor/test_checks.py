@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from doctor_cases import CASES as FACT_CASES
 from doctor_cases import HEALTHY, LOW, SHELL, Case
+from doctor_exchange_cases import NODE_CASES, PAIR_CASES
 from doctor_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, plan_of, talker, targets_of
 from doctor_planned_cases import CONTAINER_CASES, DEVICE_CASES
-from doctor_exchange_cases import NODE_CASES, PAIR_CASES
 from doctor_texts import CPU, CUDA, DOCKER, GAUDI
 
 from heteropd.doctor import examination, judge, pages, probe
