@@ -78,10 +78,11 @@ class ApiRequests:
         word_for_word = self._send(phase, partial(router.post, COMPLETIONS, document))
         return RunningRequests(word_for_word, plain, streams)
 
-    def start_alone(self, engine: Endpoint, salt: str) -> Mapping[ApiKind, Future[Answer]]:
-        """The same of one engine. The salt keeps it from finding in its prefix cache what it was sent."""
-        bodies = self._bodies()
-        bodies["document"] |= {"max_tokens": self._settings.request.max_tokens}
+    def start_alone(self, engine: Endpoint, salt: str, *, whole: bool) -> Mapping[ApiKind, Future[Answer]]:
+        """The same of one engine, the document's answer as long as it is or only its beginning. The salt keeps
+        the engine from finding in its prefix cache what it was sent."""
+        bodies, wanted = self._bodies(), self._settings.request.max_tokens
+        bodies["document"]["max_tokens"] = wanted if whole else min(wanted, self._settings.short.max_tokens)
         phase = f"{engine.name} as users ask"
         self._phases.begin(phase, len(bodies))
         return {
@@ -101,8 +102,8 @@ class ApiRequests:
         }
         if self._chat:
             messages = messages_of(self._settings)
-            asked = {"messages": messages, "max_tokens": short.max_tokens}
-            bodies["chat"] = common | asked | {"logprobs": True, "top_logprobs": top}
+            chat = {"messages": messages, "max_tokens": short.max_tokens}
+            bodies["chat"] = common | chat | {"logprobs": True, "top_logprobs": top}
         return bodies
 
     def _send(self, phase: str, send: Callable[[], Any]) -> Future[Any]:

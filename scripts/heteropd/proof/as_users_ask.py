@@ -11,7 +11,7 @@ from typing import Any
 from heteropd.engine_api.requests import Json
 from heteropd.engine_api.responses import EngineResponse, Step, steps_of, text_of
 from heteropd.proof.api_requests import Answer, ApiAnswers, ApiKind
-from heteropd.proof.compare import compare, judge, worst
+from heteropd.proof.compare import compare, judge
 from heteropd.proof.connectivity import streamed_text
 from heteropd.proof.verdict import Check, Outcome, checked, skipped
 
@@ -21,8 +21,10 @@ _EARLIER = 3  # tokens before the first different character, in which another sp
 
 def checks(answers: ApiAnswers, alone: Mapping[str, Mapping[ApiKind, Answer]], bound: float) -> list[Check]:
     """One for each kind of request. ``alone`` is by engine; ``bound`` is in nats."""
-    return [_check(kind, answers, {name: kinds[kind] for name, kinds in alone.items()}, bound)
-            for kind in answers.plain]  # fmt: skip
+    return [
+        _check(kind, answers, {name: kinds[kind] for name, kinds in alone.items()}, bound)
+        for kind in answers.plain
+    ]
 
 
 def _check(kind: ApiKind, answers: ApiAnswers, alone: Mapping[str, Answer], bound: float) -> Check:
@@ -61,23 +63,21 @@ def _outcome(way: str, answer: Any, reference: Json, bound: float) -> Outcome:
     streamed = isinstance(answer, EngineResponse)
     steps = answer.steps if streamed else steps_of(answer)
     text = streamed_text(answer) if streamed else text_of(answer)
-    theirs = steps_of(reference)
-    if not (steps and theirs):
+    own = steps_of(reference)
+    if not (steps and own):
         return "equal" if text == text_of(reference) else "diverged"
     # The document's reference goes on for longer than what is compared with it.
-    shorter = theirs[: len(steps)] if way == "plain" and len(theirs) > len(steps) else theirs
-    return worst([judge(compare(shorter, steps), bound)])
+    return judge(compare(own[: len(steps)] if way == "plain" else own, steps), bound)
 
 
 def judge_text(text: str, reference: Json, bound: float) -> Outcome:
-    """A text without log-probabilities, against an engine's own answer that has them.
+    """A text without log-probabilities, against an engine's own answer that has them, or its beginning.
 
     Where they part, the reference's alternatives say whether the other text's token was as likely.
     """
-    own = text_of(reference)
-    if text == own:
+    own, choice = text_of(reference), (reference.get("choices") or [{}])[0]
+    if text == own or (own and text.startswith(own) and choice.get("finish_reason") == "length"):
         return "equal"
-    choice = (reference.get("choices") or [{}])[0]
     offsets = (choice.get("logprobs") or {}).get("text_offset") or []
     steps = steps_of(reference)
     if len(offsets) != len(steps) or not steps:

@@ -61,8 +61,9 @@ class Investigation:
         session.on_poll = self._look_for_expired
         requests = ApiRequests(session.plan.model, session.settings, self.phases, chat=trial.no_chat is None)
         through_router = requests.start(session.router)
+        # The decode is busy with the document's answer anyway, the prefill has prompts to compute.
         alone = {
-            engine.name: requests.start_alone(engine, self._salt(engine))
+            engine.name: requests.start_alone(engine, self._salt(engine), whole=engine is self.decode)
             for engine in (self.prefill, self.decode)
         }
         self._cold["decode"] = self._references(self.decode, trial.probes)

@@ -137,10 +137,10 @@ class _Proof:
         down = self.session.unhealthy()
         if down:
             return checked("connectivity.reachable", "; ".join(down), "", fix=_UP_FIX)
-        frozen = self.session.idle_engines()
-        if frozen:
+        stuck = self.session.stuck_engines()
+        if stuck:
             fix = "`make logs` of it; then `make restart role=NAME`"
-            return checked("connectivity.computing", "; ".join(frozen), "", fix=fix)
+            return checked("connectivity.computing", "; ".join(stuck), "", fix=fix)
         others = self.session.wait_for_others()
         if others:
             return checked("connectivity.idle", others, "", fix="validate an idle topology")

@@ -57,7 +57,7 @@ class ProbeSession:
         roles = [*self.engines, self.router]
         return self._problems([partial(self._check_health, role) for role in roles])
 
-    def idle_engines(self) -> list[str]:
+    def stuck_engines(self) -> list[str]:
         """A sentence for every engine that is healthy and computes nothing: its core may be frozen."""
         return self._problems([partial(self._compute_one_token, engine) for engine in self.engines])
 
@@ -115,7 +115,7 @@ class ProbeSession:
                 return f"{under_way or moved['requests']} requests of others are under way"
             if under_way:
                 # What an engine counted last stays on its page until it computes again.
-                self.idle_engines()
+                self.stuck_engines()
                 self.clock.sleep(_POLL_S)
 
     def gather(self, futures: Iterable[Future[Any]], until: Callable[[], bool] = lambda: False) -> None:
@@ -144,7 +144,7 @@ class ProbeSession:
         return [counts[key] for key in _WORK]
 
     def _first_cause(self, left: int) -> str:
-        causes = self.unhealthy() or self.idle_engines()
+        causes = self.unhealthy() or self.stuck_engines()
         stall_s = self.settings.waits.stall_s
         text = f"{left} requests had no answer, and nothing was computed, for {stall_s:g} s"
         return f"{'; '.join(causes)} ({text})" if causes else f"{text}, though every role answers by itself"

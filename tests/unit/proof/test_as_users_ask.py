@@ -5,13 +5,13 @@ import pytest
 from heteropd.proof.as_users_ask import judge_text
 
 
-def reference(*steps):
+def reference(*steps, finish="stop"):
     """An engine's answer: for each token, its text and the alternatives with their log-probabilities."""
     tokens = [token for token, _ in steps]
     offsets = [sum(map(len, tokens[:at])) for at in range(len(tokens))]
     tops = [{token: -0.5, **others} for token, others in steps]
     logprobs = {"tokens": tokens, "text_offset": offsets, "top_logprobs": tops}
-    return {"choices": [{"text": "".join(tokens), "logprobs": logprobs}]}
+    return {"choices": [{"text": "".join(tokens), "logprobs": logprobs, "finish_reason": finish}]}
 
 
 OWN = reference(
@@ -38,6 +38,13 @@ OWN = reference(
 ])  # fmt: skip
 def test_a_text_is_the_engines_own_up_to_a_tie(text, bound, outcome):
     assert judge_text(text, OWN, bound) == outcome
+
+
+def test_a_reference_may_be_the_beginning_only():
+    beginning = reference((" The", {}), (" sea", {}), finish="length")
+    assert judge_text(" The sea is", beginning, 1e-3) == "equal"
+    assert judge_text(" The sky is", beginning, 1e-3) == "diverged"
+    assert judge_text(" The", beginning, 1e-3) == "diverged"
 
 
 def test_without_log_probabilities_only_the_same_text_will_do():

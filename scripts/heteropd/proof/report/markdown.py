@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from heteropd.findings import Evidence
 from heteropd.plan.model import Plan, RolePlan
-from heteropd.proof.verdict import Check, Floor, ProbeResult, Verdict
+from heteropd.proof.geometry import planned_dtype
+from heteropd.proof.verdict import Check, Floor, ProbeResult, Verdict, geometry_seen
 
 _SHOWN = 160  # characters of a text in a table
 
@@ -64,7 +65,7 @@ def _role(role: RolePlan) -> list[str]:
         str(kv.block_size),
         wire,
         conversion,
-        role.dtype or "auto",
+        planned_dtype(role, None) or "auto",
     ]
 
 
@@ -78,6 +79,7 @@ def _facts(verdict: Verdict, plan: Plan) -> str:
             ["vLLM", versions],
             ["model", f"{verdict.model} from {plan.model_source}"],
             ["agreed block size", str(agreed)],
+            ["seen of the engines", geometry_seen(verdict.checks) or "nothing"],
             ["runtime", plan.runtime],
             ["plan", verdict.fingerprint],
             ["parameters", ", ".join(f"{name}={value}" for name, value in plan.parameters.items())],
@@ -109,17 +111,19 @@ def _value(value: object) -> str:
 def _floor(floor: Floor) -> str:
     text = (
         "Log-probability differences in nats between the prefill engine alone and the decode engine alone "
-        f"({floor.dtype}, {floor.probes} prompts, {floor.positions} positions), and what follows from "
-        "them for the disaggregated answers."
+        f"({floor.dtype}, {floor.probes} prompts, {floor.positions} positions) and of one engine cold "
+        f"against warm ({floor.warm_probes} prompts), and what follows from them for disaggregated answers."
     )
-    figures = [
-        ["typical probe", floor.median],
-        ["90 % of positions", floor.p90],
-        ["largest", floor.maximum],
-        ["allowed at any position", floor.position_bound],
-        ["allowed for the typical probe", floor.run_bound],
-    ]
-    rows = [[str(name), _nats(value if isinstance(value, float) else None)] for name, value in figures]
+    figures = {
+        "between the engines: typical probe": floor.median,
+        "90 % of positions": floor.p90,
+        "largest": floor.maximum,
+        "cold against warm: typical probe": floor.warm_median,
+        "cold against warm: largest": floor.warm_maximum,
+        "allowed at any position": floor.position_bound,
+        "allowed for the typical probe": floor.run_bound,
+    }
+    rows = [[name, _nats(value)] for name, value in figures.items()]
     return text + "\n\n" + _table(["figure", "nats"], rows)
 
 
