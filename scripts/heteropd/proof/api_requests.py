@@ -79,8 +79,8 @@ class ApiRequests:
         return RunningRequests(word_for_word, plain, streams)
 
     def start_alone(self, engine: Endpoint, salt: str, *, whole: bool) -> Mapping[ApiKind, Future[Answer]]:
-        """The same of one engine, the document's answer as long as it is or only its beginning. The salt keeps
-        the engine from finding in its prefix cache what it was sent."""
+        """The same of one engine, the document's answer ``whole`` or only its beginning. The salt keeps the
+        engine from finding in its prefix cache what it was sent."""
         bodies, wanted = self._bodies(), self._settings.request.max_tokens
         bodies["document"]["max_tokens"] = wanted if whole else min(wanted, self._settings.short.max_tokens)
         phase = f"{engine.name} as users ask"
