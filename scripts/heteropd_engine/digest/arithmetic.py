@@ -59,22 +59,24 @@ def digest(
     token order; ``key``: 64 bits, signed; ``first_head``: the model's number of these caches' first KV head.
     Raises ValueError for too few blocks.
     """
-    _, heads, size, _ = caches[0].shape
+    _, heads, size, content = _words(caches[0]).shape
     if len(blocks) * size < tokens:
         raise ValueError(f"{len(blocks)} blocks of {size} tokens do not hold {tokens}")
     device = caches[0].device
-    rows = torch.tensor(list(blocks[: -(-tokens // size)]), device=device).split(_blocks_at_once(caches))
-    weights = mix(key + _STEP * torch.arange(1, _words(caches[0]).shape[-1] + 1, device=device))
+    memory = min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES)
+    # Words become 64-bit numbers; four numbers of each token in each head of each layer are held at once.
+    at_once = max(1, memory // (heads * size * content * (caches[0].element_size() + 8)))
+    together = max(1, memory // (max(1, len(blocks)) * size * heads * 4 * 8))
+    rows = torch.tensor(list(blocks[: -(-tokens // size)]), device=device)
+    weights = mix(key + _STEP * torch.arange(1, content + 1, device=device))
     of_heads, of_tokens = [], torch.zeros(tokens, dtype=torch.int64, device=device)
-    places = (torch.arange(first_head, first_head + heads, device=device) << 32)[:, None]
-    places = places + torch.arange(tokens, device=device)
-    for layer, cache in enumerate(caches):
-        parts = [(_words(cache)[some].long() * weights).sum(-1) for some in rows]
-        hashed = torch.cat(parts).transpose(0, 1).flatten(1)[:, :tokens]
-        marked = mix(hashed + mix(~key + _STEP * ((layer << 48) + places)))
-        of_heads.append(marked.sum(1))
-        of_tokens += marked.sum(0)
-    return Digest(torch.stack(of_heads).cpu(), of_tokens.cpu().to(torch.int32))
+    for first in range(0, len(caches), together):
+        layers = caches[first : first + together]
+        hashed = _hashed(layers, rows, weights, at_once)[..., :tokens]
+        marked = mix(hashed + _places(first, first_head, hashed.shape, key, device))
+        of_heads.append(marked.sum(-1))
+        of_tokens += marked.sum((0, 1))
+    return Digest(torch.cat(of_heads).cpu(), of_tokens.cpu().to(torch.int32))
 
 
 def compare(own: Digest, shown: Digest, first_head: int = 0) -> Difference | None:
@@ -106,22 +108,38 @@ def join(ranks: Sequence[Digest]) -> Digest:
 def mix(numbers: torch.Tensor) -> torch.Tensor:
     """SplitMix64's finalizer: a bijection of 64-bit integers; each output bit depends on every input bit."""
     first, second = _MULTIPLIERS
-    numbers = (numbers ^ _shifted(numbers, 30)) * first
-    numbers = (numbers ^ _shifted(numbers, 27)) * second
-    return numbers ^ _shifted(numbers, 31)
+    mixed = (numbers ^ _shifted(numbers, 30)).mul_(first)
+    mixed = mixed.bitwise_xor_(_shifted(mixed, 27)).mul_(second)
+    return mixed.bitwise_xor_(_shifted(mixed, 31))
+
+
+def _hashed(
+    caches: Sequence[torch.Tensor], rows: torch.Tensor, weights: torch.Tensor, at_once: int
+) -> torch.Tensor:
+    """y [layer, head, token] of some layers, ``at_once`` blocks at a time."""
+    _, heads, size, _ = caches[0].shape
+    hashed = torch.empty(len(caches), len(rows), heads, size, dtype=torch.int64, device=rows.device)
+    for layer, cache in enumerate(caches):
+        words = _words(cache)
+        for start in range(0, len(rows), at_once):
+            some = slice(start, start + at_once)
+            torch.sum(words[rows[some]] * weights, -1, out=hashed[layer, some])
+    return hashed.transpose(1, 2).flatten(2)
+
+
+def _places(
+    first_layer: int, first_head: int, shape: torch.Size, key: int, device: torch.device
+) -> torch.Tensor:
+    """p [layer, head, token]."""
+    layers, heads, tokens = (torch.arange(count, device=device) for count in shape)
+    rows = ((layers + first_layer) << 48)[:, None] + ((heads + first_head) << 32)
+    return mix(((rows[..., None] + tokens) * _STEP).add_(~key))
 
 
 def _words(cache: torch.Tensor) -> torch.Tensor:
     return cache.view(_WORDS[cache.element_size()])
 
 
-def _blocks_at_once(caches: Sequence[torch.Tensor]) -> int:
-    """How many blocks of a layer are hashed in one go: words become 64-bit numbers, twice."""
-    block = caches[0][0].numel() * (caches[0].element_size() + 2 * 8)
-    room = min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES)
-    return max(1, int(room) // int(block))
-
-
 def _shifted(numbers: torch.Tensor, bits: int) -> torch.Tensor:
     """A logical shift to the right; torch's own repeats the sign."""
-    return (numbers >> bits) & ((1 << (64 - bits)) - 1)
+    return (numbers >> bits).bitwise_and_((1 << (64 - bits)) - 1)
