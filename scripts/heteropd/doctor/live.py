@@ -36,8 +36,8 @@ def read(topology: Topology, context: Context, env: Env) -> Running:
         forbidden={name: tuple(platform.transports.forbidden) for name, platform in env.platforms.items()},
         unhealthy={role.name: role.health or role.state for role in roles if role.health != "ok"},
         routed=routed,
-        token_bytes=_token_bytes(plan, *decodes[0], roots),
-        recomputing=tuple(role.name for role, arguments in decodes if _recomputes(arguments)),
+        token_bytes=token_bytes_of(plan, *decodes[0], roots),
+        recomputing=tuple(role.name for role, arguments in decodes if recomputes(arguments)),
     )
 
 
@@ -63,7 +63,7 @@ def _root(client: EngineClient, role: RolePlan) -> str:
     return str(models[0].get("root") or "") if models else ""
 
 
-def _token_bytes(plan: Plan, role: RolePlan, arguments: EngineArguments, roots: list[str]) -> int | None:
+def token_bytes_of(plan: Plan, role: RolePlan, arguments: EngineArguments, roots: list[str]) -> int | None:
     """KV of a token on a decode. None where the configuration is not on this machine, or where not all layers
     keep all of a prompt's KV."""
     config = geometry.find_config(*filter(None, [*roots, plan.model_source, role.host.model or ""]))
@@ -81,7 +81,8 @@ def _keeps_less(config: geometry.Config) -> bool:
     return bool(window) or any(kind != "full_attention" for kind in text.get("layer_types") or [])
 
 
-def _recomputes(arguments: EngineArguments) -> bool:
+def recomputes(arguments: EngineArguments) -> bool:
+    """Whether an engine computes a prompt itself where its KV does not come."""
     config = arguments.json(_KV_TRANSFER)
     extra = config.get("kv_connector_extra_config") if isinstance(config, dict) else None
     given = {**(config if isinstance(config, dict) else {}), **(extra if isinstance(extra, dict) else {})}
