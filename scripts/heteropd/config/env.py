@@ -58,12 +58,18 @@ def load(root: Path, *, locked: bool = True) -> Env:
     if locked:
         accelerators = {name: _locked(pins, name, root) for name, pins in accelerators.items()}
         standin = _locked(standin, standins.defaults.pins, root)
+    images = yamlfile.load(Images, folder / "images.yaml", root)
+    platforms = _folder(Platform, folder / "platforms", root)
+    for name in platforms:
+        if name not in images.images:
+            problem = f"has no image for the platform {name!r}"
+            raise BadInput("env/images.yaml", "images", ", ".join(images.images), problem, "add one")
     return Env(
         defaults=yamlfile.load(Defaults, folder / "defaults.yaml", root),
         standins=standins,
-        images=yamlfile.load(Images, folder / "images.yaml", root),
+        images=images,
         cases=_folder(Case, folder / "cases", root),
-        platforms=_folder(Platform, folder / "platforms", root),
+        platforms=platforms,
         accelerator_pins=accelerators,
         standin=standin,
         rules=yamlfile.load(Rules, folder / "rules.yaml", root).rules,
