@@ -344,6 +344,13 @@ FILED: dict[str, tuple[Change, str, str, str, str]] = {
         "must be text",
         "quotes",
     ),
+    "images: a platform without one": (
+        edit("env/images.yaml", "images", "gaudi", drop=True),
+        "case1",
+        "env/images.yaml",
+        "has no image for the platform 'gaudi'",
+        "add one",
+    ),
     "standins: no stand-in": (
         edit("env/standins.yaml", "platforms", "gaudi", drop=True),
         "case1",

@@ -66,7 +66,7 @@ def block(line: str, language: str = "sh") -> str:
         (block("make logs rol=decode-0"), "rol"),
         (block("make case1 port=80800"), "port"),
         (block("make case1 prefill_block_size=128 decode_block_size=16"), "P21-block-order"),
-        (block("make plan case=case3"), "no such case"),
+        (block("make plan case=case9"), "no such case"),
         (block("make plan case=case1 hosts=nowhere.yaml"), "nowhere.yaml"),
         (block("make drill name=all times=often"), "times"),
         (block(".venv/bin/nox -s cases"), "nox -s cases: no such session"),
