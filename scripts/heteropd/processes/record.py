@@ -9,7 +9,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from heteropd.errors import BadInput
+from heteropd.errors import BadInput, KitError
 
 STATE_FILE = "state.json"
 NEW_STATE_FILE = "state.json.new"
@@ -42,7 +42,7 @@ def ending_of(state_dir: Path) -> str | None:
 def forget(state_dir: Path, topology_id: str | None) -> None:
     """Remove the state file, unless it has come to describe another topology.
 
-    Raises BadInput for a folder in its place that is not empty.
+    Raises BadInput for a folder in its place that is not empty, KitError for a file that has to stay.
     """
     if topology_id is None or recorded(state_dir).get("id") in (topology_id, None):
         _remove(state_dir / STATE_FILE)
@@ -54,8 +54,12 @@ def forget(state_dir: Path, topology_id: str | None) -> None:
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
+    except NotADirectoryError:  # nor is there anything in a folder that is a file
+        return
     except IsADirectoryError:  # Docker makes one where a file was to be mounted
         try:
             path.rmdir()
         except OSError:
             raise BadInput(str(path), None, None, "is a folder and not empty", "remove it") from None
+    except OSError as problem:
+        raise KitError(f"{path} cannot be removed ({problem.strerror})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 from collections.abc import Sequence
@@ -62,14 +63,6 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the engine may not use the cores it was given: container CPU limits and core binding do not mix",
     ),
     (
-        r"NIXL_ERR_BACKEND|transport '[\w,]+' is not available|no usable transports|UCX.*no.*transport",
-        "NIXL found no usable transport: compare UCX_TLS in the plan with what `ucx_info -d` lists",
-    ),
-    (
-        r"handshake.*(failed|incompatib|mismatch)|compatibility hash",
-        "prefill and decode do not accept each other: same model, dtype and versions on both sides?",
-    ),
-    (
         r"outgoing traffic has been disabled|LocalEntryNotFound|couldn't connect to 'https://huggingface|"
         r"Cannot find the requested files|is not a local folder and is not a valid model",
         "the model is not on this machine and could not be fetched: give model= a local folder",
@@ -85,6 +78,17 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (r"No module named|ImportError", "the engine's environment is incomplete: run `make prepare`"),
     (r"No space left on device", "the disk (or /dev/shm) is full"),
+)
+# What many troubles end with: for want of any of the above, wherever that stands.
+_LAST_HINTS = (
+    (
+        r"NIXL_ERR_BACKEND|transport '[\w,]+' is not available|no usable transports|UCX.*no.*transport",
+        "NIXL found no usable transport: compare UCX_TLS in the plan with what `ucx_info -d` lists",
+    ),
+    (
+        r"handshake.*(failed|incompatib|mismatch)|compatibility hash",
+        "prefill and decode do not accept each other: same model, dtype and versions on both sides?",
+    ),
 )
 
 # The exception that ended a Python program, or a native program's last cry.
@@ -107,8 +111,9 @@ def hint(lines: Sequence[str], status: int | None = None) -> str | None:
     """What a user can do: from the line that names the cause, else from the newest line that a known pattern
     fits; None when none does."""
     named = _cause_line(lines)
-    for line in [*([named] if named else []), *reversed(lines)]:
-        for pattern, advice in _HINTS:
+    ordered = [*([named] if named else []), *reversed(lines)]
+    for hints in (_HINTS, _LAST_HINTS):
+        for line, (pattern, advice) in itertools.product(ordered, hints):
             if re.search(pattern, line, re.IGNORECASE):
                 return advice
     if status == -signal.SIGKILL:

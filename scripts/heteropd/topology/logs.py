@@ -16,7 +16,7 @@ from heteropd.topology.state import load
 _FOLLOW_S = 0.3
 _STYLES = ("cyan", "magenta", "green", "yellow", "blue")
 # Health checks and metrics, of the router and of monitoring, that went well: most of a log, and no news.
-_POLL = re.compile(r'"GET /(health|healthcheck|healthz|ping|metrics|v1/models)[ ?][^"]*" [23]\d\d')
+_POLL = re.compile(r'"GET /(health|healthcheck|healthz|ping|metrics|v1/models)/?[ ?][^"]*" [23]\d\d')
 
 
 def logs(

@@ -82,6 +82,8 @@ if "--record" in args:
     with open(args["--record"], "w") as stream:  # noqa: PTH123 - pathlib is as slow
         json.dump(dict(os.environ), stream)
 print("stub started", flush=True)
+if "--complain" in args:
+    print(args["--complain"], flush=True)
 if exists("--die-where"):
     args["--die-after"] = "0"
 if "--die-after" in args:

@@ -88,6 +88,20 @@ def test_a_router_that_never_answers_is_quoted(kit):
     kit.assert_nothing_left()
 
 
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_where_no_completion_comes_through_the_engines_logs_are_read(kit, role):
+    """The router only says that it got no answer; which of both engines is in trouble, its log says."""
+    trouble = "RuntimeError: KV cache of torch.float32 and of torch.bfloat16 and same dtype."
+    plan = kit.plan(**{role: ["--complain", trouble]}, router=["--refuse", "100000"])
+    with pytest.raises(
+        TopologyFailed, match=f"no completion came through.*{role}-0 says: RuntimeError"
+    ) as failed:
+        up(plan, kit.late_once("No available workers"))
+    assert failed.value.log_tail == ["stub started", trouble]
+    assert "--dtype" in failed.value.hint
+    kit.assert_nothing_left()
+
+
 def test_a_refused_completion_is_not_asked_for_ten_minutes(kit):
     with pytest.raises(TopologyFailed, match="refuses a completion: HTTP 404"):
         up(kit.plan(router=["--refuse", "100000", "--refuse-code", "404"]), kit.context)

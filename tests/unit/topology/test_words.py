@@ -9,7 +9,7 @@ from rich.console import Console
 from heteropd.console.log_tail import last_lines, last_word
 from heteropd.console.progress import Progress, Row
 from heteropd.errors import BadInput
-from heteropd.topology import hints, logs
+from heteropd.topology import hints, logs, status
 from heteropd.topology.compare import differences
 
 
@@ -158,13 +158,53 @@ def test_the_cause_is_the_first_real_error(lines, cause, advice):
     assert (hints.hint(lines) is None) if advice is None else (advice in hints.hint(lines))
 
 
+OOM = "(EngineCore pid=7) ERROR 11-22 13:00:00 [core.py:9] torch.OutOfMemoryError: CUDA out of memory."
+MEMLOCK = "ib_md.c:324 UCX ERROR ibv_reg_mr(address=0x7f) failed: Cannot allocate memory"
+BACKEND = "nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND"
+WRAPPERS = [
+    "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed: {}",
+    "Exception: WorkerProc initialization failed due to an exception in a background process. See stack…",
+    "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace (above)",
+]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_the_cause_is_the_first_real_error_and_not_what_wraps_it(wrapper):
+    lines = [
+        "INFO loading",
+        OOM,
+        "Traceback (most recent call last):",
+        wrapper,
+        "ValueError: in a handler, at the end",
+    ]
+    assert hints.cause(lines) == "torch.OutOfMemoryError: CUDA out of memory."
+    assert "memory ran out" in hints.hint(lines)
+    assert hints.cause([wrapper]) is not None, "better than nothing"
+
+
+@pytest.mark.parametrize("lines", [[MEMLOCK, BACKEND], [BACKEND, MEMLOCK], [MEMLOCK, *WRAPPERS, BACKEND]])
+def test_what_many_troubles_end_with_gives_the_last_hint(lines):
+    assert "may not be locked" in hints.hint(lines)
+    assert "UCX_TLS" in hints.hint([BACKEND, "bye"])
+
+
+def test_the_loaders_complaints_about_a_path_are_no_cause_and_no_progress(tmp_path):
+    """LD_PRELOAD takes a space for a separator; what stands in a checkout with one is not preloaded."""
+    loader = "ERROR: ld.so: object '/srv/my' from LD_PRELOAD cannot be preloaded (OSError: …): ignored."
+    assert hints.cause(["KeyError: 'x'", loader]) == "KeyError: 'x'"
+    assert hints.cause([loader]) is None
+    log = tmp_path / "log"
+    log.write_text(f"Loading weights\n{loader}\n")
+    assert last_word(log) == "Loading weights"
+
+
 def test_causes():
     assert (
         hints.cause(["x", "(EngineCore pid=1) ERROR 11-22 [core.py:1] ValueError: bad", "exit"])
         == "ValueError: bad"
     )
     assert hints.cause(["all is well"]) is None
-    assert [hints.ended_with(one) for one in (None, 3, -9, -99)] == [
+    assert [hints.ended_with(status) for status in (None, 3, -9, -99)] == [
         "exit status unknown",
         "exit status 3",
         "killed by SIGKILL",
@@ -216,3 +256,39 @@ def test_progress_on_a_terminal_shows_all_rows():
 def test_a_role_without_a_log_is_refused(kit):
     with pytest.raises(BadInput, match="none: nothing was started yet"):
         logs(kit.context, "prefill-0")
+    logs(kit.context)
+    assert "no logs: nothing was started yet" in kit.said()
+
+
+POLLS = [
+    'INFO:     127.0.0.1:4 - "GET /health HTTP/1.1" 200 OK',
+    'INFO:     127.0.0.1:4 - "GET /metrics HTTP/1.1" 200 OK',
+    'INFO:     127.0.0.1:4 - "GET /metrics/ HTTP/1.1" 307 Temporary Redirect',
+    'INFO:     127.0.0.1:4 - "GET /v1/models HTTP/1.1" 200 OK',
+]
+NEWS = [
+    'INFO:     127.0.0.1:4 - "GET /health HTTP/1.1" 503 Service Unavailable',
+    'INFO:     127.0.0.1:4 - "POST /v1/completions HTTP/1.1" 200 OK',
+    "INFO 11-22 a prompt may say GET /health too",
+]
+
+
+def test_logs_leave_out_polls_that_went_well_and_count_what_is_left(kit):
+    log = kit.context.log("decode-0")
+    log.parent.mkdir(parents=True)
+    log.write_text("\n".join(["first", *POLLS * 2000, *NEWS, *POLLS * 2000]) + "\n")
+    logs(kit.context, tail=4)
+    assert kit.said().splitlines() == [f"decode-0 │ {line}" for line in ["first", *NEWS]]
+    logs(kit.context, tail=1, everything=True)
+    assert POLLS[-1] in kit.said()
+
+
+@pytest.mark.parametrize("damage", ["{", '{"id": 1}', "folder", "\udcff"])
+def test_logs_and_status_of_a_state_that_cannot_be_read_are_one_line(kit, damage):
+    state = kit.state_dir / "state.json"
+    kit.context.log("decode-0").parent.mkdir(parents=True)
+    kit.context.log("decode-0").touch()
+    state.mkdir() if damage == "folder" else state.write_text(damage, errors="surrogateescape")
+    for verb in (logs, status):
+        with pytest.raises(BadInput, match=r"state\.json: not a state file .*make down.*logs are in"):
+            verb(kit.context)
