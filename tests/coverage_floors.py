@@ -22,7 +22,10 @@ def main() -> int:
     rooms = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists())
     found = {room: data.report(include=[f"{PACKAGE}/{room}/*"], file=io.StringIO()) for room in rooms}
     total = data.report(file=io.StringIO())
-    print("coverage by the unit tests: " + ", ".join(f"{room} {percent:.0f} %" for room, percent in found.items()))
+    print(
+        "coverage by the unit tests: "
+        + ", ".join(f"{room} {percent:.0f} %" for room, percent in found.items())
+    )
     print(f"coverage in all: {total:.1f} %")
     low = [room for room, floor in FLOORS.items() if found[room] < floor]
     for room in low:

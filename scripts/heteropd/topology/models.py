@@ -50,8 +50,8 @@ def mounts(plan: Plan, role: RolePlan, context: Context, say: Say) -> list[str]:
     if not from_hub(plan, role):
         folder = Path(role.host.model or plan.model_source)
         if here:
-            _require_readable(folder)
             _require_links_inside(folder)
+            _require_readable(folder)
         return [f"{mounted_root(folder)}:{mounted_root(folder)}:ro"]
     if role.host.hub_cache or not here:
         return [f"{role.host.hub_cache or _HUB_VOLUME}:{HUB_CACHE}"]
