@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -42,9 +44,8 @@ class EngineClient:
     def __init__(self, clock: Clock | None = None, transport: httpx.BaseTransport | None = None) -> None:
         self._clock = clock or SystemClock()
         # Proxies of the environment are for the internet; an engine is on this machine or next to it.
-        self._http = httpx.Client(
-            limits=httpx.Limits(max_connections=None), transport=transport, trust_env=False
-        )
+        limits = httpx.Limits(max_connections=None)
+        self._http = httpx.Client(verify=_tls(), limits=limits, transport=transport, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +178,12 @@ class Endpoint:
         if not response.json:
             raise AnswerProblem(f"{self.name}: {path}: the answer is not a JSON object")
         return response.json
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: reading the certificate authorities takes 30 ms, and a command makes many."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _timeout(limit_s: float) -> httpx.Timeout:

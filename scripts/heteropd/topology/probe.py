@@ -13,7 +13,7 @@ from heteropd.engine_api.responses import EngineResponse
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.topology.context import Timeouts
 
-_BUSY_LOOK_S = 1.0
+_BUSY_LOOK_S = 0.5
 _PROGRESS = ("generation_tokens", "prompt_tokens")
 
 

@@ -34,7 +34,7 @@ def text(what: Plan, env: Env = ENV) -> str:
 
 
 def objects(what: Plan, env: Env = ENV) -> list[Object]:
-    return list(yaml.safe_load_all(text(what, env)))
+    return list(yaml.load_all(text(what, env), yaml.CSafeLoader))
 
 
 def workloads(what: Plan, env: Env = ENV) -> dict[str, Object]:
