@@ -69,7 +69,12 @@ def types(session: nox.Session) -> None:
 
 @session
 def unit(session: nox.Session) -> None:
-    _dev("pytest", "--numprocesses=auto", *(session.posargs or ["tests/unit"]))
+    words = ["pytest", "--numprocesses=auto", "--dist=worksteal"]
+    if session.posargs:
+        _dev(*words, *session.posargs)
+        return
+    _dev(*words, "--cov", "--cov-report=", "tests/unit")
+    _run(environments.DEV, "python", "-P", "tests/coverage_floors.py")
 
 
 @session

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
-from heteropd.plan import make
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, models
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 
