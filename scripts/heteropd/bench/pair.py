@@ -11,6 +11,7 @@ import httpx
 from heteropd.bench.children import Child, Children, free_ports
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.machine import probe
+from heteropd.config.parameters import PORT_NAMES
 from heteropd.engine_api.requests import prefill_request
 from heteropd.errors import KitError
 from heteropd.plan import make
@@ -23,9 +24,8 @@ _LOOK_S = 0.1
 
 def free_port_parameters() -> dict[str, str]:
     """Parameters that put a case on ports that are free now."""
-    names = ("port", "prefill_port", "decode_port", "metrics_port", "side_channel_port")
     # The second engine's side channel is the port after the first's; a clash there is refused by name.
-    return {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
+    return {name: str(port) for name, port in zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True)}
 
 
 def port_words() -> list[str]:

@@ -27,6 +27,7 @@ ModelName = Annotated[
     str, matching(r"[\w./:-]+", "is not a name of a model", "use letters, digits, / . _ : -")
 ]
 Revision = Annotated[str, matching(r"[\w./-]+", "is not a revision", "give a branch, tag or commit")]
+PortOffset = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=86400)]
 
 
@@ -65,6 +66,10 @@ class Parameters(Data):
     )
     decodes: Count = Field(description="Decode engines on this machine", exclude_if=lambda count: count == 1)
     # These too are left out where nobody gives them.
+    port_offset: PortOffset = Field(
+        description="Added to every default port: a second checkout on a machine needs this alone",
+        exclude_if=lambda offset: offset == 0,
+    )
     served_model_name: ModelName | None = Field(
         description="Name that requests carry, instead of the model's", exclude_if=_is_none
     )
@@ -84,4 +89,5 @@ class Parameters(Data):
 
 
 DOCUMENT_NAMES = tuple(Parameters.model_fields)[:8]
+PORT_NAMES = ("port", "prefill_port", "decode_port", "side_channel_port", "metrics_port")
 FILE_NAMES = ("hosts", "params", "images")

@@ -19,13 +19,14 @@ from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import Env, load_hosts, pick
 from heteropd.config.hosts import Hosts
 from heteropd.config.model_facts import ModelFacts
-from heteropd.config.parameters import FILE_NAMES, HUB_ID, PACKAGE, Parameters, looks_like_a_path
+from heteropd.config.parameters import FILE_NAMES, HUB_ID, PACKAGE, PORT_NAMES, Parameters, looks_like_a_path
 from heteropd.config.problems import validate
 from heteropd.config.published import Published
 from heteropd.config.types import Data
 from heteropd.errors import BadInput, did_you_mean
 
 COMMAND_LINE = "command line"
+_LAST_PORT = 65535
 
 PRECEDENCE = ("defaults", "case", "hosts", "params", COMMAND_LINE)
 """Where a value may be said; later ones win."""
@@ -77,7 +78,7 @@ def resolve(requested: PlanArguments, env: Env, root: Path) -> PlanRequest:
         where = yamlfile.shown(params_file, root)
         layers.append(_Layer("params", where, yamlfile.read(params_file, where)))
     layers.append(_Layer(COMMAND_LINE, COMMAND_LINE, given))
-    parameters, source = _merge(layers)
+    parameters, source = _shifted(*_merge(layers))
     if parameters.revision and not HUB_ID.fullmatch(parameters.model):
         problem = f"is for a model of the hub, and the model is {parameters.model}"
         raise BadInput(source["revision"].where, "revision", parameters.revision, problem, "leave it out")
@@ -150,6 +151,7 @@ def _defaults(env: Env) -> dict[str, Any]:
         "variant": "auto",
         "prefills": 1,
         "decodes": 1,
+        "port_offset": 0,
         "served_model_name": None,
         "revision": None,
         "ready_timeout": None,
@@ -172,6 +174,21 @@ def _merge(layers: list[_Layer]) -> tuple[Parameters, dict[str, _Layer]]:
             checked = validate(Parameters, values, layer.where)
     assert checked is not None, "the defaults and the case give every parameter a value"
     return checked, source
+
+
+def _shifted(parameters: Parameters, source: dict[str, _Layer]) -> tuple[Parameters, dict[str, _Layer]]:
+    """Default ports moved by the offset; ports that somebody has said stay."""
+    offset, said = parameters.port_offset, source["port_offset"]
+    ports = {
+        name: getattr(parameters, name) + offset
+        for name in PORT_NAMES
+        if offset and source[name].name == "defaults"
+    }
+    for name, port in ports.items():
+        if port > _LAST_PORT:
+            problem, fix = f"makes {name} {port}", f"{_LAST_PORT} is the last port: take a smaller one"
+            raise BadInput(said.where, "port_offset", offset, problem, fix)
+    return parameters.model_copy(update=ports), source | dict.fromkeys(ports, said)
 
 
 def _with_model_checked(parameters: Parameters, where: str, root: Path, *, remote: bool) -> Parameters:

@@ -19,10 +19,11 @@ from heteropd.topology import Context, Topology
 _LOCK = ".validating"
 
 
-def prove(topology: Topology, context: Context, *, thorough: bool = False) -> int:
+def prove(topology: Topology, context: Context, *, thorough: bool = False, came_up: bool = False) -> int:
     """Validate what runs, show the verdict, then keep it: 0 or 1.
 
-    It is shown first: a full disk must not lose it. Raises BadInput while another does the same.
+    It is shown first: a full disk must not lose it. ``came_up``: it did just now, so say what to do next.
+    Raises BadInput while another does the same.
     """
     plan, console = topology.plan, context.console
     folder = context.state_dir / "reports"
@@ -30,12 +31,14 @@ def prove(topology: Topology, context: Context, *, thorough: bool = False) -> in
         files = read_files(topology, context, thorough=thorough)
         options = ProofOptions(thorough=thorough, logs=partial(_log, topology), files=files)
         verdict = run(plan, load(context.root), context.clock, console, options)
-    report.show(verdict, plan, console)
+    report.show(verdict, console)
     try:
         kept = report.keep(verdict, plan, folder)
         console.print(f"Report: {kept.markdown}", soft_wrap=True, highlight=False)
     except OSError as problem:
         console.print(f"the report could not be kept in {folder}: {problem.strerror}", soft_wrap=True)
+    if came_up:
+        report.show_next(verdict, plan, console)
     return EXIT_OK if verdict.passed else EXIT_FAILED
 
 

@@ -79,11 +79,11 @@ def require_free(plan: Plan) -> None:
     if not busy:
         return
     first = busy[0]
-    parameter = f"choose another port ({_PARAMETER[first.role.role]}=…)"
+    another = f"choose another port ({_PARAMETER[first.role.role]}=…), " if first.name == "api" else ""
     raise BadInput(
         "plan",
         f"{first.role.name}.ports.{first.name}",
         first.number,
         "; ".join([f"in use by {holder(first.number)}", *in_words(busy[1:])]),
-        f"end it, or {parameter}" if first.name == "api" else "end it",
+        f"end it, or {another}move all of them (port_offset=100)",
     )

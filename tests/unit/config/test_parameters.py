@@ -74,7 +74,7 @@ def test_every_parameter_can_be_given_on_the_command_line_and_in_a_file(tmp_path
         "router": "toy",
         "security": "least",
     }
-    others = {"served_model_name": "llm", "revision": "main", "ready_timeout": 1200}
+    others = {"port_offset": 7, "served_model_name": "llm", "revision": "main", "ready_timeout": 1200}
     assert [*given, "prefills", "decodes", *others] == list(Parameters.model_fields)
     given |= others
     words = [f"{name}={value}" for name, value in given.items()]
@@ -242,3 +242,46 @@ def test_documentation_lists_every_parameter() -> None:
         assert f"| `{name}` |" in text
     for name in DOCUMENT_NAMES[:-1]:
         assert f"| `{name}` | {Parameters.model_fields[name].description}" in text
+
+
+PORTS = {
+    "port": 8000,
+    "prefill_port": 8100,
+    "decode_port": 8200,
+    "side_channel_port": 5600,
+    "metrics_port": 29000,
+}
+
+
+def ports_of(request: PlanRequest) -> dict[str, int]:
+    return {name: getattr(request.parameters, name) for name in PORTS}
+
+
+def test_one_word_moves_every_port_that_nobody_has_said(tmp_path: Path) -> None:
+    assert ports_of(request_for("case1")) == PORTS
+    moved = {name: port + 100 for name, port in PORTS.items()}
+    assert ports_of(request_for("case1", "port_offset=100")) == moved
+    assert ports_of(request_for("case1", EXAMPLE, "port_offset=100")) == moved
+    said = request_for("case1", "port_offset=100", "port=9000")
+    assert ports_of(said) == {**moved, "port": 9000}
+    assert (said.layers["port"], said.layers["prefill_port"]) == ("command line", "command line")
+    file = tmp_path / "params.yaml"
+    file.write_text("port_offset: 10\nprefill_port: 7000\n")
+    kept = request_for("case1", f"params={file}")
+    assert ports_of(kept) == {**{name: port + 10 for name, port in PORTS.items()}, "prefill_port": 7000}
+    assert kept.origins["decode_port"] == str(file)
+    roles = {role.name: role.ports for role in plan("case1", "port_offset=100").roles}
+    assert (roles["decode-0"].api, roles["decode-0"].side_channel, roles["router"].api) == (8300, 5701, 8100)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("port_offset=40000", "makes metrics_port 69000; 65535 is the last port"),
+        ("port_offset=-1", "must be at least 0"),
+        ("port_offset=x", "must be a whole number"),
+    ],
+)
+def test_an_offset_that_leads_nowhere_is_refused(word: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        request_for("case1", word)

@@ -25,7 +25,7 @@ def validate(make_plan, tmp_path, monkeypatch, clock):
     state = tmp_path / "state"
     state.mkdir()
 
-    def prove(fault=None):
+    def prove(fault=None, **more):
         imagined, plan = Imagined(fault), make_plan()
         roles = [RoleState(name=role.name, log=tmp_path / f"{role.name}.log") for role in plan.roles]
         for role in plan.engines:
@@ -39,7 +39,7 @@ def validate(make_plan, tmp_path, monkeypatch, clock):
             command.ProofOptions(options.thorough, options.logs, imagined.files, imagined.transport),
         ))  # fmt: skip
         context = Context(root=ROOT, console=Console(file=out, width=200), clock=clock, state_dir=state)
-        return command.prove(topology, context), out.getvalue()
+        return command.prove(topology, context, **more), out.getvalue()
 
     prove.state = state
     return prove
@@ -52,6 +52,7 @@ def test_a_verdict_is_shown_and_kept(validate):
     assert "Seen of the engines: prefill-0 16, decode-0 128, as planned; prefill-0 HND, decode-0 NHD" in shown
     assert shown.splitlines()[-1] == f"Report: {validate.state}/reports/verdict.md"
     assert validate("stale")[0] == EXIT_FAILED
+    assert validate(came_up=True)[1].splitlines()[-1].split("#")[0].strip() == "make down"
 
 
 def test_a_disk_that_is_full_does_not_lose_the_verdict(validate):

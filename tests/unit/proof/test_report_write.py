@@ -1,6 +1,7 @@
 """What a report says, and that it says what it must."""
 
 import json
+import shlex
 from datetime import timedelta
 from io import StringIO
 
@@ -16,7 +17,9 @@ def written(prove, make_plan, tmp_path):
     def write(fault=None, **more):
         verdict = prove(fault, **more)
         shown = StringIO()
-        report.show(verdict, make_plan(), Console(file=shown, width=200))
+        console = Console(file=shown, width=200)
+        report.show(verdict, console)
+        report.show_next(verdict, make_plan(), console)
         paths = report.keep(verdict, make_plan(), tmp_path / "reports")
         return verdict, paths.markdown.read_text(), json.loads(paths.json.read_text()), shown.getvalue()
 
@@ -68,6 +71,22 @@ def test_the_curl_is_the_documents_request_and_the_pages_say_the_same(written, s
     assert settings.request.prompt in text
     assert data["request"]["max_tokens"] == 8
     assert " ".join(verdict.answer.split()) in text
+
+
+def test_what_to_do_next_can_be_copied(written, settings):
+    *_, shown = written()
+    command = shown[shown.index("curl ") : shown.index("\nNext:")].replace("\\\n", "")
+    words = shlex.split(command)
+    assert words[1] == "http://127.0.0.1:18000/v1/completions"
+    assert json.loads(words[-1])["prompt"] == settings.request.prompt
+    lines = [line.split("#")[0].strip() for line in shown.split("\nNext:\n")[1].splitlines()]
+    assert lines == ["make validate", "make logs role=decode-0 follow=1", "make down"]
+
+
+def test_after_a_verdict_that_failed_the_cause_is_next(written):
+    *_, shown = written("stale")
+    assert "curl " not in shown
+    assert "  make doctor" in shown
 
 
 def test_a_topology_that_is_down_still_has_a_report(written):

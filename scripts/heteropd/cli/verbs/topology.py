@@ -25,7 +25,7 @@ def run(
         return _show(requested)
     plan, context = ready_to_start(requested, doctor=doctor, ssh_config=ssh_config)
     with topology.InterruptScope(context) as scope:
-        return prove(topology.up(plan, context, scope=scope), context, thorough=thorough)
+        return prove(topology.up(plan, context, scope=scope), context, thorough=thorough, came_up=True)
 
 
 def up(*, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str | None) -> int:

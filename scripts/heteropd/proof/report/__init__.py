@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from heteropd.proof.report.kept import Paths, compare_reports, keep, list_reports
 from heteropd.proof.report.markdown import render
-from heteropd.proof.report.terminal import show
+from heteropd.proof.report.terminal import show, show_next
 
-__all__ = ["Paths", "compare_reports", "keep", "list_reports", "render", "show"]
+__all__ = ["Paths", "compare_reports", "keep", "list_reports", "render", "show", "show_next"]

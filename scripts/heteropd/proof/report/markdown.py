@@ -29,7 +29,7 @@ def render(verdict: Verdict, plan: Plan) -> str:
         parts += ["## Noise floor", _floor(verdict.floor)]
     if verdict.probes:
         parts += ["## Probes", _probes(verdict.probes)]
-    parts += ["## Time", _times(verdict), "## Try it", _curl(verdict, plan)]
+    parts += ["## Time", _times(verdict), "## Try it", _try_it(verdict, plan)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -173,13 +173,15 @@ def _times(verdict: Verdict) -> str:
     return text + ("\n\n" + _table(["phase", "from (s)", "took (s)"], rows) if rows else "")
 
 
-def _curl(verdict: Verdict, plan: Plan) -> str:
+def curl(verdict: Verdict, plan: Plan) -> str:
+    """The source document's request as a command, for this topology."""
     body = shlex.quote(json.dumps(verdict.request, ensure_ascii=False))
-    command = (
-        f"curl {plan.router.url}/v1/completions \\\n  -H 'Content-Type: application/json' \\\n  -d {body}"
-    )
+    return f"curl {plan.router.url}/v1/completions \\\n  -H 'Content-Type: application/json' \\\n  -d {body}"
+
+
+def _try_it(verdict: Verdict, plan: Plan) -> str:
     answer = f"\n\nIt answered:\n\n> {' '.join(verdict.answer.split())}" if verdict.answer else ""
-    return f"```bash\n{command}\n```{answer}"
+    return f"```bash\n{curl(verdict, plan)}\n```{answer}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
