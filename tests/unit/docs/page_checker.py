@@ -7,6 +7,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from mdpage import Fence, Page
@@ -15,12 +16,13 @@ from heteropd.cli import parser, table
 from heteropd.cli.options import Option, Verb
 from heteropd.config import yamlfile
 from heteropd.config.arguments import PlanArguments
-from heteropd.config.env import load_hosts
+from heteropd.config.env import Env, load, load_hosts
 from heteropd.config.hosts import Hosts, RoleAdditions
 from heteropd.config.machine import Machine
 from heteropd.config.problems import validate
+from heteropd.config.request import resolve
 from heteropd.errors import KitError
-from heteropd.plan import make
+from heteropd.plan import render
 
 LANGUAGES = ("sh", "text", "yaml", "json", "mermaid")
 # Programs that are not the kit's, and words of the shell.
@@ -178,7 +180,13 @@ def make_plan(requested: PlanArguments, root: Path) -> None:
         given["hosts"] = "env/hosts/example.yaml"
     if MADE_UP.search(given.get("model", "")) or given.get("images"):
         given = {name: value for name, value in given.items() if name not in ("model", "images")}
-    make(PlanArguments(requested.case, given), root, Machine(cores=[0, 1]))
+    env = _env(root)
+    render(resolve(PlanArguments(requested.case, given), env, root), env, Machine(cores=[0, 1]))
+
+
+@cache
+def _env(root: Path) -> Env:
+    return load(root)
 
 
 def _of_yaml(text: str, root: Path) -> Iterator[str]:
