@@ -66,6 +66,7 @@ class Interrupted(KitError):
 
 # What nobody wants in a terminal or a log: a password in an address, what stands behind a secret's name.
 _SECRETS = (
+    (re.compile(r"(\b[\w.-]+:)[^\s:@/'\"]+@(?!sha256)"), r"\1…@"),
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@", re.IGNORECASE), r"\1…@"),
     (re.compile(r"\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|nvapi-)[\w-]{8,}"), r"\1…"),
     (

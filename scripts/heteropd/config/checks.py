@@ -23,7 +23,7 @@ Reference = Annotated[
     str,
     matching(
         r"[PT][0-9]{1,2}-[a-z0-9-]+|tests/infra/[\w/]+\.py::\w+|(connectivity|identity|kv_transfer|integrity)\.\w+",
-        "is no rule, check or test",
+        "is not a rule, a check or a test",
         "write P08-…, T2-…, tests/infra/FILE::TEST, or GROUP.NAME of the proof",
     ),
 ]

@@ -65,7 +65,7 @@ class EngineArguments:
     @property
     def ranks(self) -> int:
         """Devices that it opens, each with a rank of its own."""
-        return prod(self.number(option, 1) for option in PARALLEL)
+        return prod(max(1, self.number(option, 1)) for option in PARALLEL)
 
     def json(self, option: str) -> Any:
         """The option's JSON value; None where it is not given, or is not JSON."""

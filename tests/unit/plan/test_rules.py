@@ -122,13 +122,14 @@ def managed(address: str) -> dict[str, Any]:
     return {"hosts": {**EXAMPLE["hosts"], "cuda-node": cuda_node}}
 
 
-def kv(device: str, *extra: str, compat: str = "false") -> list[str]:
+def kv(device: str, *more: str, compat: str = "false", extra: str = '"y": 1') -> list[str]:
+    inner = f'"enforce_handshake_compat": {compat}, "agreed_block_size": 16, {extra}'
     fields = ", ".join(
         [
             '"kv_connector": "NixlConnector", "kv_role": "kv_both"',
             f'"kv_buffer_device": "{device}"',
-            *extra,
-            f'"kv_connector_extra_config": {{"enforce_handshake_compat": {compat}, "agreed_block_size": 16}}',
+            *more,
+            f'"kv_connector_extra_config": {{{inner}}}',
         ]
     )
     return ["--kv-transfer-config", "{" + fields + "}"]
@@ -359,6 +360,18 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
                 ({"devices": [0]}, {"CUDA_VISIBLE_DEVICES": "1"}),
             )
         ),
+        *(
+            (Given("case1", cuda(**{**field, "env": env})), Given("case1", cuda(**field)))
+            for field, env in (
+                ({"nics": ["mlx5_0:1"]}, {"UCX_NET_DEVICES": "mlx5_1:1"}),
+                ({"devices": [0]}, {"CUDA_VISIBLE_DEVICES": "1"}),
+                ({}, {"VLLM_KV_CACHE_LAYOUT": "NHD"}),
+            )
+        ),
+        (
+            Given("case1", cuda(engines=[{"env": {"VLLM_NIXL_SIDE_CHANNEL_PORT": "9"}}])),
+            Given("case1", cuda(engines=[{"env": {"UCX_RNDV_THRESH": "0"}}])),
+        ),
     ],
     "P44-kv-transfer-config": [
         (Given("case1", role("decode", args=["--kv-transfer-config", "{not json"])), Given("case1")),
@@ -466,6 +479,16 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
                 "-dcp 2",
             )
         ),
+        *(
+            (
+                Given("case1", role("prefill", args=kv("cuda", extra=extra))),
+                Given("case1", role("prefill", args=kv("cuda", extra=same))),
+            )
+            for extra, same in (
+                ('"enable_cross_layers_blocks": true', '"x": 1'),
+                ('"backends": ["GDS"]', '"num_threads": 2'),
+            )
+        ),
         (
             Given("case1", args("decode", "--kv-cache-dtype fp8")),
             Given("case1", args("decode", "--kv-cache-dtype auto")),
@@ -503,7 +526,7 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1", role("decode", args=["--max-num-batched-tokens=5"])),
         ),
         (Given("case1", cuda(env={"HF_TOKEN": "x"})), Given("case1", cuda(env={"HF_HUB_OFFLINE": "1"}))),
-        (Given("case1", cuda(container=["--env=A_SECRET=x"])), Given("case1", cuda(container=["--env=A=x"]))),
+        (Given("case1", cuda(container=["--env=A_SECRET=x"])), Given("case1", cuda(env={"A": "x"}))),
         (Given("case1", role("router", args=["--api-key", "x"])), Given("case1")),
         *(
             (Given("case1", args("decode", words)), Given("case1"))
@@ -629,6 +652,11 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1", cuda(container=["--net=host", "-v", "/a:/b"])),
         ),
         (Given("case1", cuda(container=["--gpus=2"])), Given("case1", cuda(container={"cpuset": "0-7"}))),
+        (
+            Given("case1", cuda(container=["--env=UCX_TLS=tcp"])),
+            Given("case1", cuda(env={"UCX_IB_GID_INDEX": "3"})),
+        ),
+        (Given("case1", cuda(container={"env": {"A": "b"}})), Given("case1", cuda(container={}))),
     ],
     "P67-router": [
         *(

@@ -54,7 +54,7 @@ def _refuse(plan: Plan, env: Env) -> None:
     for role in plan.roles:
         name = addresses.name(plan, role)
         if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-            problem = f"{name!r} is no name of a Service and a StatefulSet"
+            problem = f"{name!r} cannot name a Service and a StatefulSet"
             fix = (
                 f"rename the file: a-z, 0-9 and '-', {_LONGEST_NAME} characters at most with the role's name"
             )

@@ -19,6 +19,8 @@ _SPECULATIVE = {
 }
 # They guess tokens from the text alone, and bring no KV of their own.
 _BY_PATTERN = ("ngram", "ngram_gpu", "suffix")
+# Of the connector's own configuration: how blocks lie in memory, and what moves them.
+_OF_CONNECTOR = ("enable_cross_layers_blocks", "backends")
 _COMPARED = ("method", "model", "revision", "code_revision", "kv_cache_dtype", "parallel_drafting")
 _SAME = {"half": "float16", "float": "float32"}
 _VERSION = re.compile(r"(?<![\d.])v?(\d+\.\d+)(?:\.\d+)?")
@@ -26,6 +28,11 @@ _VERSION = re.compile(r"(?<![\d.])v?(\d+\.\d+)(?:\.\d+)?")
 
 def _identical(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     problem = "the two sides differ in what KV is made of, and the handshake that would say so is off"
+    for name in _OF_CONNECTOR:
+        ours, theirs = prefill.kv_extra.get(name), decode.kv_extra.get(name)
+        if ours != theirs:
+            value = f"prefill {_shown(ours)}, decode {_shown(theirs)}"
+            return broken(prefill.where, name, value, problem, "give it to both roles alike, or to neither")
     return _different(context.env.vllm_options.identical, prefill, decode, problem)
 
 

@@ -95,7 +95,7 @@ def _not_listed(context: RuleContext) -> Finding | None:
     for role, _, arguments in _additions(context):
         for word in arguments.unknown:
             if word.startswith("-"):
-                problem = f"is no option of vLLM {options.vllm}; this plan's is {context.pins.vllm}"
+                problem = f"is not an option of vLLM {options.vllm}; this plan's is {context.pins.vllm}"
                 near = nearest(word.partition("=")[0], [names[0] for names in options.all()])
                 fix = f"did you mean {near!r}?" if near else "see `vllm serve --help=all` of that version"
                 return broken(context.hosts_file, f"roles.{role}.args", word, problem, fix)
@@ -105,12 +105,23 @@ def _not_listed(context: RuleContext) -> Finding | None:
 def _shadowed(context: RuleContext) -> Finding | None:
     for role, additions, arguments in _additions(context):
         decided = _DECIDED | _decided_by_hosts(role, context)
-        for name in (*additions.env, *arguments.given):
+        given = [(f"roles.{role}", name) for name in (*additions.env, *arguments.given)]
+        for field, name in [*given, *_hosts_variables(role, context)]:
             if name in decided:
                 problem = "is decided elsewhere, and a second place could only disagree"
                 fix = f"say {decided[name].format(role=role)} instead"
-                return broken(context.hosts_file, f"roles.{role}", name, problem, fix)
+                return broken(context.hosts_file, field, name, problem, fix)
     return None
+
+
+def _hosts_variables(role: str, context: RuleContext) -> Iterator[tuple[str, str]]:
+    """Fields and names of the variables that hosts of a role give to its engines."""
+    hosts = context.request.hosts
+    used = {engine.plan.host.name for engine in context.engines if engine.role == role}
+    for name, host in hosts.hosts.items() if hosts else ():
+        if name in used:
+            yield from ((f"hosts.{name}.env", key) for key in host.env)
+            yield from ((f"hosts.{name}.engines", key) for own in host.engines for key in own.env)
 
 
 def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
@@ -130,10 +141,15 @@ def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
 def _container(context: RuleContext) -> Finding | None:
     hosts = context.request.hosts
     for name, host in hosts.hosts.items() if hosts else ():
-        given = {"gpus": host.container.gpus, "network": host.container.network}
-        fixes = {"gpus": f"say hosts.{name}.devices instead", "network": "leave it out: it is the host's"}
+        options = host.container
+        given = {"gpus": options.gpus, "network": options.network, "env": ", ".join(options.env)}
+        fixes = {
+            "gpus": f"say hosts.{name}.devices instead",
+            "network": "leave it out: it is the host's",
+            "env": f"say hosts.{name}.env instead, which rules see",
+        }
         for field, value in given.items():
-            if value not in (None, "host"):
+            if value not in (None, "", "host"):
                 problem = "is decided elsewhere, and a second place could only disagree"
                 where = f"hosts.{name}.container.{field}"
                 return broken(context.hosts_file, where, value, problem, fixes[field])
