@@ -80,7 +80,7 @@ def test_no_file_names_a_check_that_is_not_there() -> None:
     [
         ("  38:\n", "  40:\n", "failures are not those from 1 to 39"),
         ("    not_covered:", "    caught_by: [P08-ucx-tls-tcp]\n    not_covered:", "both or neither"),
-        ("- T2-10-verbs-devices\n", "- verbs devices\n", "is no rule, check or test"),
+        ("- T2-10-verbs-devices\n", "- verbs devices\n", "is not a rule, a check or a test"),
     ],
 )
 def test_a_wrong_table_is_refused(old: str, new: str, problem: str, tmp_path: Path) -> None:
