@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from heteropd.errors import KitError
 from heteropd.plan.environment import KEEPS_ENVIRONMENT, child_environment
 from heteropd.processes import shared_memory, terminate, watchdog
 from heteropd.processes.identity import Identity, alive, identify
+from heteropd.processes.launcher import exit_status, temporary_root
 from heteropd.processes.parent import follow_parent
 from heteropd.processes.process_tree import tag, tagged
 
@@ -41,7 +43,7 @@ class Child:
         """CPU seconds that it and its living children have used; 0 when it is gone."""
         try:
             top = psutil.Process(self.process.pid)
-            return sum(sum(one.cpu_times()[:2]) for one in [top, *top.children(recursive=True)])
+            return sum(sum(process.cpu_times()[:2]) for process in [top, *top.children(recursive=True)])
         except psutil.Error:
             return 0.0
 
@@ -49,14 +51,17 @@ class Child:
 class Children:
     """Starts processes and ends them all when the ``with`` block ends; a guard does it when we cannot."""
 
-    def __init__(self, name: str, lab: BenchWorkspace) -> None:
-        self.folder, self._runner, self.clock = lab.folder(name).resolve(), lab.runner, lab.clock
+    def __init__(self, name: str, workspace: BenchWorkspace) -> None:
+        self.folder, self.clock = workspace.folder(name).resolve(), workspace.clock
+        self._runner = workspace.runner
+        self._tmp = temporary_root(self.folder)
         self._id = uuid4().hex[:12]
         self.started: list[Child] = []
         self._followed = 0
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._tmp.mkdir(mode=0o700, exist_ok=True)
         self._followed = follow_parent()
         watchdog.start(self.folder, self._id, self._runner, os.environ)
         return self
@@ -65,6 +70,7 @@ class Children:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+        shutil.rmtree(self._tmp, ignore_errors=True)
         watchdog.stop(self.folder, self._id)
         follow_parent(self._followed)
 
@@ -78,11 +84,13 @@ class Children:
         """Start one process; its log is ``NAME.log`` in the folder.
 
         The child's environment is ours, less what would change an engine, plus ``env`` (see
-        `heteropd.plan.environment`). Raises KitError when the program is missing.
+        `heteropd.plan.environment`); its temporary files go when we end. Raises KitError when the program is
+        missing.
         """
         log = self.folder / f"{name}.log"
         log.unlink(missing_ok=True)
-        extra = {**tag(self._id, self.folder), "PYTHONUNBUFFERED": "1", **KEEPS_ENVIRONMENT}
+        ours = {**tag(self._id, self.folder), "PYTHONUNBUFFERED": "1", "TMPDIR": str(self._tmp)}
+        extra = {**ours, **KEEPS_ENVIRONMENT}
         variables = child_environment(env or {}, os.environ, places or {}, extra, ["127.0.0.1"]).variables
         try:
             pid = self._runner.spawn(argv, env=variables, log=log, cwd=self.folder)
@@ -107,16 +115,18 @@ class Children:
 
     def end(self) -> None:
         """End everything that was started and remove shared memory that nobody uses any more."""
-        segments = shared_memory.segments(one.pid for one in self._marked())
-        left = terminate.end(self._marked, self.clock, GRACE_S).survivors
+        segments = shared_memory.segments(process.pid for process in self._tagged())
+        left = terminate.end(self._tagged, self.clock, GRACE_S).survivors
         shared_memory.remove_unused(segments)
         for child in self.started:
-            _reap(child.process.pid)
+            exit_status(child.process)
         self.started.clear()
         if left:
-            raise KitError(f"bench: processes would not end: {', '.join(str(one.pid) for one in left)}")
+            raise KitError(
+                f"bench: processes would not end: {', '.join(str(process.pid) for process in left)}"
+            )
 
-    def _marked(self) -> set[Identity]:
+    def _tagged(self) -> set[Identity]:
         return tagged(self.folder, self._id)
 
 
@@ -124,9 +134,9 @@ def free_ports(count: int) -> list[int]:
     """TCP ports of loopback that nothing listens on now. They are not reserved: use them soon."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for listening in sockets:
+            listening.bind(("127.0.0.1", 0))
+        return [int(listening.getsockname()[1]) for listening in sockets]
 
 
 def _last_line(log: Path) -> str:
@@ -135,10 +145,3 @@ def _last_line(log: Path) -> str:
 
 def _died(name: str, log: Path) -> KitError:
     return KitError(f"bench: {name} died: {_last_line(log)} (all of it: {log})")
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from heteropd.bench import bringup, engines, results, router
+from heteropd.bench.results import BenchResult, Figures
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config import bench
+from heteropd.config.bench import BenchSettings
 from heteropd.console.width import console
 from heteropd.errors import EXIT_OK, BadInput, did_you_mean
 from heteropd.system import LocalRunner, SystemClock
@@ -19,21 +23,40 @@ WHAT = ("router", "engines", "bringup")
 def run(what: str | None, given: Mapping[str, str | bool], root: Path, prepare: Callable[[], object]) -> int:
     """Run one benchmark with what is ``given`` over env/bench.yaml; ``prepare`` makes what it needs first.
 
-    Writes .heteropd/bench/NAME-TIME.json and prints tables. Returns 0 when it measured, whatever the figures
-    are. Raises BadInput for an unknown name or value, KitError when a measurement was not possible.
+    Writes .heteropd/bench/NAME-TIME.json and prints tables; progress goes to stderr. Returns 0 when it
+    measured, whatever the figures are. Raises BadInput for an unknown name or value, KitError when a
+    measurement was not possible.
     """
-    chosen = bench.load(root)
-    if what == "router":
-        measure = partial(router.measure, bench.changed(chosen.router, given))
-    elif what == "engines":
-        measure = partial(engines.measure, bench.changed(chosen.engines, given))
-    elif what == "bringup":
-        measure = partial(bringup.measure, bench.changed(chosen.bringup, given))
-    else:
-        problem = "missing" if what is None else "no such benchmark"
-        raise BadInput("command line", "what", what, problem, did_you_mean(what or "", WHAT))
+    settings, measure = _benchmark(what, given, bench.load(root))
     prepare()
-    workspace = BenchWorkspace(root, LocalRunner(), SystemClock())
-    result = measure(chosen.prompt, workspace)
+    workspace = BenchWorkspace(root, LocalRunner(), SystemClock(), console(stderr=True))
+    clock, machine = workspace.clock, results.machine()
+    started, began = clock.wall(), clock.now()
+    figures = measure(workspace=replace(workspace, began=began))
+    result = BenchResult(
+        what=f"{what}-cold" if settings.get("cold") else str(what),
+        started=started,
+        seconds=clock.now() - began,
+        machine=machine,
+        settings=settings,
+        **dict(figures),
+    )
     results.show(result, results.write(result, workspace.folder("")), console())
     return EXIT_OK
+
+
+def _benchmark(
+    what: str | None, given: Mapping[str, str | bool], chosen: BenchSettings
+) -> tuple[dict[str, Any], partial[Figures]]:
+    """The settings of a benchmark, and what measures it in a workspace."""
+    if what == "router":
+        of_router = bench.changed(chosen.router, given)
+        return of_router.model_dump(), partial(router.measure, of_router, chosen.prompt)
+    if what == "engines":
+        of_engines = bench.changed(chosen.engines, given)
+        return of_engines.model_dump(), partial(engines.measure, of_engines, chosen.prompt)
+    if what == "bringup":
+        of_bringup = bench.changed(chosen.bringup, given)
+        return of_bringup.model_dump(), partial(bringup.measure, of_bringup, chosen.prompt)
+    problem = "missing" if what is None else "no such benchmark"
+    raise BadInput("command line", "what", what, problem, did_you_mean(what or "", WHAT))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from heteropd.bench import cpu, pair, results, tokens
+from heteropd.bench import cpu, pair, tokens
 from heteropd.bench.children import Children
 from heteropd.bench.figures import median, spread
-from heteropd.bench.results import BenchResult
+from heteropd.bench.results import Aim, Figures
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config.bench import EnginesSettings
 from heteropd.plan.model import Plan, RolePlan
@@ -25,56 +25,56 @@ BOTH, WHOLE = "side by side", "one engine, all cores"
 Round = dict[str, Any]
 
 
-def measure(settings: EnginesSettings, prompt: str, lab: BenchWorkspace) -> BenchResult:
+def measure(settings: EnginesSettings, prompt: str, workspace: BenchWorkspace) -> Figures:
     """Measure all arrangements, in turns where the same processes serve them. Raises BadInput, KitError."""
-    lab.require_idle()
-    clock = lab.clock
-    machine, started, began = results.machine(), clock.wall(), clock.now()
-    plan = pair.plan_on_free_ports(settings.case, lab.root)
+    workspace.require_idle()
+    plan = pair.plan_on_free_ports(settings.case, workspace.root)
     load = tokens.Load(plan.model, prompt, settings.max_tokens, settings.warmup_s, settings.measure_s)
-    found, rounds = lab.places(), []
-    with Children("engines-run", lab) as children:
-        pair.start(plan.engines, children, found)
-        pair.until_healthy(plan.engines, children)
-        for number in range(settings.rounds):
-            rounds += _in_turns(plan, load, settings.clients, number, children)
-            children.check()
-        children.end()
-        one = on_all_cores(plan)
-        pair.start([one], children, found)
-        pair.until_healthy([one], children)
-        for number in range(settings.rounds):
-            rounds.append({"round": number, **_one(WHOLE, [one], 2 * settings.clients, load, children)})
+    divided = {f"{role.name} alone": [role] for role in plan.engines} | {BOTH: plan.engines}
+    rounds: list[Round] = []
+    with Children("engines-run", workspace) as children:
+        for arrangements in (divided, {WHOLE: [on_all_cores(plan)]}):
+            roles = list(arrangements.values())[-1]
+            with workspace.step(f"starting {', '.join(role.name for role in roles)}"):
+                pair.start(roles, children, workspace.places())
+                pair.until_healthy(roles, children)
+            for number in range(settings.rounds):
+                for name in arrangements if number % 2 == 0 else reversed(arrangements):
+                    clients = settings.clients * (2 if name == WHOLE else 1)
+                    with workspace.step(f"round {number + 1} of {settings.rounds}: {name}"):
+                        figures = _load(arrangements[name], clients, load, children)
+                    rounds.append({"round": number, "engines": name, **figures})
+                children.check()
+            children.end()
     rows = summary(rounds)
-    return BenchResult(
-        what="engines", started=started, seconds=clock.now() - began, machine=machine,
-        settings=settings.model_dump(), columns=COLUMNS, rows=rows, rounds=rounds,
-        targets=targets(rows, [role.name for role in plan.engines], settings.tokens_ratio),
+    return Figures(
+        columns=COLUMNS,
+        rows=rows,
+        rounds=rounds,
+        targets=aims(rows, [role.name for role in plan.engines], settings.tokens_ratio),
         notes=["CPU columns are cores in use; the engines' include the clients'", *cpu.remark(rounds)],
-    )  # fmt: skip
+    )
 
 
 def on_all_cores(plan: Plan) -> RolePlan:
     """The plan's decode engine on the cores of all engines."""
-    role = plan.of("decode")[0]
-    cores = sorted({core for one in plan.engines for core in one.cores})
-    env = {**role.env, BIND: ",".join(map(str, cores))}
-    return role.model_copy(update={"cores": cores, "env": env, "name": "whole"})
+    decode = plan.of("decode")[0]
+    cores = sorted({core for role in plan.engines for core in role.cores})
+    env = {**decode.env, BIND: ",".join(map(str, cores))}
+    return decode.model_copy(update={"cores": cores, "env": env, "name": "whole"})
 
 
 def summary(rounds: list[Round]) -> list[dict[str, Any]]:
     """Medians over the rounds, one row for each arrangement."""
-    names = dict.fromkeys(one["engines"] for one in rounds)
     rows = []
-    for name in names:
-        cell = [one for one in rounds if one["engines"] == name]
-        rates = [one["tokens/s"] for one in cell]
-        medians = {figure: median([one[figure] for one in cell]) for figure in MEDIANS}
-        rows.append({**cell[0], **medians, "spread": spread(rates)})
+    for name in dict.fromkeys(figures["engines"] for figures in rounds):
+        cell = [figures for figures in rounds if figures["engines"] == name]
+        medians = {column: median([figures[column] for figures in cell]) for column in MEDIANS}
+        rows.append({**cell[0], **medians, "spread": spread([figures["tokens/s"] for figures in cell])})
     return rows
 
 
-def targets(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[results.Aim]:
+def aims(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[Aim]:
     """Both side by side over the sum of each alone on its own cores, and over one engine on all of them."""
     rate = {row["engines"]: row["tokens/s"] for row in rows}
     compared = {
@@ -82,27 +82,18 @@ def targets(rows: list[dict[str, Any]], alone: list[str], aim: float) -> list[re
         "side by side / one engine on all these cores": rate[WHOLE],
     }
     return [
-        results.Aim(name=name, direction="at least", aim=aim, value=rate[BOTH] / base if base else None)
+        Aim(name=name, direction="at least", aim=aim, value=rate[BOTH] / base if base else None)
         for name, base in compared.items()
     ]
 
 
-def _in_turns(plan: Plan, load: tokens.Load, clients: int, number: int, children: Children) -> list[Round]:
-    arrangements = [(f"{role.name} alone", [role]) for role in plan.engines]
-    arrangements.append((BOTH, list(plan.engines)))
-    if number % 2:
-        arrangements.reverse()
-    return [{"round": number, **_one(name, roles, clients, load, children)} for name, roles in arrangements]
-
-
-def _one(name: str, roles: list[RolePlan], clients: int, load: tokens.Load, children: Children) -> Round:
+def _load(roles: list[RolePlan], clients: int, load: tokens.Load, children: Children) -> Round:
     """Load these engines once. CPU figures are cores in use, of all engines that run."""
     clock = children.clock
     machine, own, began = cpu.busy_s(), cpu.own_s(children), clock.now()
     rates = tokens.measure([tokens.TokenTarget(role.url, clients) for role in roles], load)
     span, used = clock.now() - began, cpu.own_s(children) - own
     return {
-        "engines": name,
         "cores": "; ".join(",".join(map(str, role.cores)) for role in roles),
         "clients": clients * len(roles),
         "tokens/s": sum(rates),

@@ -36,19 +36,24 @@ class Aim(BaseModel):
         return self.value >= self.aim if self.direction == "at least" else self.value <= self.aim
 
 
-class BenchResult(BaseModel):
-    """One run of one benchmark. ``rows`` are medians over rounds, ``rounds`` every single measurement."""
+class Figures(BaseModel):
+    """What one benchmark measured. ``rows`` are medians over rounds, ``rounds`` every single measurement."""
+
+    columns: list[str] = Field(description="Columns of the table, in order: keys of a row")
+    rows: list[dict[str, Any]]
+    rounds: list[dict[str, Any]]
+    targets: list[Aim]
+    notes: list[str] = Field(default_factory=list)
+
+
+class BenchResult(Figures):
+    """One run of one benchmark, with what it takes to compare it with another."""
 
     what: str
     started: datetime
     seconds: float
     machine: dict[str, Any]
     settings: dict[str, Any]
-    columns: list[str] = Field(description="Columns of the table, in order: keys of a row")
-    rows: list[dict[str, Any]]
-    rounds: list[dict[str, Any]]
-    targets: list[Aim]
-    notes: list[str] = Field(default_factory=list)
 
 
 def machine() -> dict[str, Any]:
@@ -79,18 +84,15 @@ def show(result: BenchResult, path: Path, console: Console) -> None:
     for row in result.rows:
         table.add_row(*(shown(row.get(column)) for column in result.columns))
     console.print(table)
-    aims = Table(title="targets", title_justify="left")
-    for column in ("figure", "aim", "measured", ""):
-        aims.add_column(column)
-    for one in result.targets:
-        aim = f"{one.direction} {one.aim:g} {one.unit}"
-        word = {True: "met", False: "NOT met", None: "not measured"}[one.met]
-        measured = "-" if one.value is None else f"{shown(one.value)} {one.unit}"
-        aims.add_row(one.name, aim, measured, word)
+    aims = Table("figure", "aim", "measured", "", title="targets", title_justify="left")
+    for target in result.targets:
+        aim = f"{target.direction} {target.aim:g} {target.unit}"
+        word = {True: "met", False: "NOT met", None: "not measured"}[target.met]
+        measured = "-" if target.value is None else f"{shown(target.value)} {target.unit}"
+        aims.add_row(target.name, aim, measured, word)
     console.print(aims)
-    for note in result.notes:
-        console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+    for line in [*(f"note: {note}" for note in result.notes), f"written: {path}"]:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def shown(value: object) -> str:

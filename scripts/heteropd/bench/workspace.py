@@ -1,11 +1,17 @@
-"""What every benchmark works with: a checkout, and the two seams to the outside."""
+"""What every benchmark works with: a checkout, the two seams to the outside, and lines of progress."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
+
 from heteropd.config import env
+from heteropd.console.heartbeat import heartbeat
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR
 from heteropd.prepare import engine
@@ -17,11 +23,26 @@ STATE_FOLDER = ".heteropd"
 
 @dataclass(frozen=True)
 class BenchWorkspace:
-    """``root`` is the checkout whose environments, model and state folder are used."""
+    """``root`` is the checkout whose environments, model and state folder are used; ``console`` gets the
+    progress, each line with the seconds since ``began``."""
 
     root: Path
     runner: CommandRunner
     clock: Clock
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    began: float = 0.0
+
+    def say(self, text: str) -> None:
+        """One line of progress."""
+        elapsed = self.clock.now() - self.began
+        self.console.print(Text(f"[{elapsed:5.0f} s] {text}"), soft_wrap=True)
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Say what is done in the block, at its start and every so often while it goes on."""
+        self.say(what)
+        with heartbeat(what, self.say):
+            yield
 
     def folder(self, name: str) -> Path:
         """Where a benchmark keeps its results, or the logs of one of its runs."""
@@ -35,7 +56,7 @@ class BenchWorkspace:
         pins = env.load(self.root).standin
         python = engine.environment(pins).python(self.root)
         if not python.exists():
-            raise MissingPrerequisite(f"{python} is not there", "`make bench` or `make case1` makes it")
+            raise MissingPrerequisite(f"{python} is not there", "`make prepare` makes it")
         return {
             ENGINE_PYTHON: str(python),
             ENGINE_BIN: str(python.parent),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from heteropd.plan.model import RolePlan
 from heteropd.processes.identity import Identity, identify
 from heteropd.processes.process_tree import ROLE
 from heteropd.system import CommandRunner
+
+# A Unix socket's path ends at 107 bytes; engines make sockets such as ROOT/prefill-0/<36 characters>.
+_LONGEST_ROOT = 45
 
 
 @dataclass(frozen=True)
@@ -49,19 +53,36 @@ def prepare(role: RolePlan, around: Surroundings, log: Path, tmp: Path) -> Launc
     return Launch(role.name, child_argv(role.argv, around.places), env, log, tmp)
 
 
+def temporary_root(state_dir: Path) -> Path:
+    """Folder of the temporary folders of what a state folder's commands start: inside of it, or in /tmp where
+    its path is too long.
+
+    It follows from the state folder alone, so that it can be removed even when the state is lost.
+    """
+    inside = state_dir / "tmp"
+    if len(str(inside)) <= _LONGEST_ROOT:
+        return inside
+    name = hashlib.sha256(str(state_dir).encode()).hexdigest()[:12]
+    return Path("/tmp") / f"heteropd-{os.getuid()}-{name}"  # noqa: S108 - must be ours when it is made
+
+
 def start(launch: Launch, runner: CommandRunner, cwd: Path) -> Identity:
     """Start the role and return who it is.
 
     Raises MissingPrerequisite when its program cannot be run at all.
     """
-    launch.tmp.mkdir(parents=True, exist_ok=True, mode=0o700)
-    launch.log.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (launch.tmp, launch.log.parent):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as problem:
+            why = f"{launch.name}: {folder} cannot be made ({problem.strerror})"
+            raise MissingPrerequisite(why, "free or repair that place") from None
     try:
         pid = runner.spawn(launch.argv, env=launch.env.variables, log=launch.log, cwd=cwd)
     except OSError as problem:
         raise MissingPrerequisite(
             f"{launch.name}: {launch.argv[0]} cannot be run ({problem.strerror})",
-            "set the engine's environment up again with `make setup`",
+            "make the engine's environment again with `make prepare`",
         ) from None
     process = identify(pid)
     if process is None:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from heteropd.containers import stopping
 from heteropd.processes import shared_memory, terminate
+from heteropd.processes.launcher import temporary_root
 from heteropd.processes.process_tree import tagged
 from heteropd.processes.record import forget, recorded
 from heteropd.system import Clock, SystemClock
@@ -61,7 +62,9 @@ def main(argv: list[str], clock: Clock) -> None:
     """End what a killed kit did not, and forget it, unless another command is at work by now."""
     state_dir, topology_id = Path(argv[0]), argv[1]
     state = recorded(state_dir)
-    leftovers = _leftovers(state) if state.get("id") == topology_id else Leftovers()
+    leftovers = Leftovers((temporary_root(state_dir),))
+    if state.get("id") == topology_id:
+        leftovers = _leftovers(state)
     missed: tuple[str, ...] = ()
     for _ in range(_LOOKS):
         # The kit may have died between vfork and exec: such a child shows its tag a moment later.

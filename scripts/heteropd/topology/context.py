@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from heteropd.config.images import Image
+from heteropd.processes.launcher import temporary_root
 from heteropd.processes.sweep import Leftovers
 from heteropd.system import Clock, CommandRunner, LocalRunner, SystemClock
-
-# A Unix socket's path ends at 107 bytes; engines make sockets such as TMP_ROOT/prefill-0/<36 characters>.
-_LONGEST_TMP_ROOT = 45
 
 
 @dataclass(frozen=True)
@@ -67,15 +64,8 @@ class Context:
 
     @property
     def tmp_root(self) -> Path:
-        """Folder of the roles' temporary folders: in the state folder, or /tmp where its path is too long.
-
-        It follows from the state folder alone, so that it can be removed even when the state is lost.
-        """
-        inside = self.state_dir / "tmp"
-        if len(str(inside)) <= _LONGEST_TMP_ROOT:
-            return inside
-        name = hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:12]
-        return Path("/tmp") / f"heteropd-{os.getuid()}-{name}"  # noqa: S108 - must be ours when it is made
+        """Folder of the roles' temporary folders."""
+        return temporary_root(self.state_dir)
 
     @property
     def leftovers(self) -> Leftovers:

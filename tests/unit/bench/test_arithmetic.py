@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from heteropd.bench import bringup, engines, milestones, router
+from heteropd.bench import bringup, engines, router
 from heteropd.bench.command import run
 from heteropd.bench.figures import percentile, spread
+from heteropd.bench.make import phases
 from heteropd.bench.results import Aim, shown
 from heteropd.config import bench
 from heteropd.config.bench import BenchSettings
@@ -123,8 +124,8 @@ def test_router_rows_are_medians_and_targets_compare_them() -> None:
         (16, "proxy", 100.0),
         (16, "router", 1000.0),
     ]
-    targets = router.targets(rows, 10.0)
-    assert [(one.value, one.met) for one in targets] == [(9.0, False), (10.0, True)]
+    targets = router.aims(rows, 10.0)
+    assert [(aim.value, aim.met) for aim in targets] == [(9.0, False), (10.0, True)]
 
 
 @pytest.mark.parametrize(
@@ -166,19 +167,19 @@ def test_engines_are_compared_with_each_alone_and_with_one_on_all_cores() -> Non
             "CPU engines": 1.0,
             "CPU others": 0.0,
         }
-        for name, found in rates.items()
-        for rate in found
+        for name, measured in rates.items()
+        for rate in measured
     ]
     rows = engines.summary(rounds)
     assert [row["tokens/s"] for row in rows] == [11.0, 20.0, 27.0, 36.0]
-    targets = engines.targets(rows, ["a", "b"], 0.9)
-    assert [one.value for one in targets] == [pytest.approx(27 / 31), 0.75]
-    assert [one.met for one in targets] == [False, False]
+    targets = engines.aims(rows, ["a", "b"], 0.9)
+    assert [aim.value for aim in targets] == [pytest.approx(27 / 31), 0.75]
+    assert [aim.met for aim in targets] == [False, False]
 
 
 def test_an_engine_that_made_nothing_in_time_is_no_ratio() -> None:
     rows = [{"engines": name, "tokens/s": 0.0} for name in ("a alone", engines.BOTH, engines.WHOLE)]
-    assert [one.met for one in engines.targets(rows, ["a"], 0.9)] == [None, None]
+    assert [aim.met for aim in engines.aims(rows, ["a"], 0.9)] == [None, None]
 
 
 def test_one_engine_gets_the_cores_of_all() -> None:
@@ -199,10 +200,10 @@ def test_bring_up_is_the_median_over_the_bare_start(chosen: BenchSettings) -> No
     ]
     rows = bringup.summary(rounds)
     assert [row["over bare"] for row in rows] == [1.0, pytest.approx(1.1), pytest.approx(1.8)]
-    assert [one.met for one in bringup.targets(rows, chosen.bringup)] == [True, False]
+    assert [aim.met for aim in bringup.aims(rows, chosen.bringup)] == [True, False]
 
 
 def test_phases_are_differences_in_order_of_time() -> None:
-    assert milestones.phases({"ready": 50.0, "started": 2.0, "exit": 80.0}) == {
+    assert phases({"ready": 50.0, "started": 2.0, "exit": 80.0}) == {
         "started": 2.0, "ready": 48.0, "exit": 30.0,
     }  # fmt: skip

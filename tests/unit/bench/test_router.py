@@ -7,7 +7,7 @@ import pytest
 
 from heteropd.bench.cpu import busy_s
 from heteropd.bench.peers import protocol
-from heteropd.bench.router_stage import check, router_argv
+from heteropd.bench.router_ways import check, router_argv
 from heteropd.engine_api import requests
 from heteropd.errors import KitError
 
@@ -54,10 +54,10 @@ def test_the_mock_tells_prefill_decode_and_plain_apart() -> None:
     request = {"model": "mock", "prompt": "x", "max_tokens": 9, "max_completion_tokens": 9, "stream": True,
                "stream_options": {"include_usage": True}}  # fmt: skip
     assert protocol.kind_of(request) == "plain"
-    asked = requests.prefill_request(request)
-    assert protocol.kind_of(asked) == "prefill"
-    assert (asked["max_tokens"], asked["max_completion_tokens"], asked["stream"]) == (1, 1, False)
-    assert "stream_options" not in asked
+    first = requests.prefill_request(request)
+    assert protocol.kind_of(first) == "prefill"
+    assert (first["max_tokens"], first["max_completion_tokens"], first["stream"]) == (1, 1, False)
+    assert "stream_options" not in first
     assert request["max_tokens"] == 9, "the caller's request must stay as it is: it goes to the decode engine"
     body = json.loads(protocol.completion(protocol.kept_blocks(1), 1).partition(b"\r\n\r\n")[2])
     assert protocol.kind_of({**request, "kv_transfer_params": body["kv_transfer_params"]}) == "decode"

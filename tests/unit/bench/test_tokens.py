@@ -18,9 +18,9 @@ class _Engine(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.0"
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        wanted = asked["max_tokens"] - (1 if asked["model"] == "stops-early" else 0)
-        self.send_response(500 if asked["model"] == "fails" else 200)
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        wanted = body["max_tokens"] - (1 if body["model"] == "stops-early" else 0)
+        self.send_response(500 if body["model"] == "fails" else 200)
         self.end_headers()
         for made in range(1, wanted + 1):
             time.sleep(PAUSE_S)

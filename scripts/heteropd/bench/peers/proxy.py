@@ -36,20 +36,18 @@ class Proxy:
             yield
 
     async def completions(self, request: Request) -> StreamingResponse:
-        asked: dict[str, Any] = await request.json()
+        body: dict[str, Any] = await request.json()
         headers = {"X-Request-Id": str(uuid.uuid4())}
         path = request.url.path
-        first = await self._prefill.post(path, json=prefill_request(asked), headers=headers)
+        first = await self._prefill.post(path, json=prefill_request(body), headers=headers)
         first.raise_for_status()
         params = first.json().get("kv_transfer_params")
         if params:
-            asked["kv_transfer_params"] = params
-        return StreamingResponse(self._pieces(path, asked, headers), media_type="application/json")
+            body["kv_transfer_params"] = params
+        return StreamingResponse(self._pieces(path, body, headers), media_type="application/json")
 
-    async def _pieces(
-        self, path: str, asked: dict[str, Any], headers: dict[str, str]
-    ) -> AsyncIterator[bytes]:
-        async with self._decode.stream("POST", path, json=asked, headers=headers) as answer:
+    async def _pieces(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> AsyncIterator[bytes]:
+        async with self._decode.stream("POST", path, json=body, headers=headers) as answer:
             answer.raise_for_status()
             async for piece in answer.aiter_bytes():
                 yield piece
