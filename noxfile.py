@@ -27,6 +27,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "unit"]
 nox.options.stop_on_first_error = True
 
+_SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=worksteal")
 
 Session = Callable[[nox.Session], None]
 own: dict[str, Session] = {}  # sessions that are no verbs of the kit, by name
@@ -51,7 +52,7 @@ def verb(name: str) -> Session:
 
 @session
 def test(session: nox.Session) -> None:
-    for name in ("lint", "types", "unit", "e2e"):
+    for name in ("lint", "types", "coverage", "e2e"):
         session.notify(name)
 
 
@@ -69,11 +70,13 @@ def types(session: nox.Session) -> None:
 
 @session
 def unit(session: nox.Session) -> None:
-    words = ["pytest", "--numprocesses=auto", "--dist=worksteal"]
-    if session.posargs:
-        _dev(*words, *session.posargs)
-        return
-    _dev(*words, "--cov", "--cov-report=", "tests/unit")
+    _dev("pytest", *_SIDE_BY_SIDE, *(session.posargs or ["tests/unit"]))
+
+
+@session
+def coverage(session: nox.Session) -> None:  # noqa: ARG001
+    # Apart from `unit`: to be watched makes pure Python tests take half as long again.
+    _dev("pytest", *_SIDE_BY_SIDE, "--cov", "--cov-report=", "tests/unit")
     _run(environments.DEV, "python", "-P", "tests/coverage_floors.py")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,12 @@ from filelock import FileLock, Timeout
 
 from heteropd.config.validation import load
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError
+from heteropd.plan.model import Plan
 from heteropd.proof import report
+from heteropd.proof.elsewhere import Given, plan_elsewhere
 from heteropd.proof.model_files import read_files
 from heteropd.proof.run import ProofOptions, run
+from heteropd.proof.verdict import Verdict
 from heteropd.topology import Context, Topology
 
 _LOCK = ".validating"
@@ -25,21 +28,38 @@ def prove(topology: Topology, context: Context, *, thorough: bool = False, came_
     It is shown first: a full disk must not lose it. ``came_up``: it did just now, so say what to do next.
     Raises BadInput while another does the same.
     """
-    plan, console = topology.plan, context.console
-    folder = context.state_dir / "reports"
-    with _alone(folder):
+
+    def options() -> ProofOptions:
         files = read_files(topology, context, thorough=thorough)
-        options = ProofOptions(thorough=thorough, logs=partial(_log, topology), files=files)
-        verdict = run(plan, load(context.root), context.clock, console, options)
+        return ProofOptions(thorough=thorough, logs=partial(_log, topology), files=files)
+
+    verdict = _judged(topology.plan, context, options)
+    if came_up:
+        report.show_next(verdict, topology.plan, context.console)
+    return EXIT_OK if verdict.passed else EXIT_FAILED
+
+
+def prove_elsewhere(given: Given, context: Context, *, thorough: bool = False) -> int:
+    """Validate a topology that the kit did not start; nothing of it is started, ended or read but over HTTP.
+
+    Raises BadInput for what is missing, and while another validation of this checkout runs.
+    """
+    verdict = _judged(plan_elsewhere(given), context, lambda: ProofOptions(thorough=thorough))
+    return EXIT_OK if verdict.passed else EXIT_FAILED
+
+
+def _judged(plan: Plan, context: Context, options: Callable[[], ProofOptions]) -> Verdict:
+    """Prove, show, then keep."""
+    console, folder = context.console, context.state_dir / "reports"
+    with _alone(folder):
+        verdict = run(plan, load(context.root), context.clock, console, options())
     report.show(verdict, console)
     try:
         kept = report.keep(verdict, plan, folder)
         console.print(f"Report: {kept.markdown}", soft_wrap=True, highlight=False)
     except OSError as problem:
         console.print(f"the report could not be kept in {folder}: {problem.strerror}", soft_wrap=True)
-    if came_up:
-        report.show_next(verdict, plan, console)
-    return EXIT_OK if verdict.passed else EXIT_FAILED
+    return verdict
 
 
 @contextmanager

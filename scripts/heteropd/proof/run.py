@@ -18,6 +18,7 @@ from heteropd.plan.model import Plan
 from heteropd.proof import as_users_ask, connectivity, geometry, identity, integrity, kv_transfer, pairwise
 from heteropd.proof.accounting import ExpectedTransfer
 from heteropd.proof.concurrency import side_by_side
+from heteropd.proof.elsewhere import CASE
 from heteropd.proof.engine_info import EngineInfo, describe
 from heteropd.proof.integrity import Pair
 from heteropd.proof.investigate import Investigation, ProbeRun
@@ -88,6 +89,7 @@ def run(
         seconds=round(clock.now() - began, 2),
         standin=plan.standin,
         thorough=options.thorough,
+        elsewhere=plan.case == CASE,
         note=standin_note(judged.checks) if plan.standin else None,
         fingerprint=plan.fingerprint(),
         versions=judged.versions,

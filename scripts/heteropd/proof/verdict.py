@@ -160,6 +160,7 @@ class Verdict(_VerdictData):
     seconds: float
     standin: bool
     thorough: bool = False
+    elsewhere: bool = Field(default=False, description="The kit did not start it: what it runs on is unknown")
     note: str | None
     fingerprint: str
     versions: dict[str, str]
@@ -192,11 +193,17 @@ class Verdict(_VerdictData):
     def failures(self) -> list[Check]:
         return [check for check in self.checks if check.status == "FAIL"]
 
+    @property
+    def ran_on(self) -> str:
+        """What the engines ran on, as far as anybody knows."""
+        if self.elsewhere:
+            return "not started by the kit, so what it runs on is unknown"
+        return "CPU STAND-IN, not the hardware" if self.standin else "on hardware"
+
     def headline(self) -> str:
         """One line for the terminal, honest about what the engines ran on."""
-        ran = "CPU STAND-IN, not the hardware" if self.standin else "on hardware"
         how = ", thorough" if self.thorough else ""
-        text = f"{self.result} {self.case} ({ran}{how}): {summary(self.checks)}"
+        text = f"{self.result} {self.case} ({self.ran_on}{how}): {summary(self.checks)}"
         unseen = [check.id for check in self.checks if check.id in _GEOMETRY and check.status == "SKIP"]
         text += (
             f"; not seen of the engines: {', '.join(name.split('.')[1] for name in unseen)}" if unseen else ""

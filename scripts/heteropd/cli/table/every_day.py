@@ -12,6 +12,18 @@ _START = (
     SSH_CONFIG,
 )
 _THOROUGH = flag("thorough", "send what costs more, too: the longest prompts, weights read whole")
+# Of a topology that the kit did not start.
+_ELSEWHERE = (
+    Option("url", "router of a topology that the kit did not start; nothing of it is touched", "URL"),
+    Option("prefill", "its prefill engines", "URL,…", "list"),
+    Option("decode", "its decode engines", "URL,…", "list"),
+    Option("prefill_kv_layout", "NHD or HND", "LAYOUT"),
+    Option("decode_kv_layout", "NHD or HND", "LAYOUT"),
+    Option("prefill_block_size", "tokens; asked of the engines unless given", "TOKENS", "count"),
+    Option("decode_block_size", "likewise", "TOKENS", "count"),
+    Option("agreed_block_size", "tokens, where the prefill converts before it hands over", "TOKENS", "count"),
+    Option("model", "name that requests carry; asked of the prefill unless given", "NAME"),
+)
 
 EVERY_DAY = (
     Verb(
@@ -64,9 +76,14 @@ EVERY_DAY = (
         "validate",
         "Prove the running topology again: a report, and exit status 0 or 1",
         f"{_MODULE}:validate",
-        (_THOROUGH,),
+        (_THOROUGH, *_ELSEWHERE),
         page="docs/proof.md",
-        examples=("", "thorough=1"),
+        examples=(
+            "",
+            "thorough=1",
+            "url=http://192.0.2.30:8000 prefill=http://192.0.2.10:8100 decode=http://192.0.2.20:8200 "
+            "prefill_kv_layout=HND decode_kv_layout=NHD",
+        ),
     ),
     Verb(
         "reports",

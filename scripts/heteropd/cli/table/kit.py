@@ -5,10 +5,11 @@ from __future__ import annotations
 from heteropd.cli.options import Option, Verb
 
 TESTS = (
-    Verb("test", "Run all that needs no hardware: lint, types, unit, then both cases on real engines"),
+    Verb("test", "Run all that needs no hardware: lint, types, unit tests, then both cases on real engines"),
     Verb("lint", "Check style, formatting and the floors of the house"),
     Verb("types", "Check the packages' types with mypy in strict mode"),
     Verb("unit", "Run the unit tests: no network, no vLLM; about a minute and a half on two cores"),
+    Verb("coverage", "Run the unit tests under coverage: plan, proof and config at least 95 %"),
     Verb("e2e", "Run both cases on real engines, with planted faults; needs 8 GiB of memory"),
     Verb(
         "test-images",

@@ -12,8 +12,10 @@ from heteropd.app.operations import as_started, located, ready_to_start
 from heteropd.app.planning import planned, refuse_processes_elsewhere
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.checkout import root
+from heteropd.config.types import EngineRole
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
-from heteropd.proof.command import prove
+from heteropd.proof.command import prove, prove_elsewhere
+from heteropd.proof.elsewhere import Given
 from heteropd.proof.report import compare_reports, list_reports
 
 
@@ -36,9 +38,29 @@ def up(*, requested: PlanArguments, dry_run: bool, doctor: bool, ssh_config: str
     return EXIT_OK
 
 
-def validate(*, thorough: bool) -> int:
-    """Prove the running topology; 0 or 1."""
+def validate(
+    *,
+    thorough: bool,
+    url: str | None,
+    prefill: list[str],
+    decode: list[str],
+    prefill_kv_layout: str | None,
+    decode_kv_layout: str | None,
+    prefill_block_size: int | None,
+    decode_block_size: int | None,
+    agreed_block_size: int | None,
+    model: str | None,
+) -> int:
+    """Prove the running topology, or one at URLs; 0 or 1."""
     context = wiring.context(root())
+    layouts: dict[EngineRole, str | None] = {"prefill": prefill_kv_layout, "decode": decode_kv_layout}
+    sizes: dict[EngineRole, int | None] = {"prefill": prefill_block_size, "decode": decode_block_size}
+    if url is not None:
+        given = Given(url, prefill, decode, layouts, sizes, agreed_block_size, model)
+        return prove_elsewhere(given, context, thorough=thorough)
+    if prefill or decode or model or agreed_block_size or any([*layouts.values(), *sizes.values()]):
+        fix = "url=http://HOST:PORT of the router, or none of these for what runs here"
+        raise BadInput("command line", "url", None, "is missing", fix)
     return prove(topology.running(context), context, thorough=thorough)
 
 

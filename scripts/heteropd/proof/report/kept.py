@@ -61,7 +61,8 @@ def list_reports(folder: Path, console: Console) -> int:
     for report in reports:
         verdict = report.verdict
         result = f"[{_STYLE[verdict.result]}]{verdict.result}[/]"
-        ran = ("stand-ins" if verdict.standin else "hardware") + (", thorough" if verdict.thorough else "")
+        ran = "unknown" if verdict.elsewhere else "stand-ins" if verdict.standin else "hardware"
+        ran += ", thorough" if verdict.thorough else ""
         first = next((failure.id for failure in verdict.failures()), "")
         table.add_row(report.name, result, ran, f"{verdict.seconds:.0f}", _largest(verdict), first)
     console.print(table if reports else "no verdict is kept yet: `make validate` makes one")
