@@ -28,6 +28,9 @@ class Image(Data):
     parts: list[str] = Field(
         default_factory=list, description="What may be given by hand: part.NAME=FOLDER or image://…"
     )
+    system_packages: bool = Field(
+        default=False, description="Its base gets verbs, libnuma and Python of the distribution"
+    )
     user: str = Field(description="Who it runs as")
     uid: int = Field(default=0, ge=0, description="The user's number; 0 is root")
     python: str = Field(description="The Python of its engine")

@@ -36,43 +36,56 @@ def render(recipes: Sequence[Recipe], images: Images, site: Site, options: Optio
     shared: dict[str, Target] = {}
     targets = {}
     for recipe in recipes:
-        contexts = {"tools": _tools(recipe, images, site, options, shared)}
-        contexts["programs"] = _programs(recipe, options, shared)
-        targets[str(recipe.image)] = _image(recipe, images, site, options, contexts)
-    return {"group": {"default": {"targets": list(targets)}}, "target": {**shared, **targets}}
+        stages = _stages(recipe, images, site, options, shared)
+        targets[str(recipe.image)] = _image(recipe, images, site, options, stages)
+    return bake_file(list(targets), {**shared, **targets})
 
 
 def render_generator(recipe: Recipe, images: Images, site: Site, options: Options) -> BakeFile:
     """The image that lists what is in the others, on this recipe's base. It must be there before them."""
     shared: dict[str, Target] = {}
-    contexts = {"tools": _tools(recipe, images, site, options, shared)}
-    generator = {
-        **step("docker/sbom/Dockerfile", "image", {"LOCK": images.sbom}, site, options),
-        "output": [f"type=image,name={SBOM_GENERATOR}"],
+    tools = _stages(recipe, images, site, options, shared)["tools"]
+    generator = step("docker/sbom/Dockerfile", "image", {"LOCK": images.sbom}, site, options)
+    generator["output"] = [f"type=image,name={SBOM_GENERATOR}"]
+    generator["contexts"] = {"tools": tools, **generator.get("contexts", {})}
+    needed = {name: target for name, target in shared.items() if tools == f"target:{name}"}
+    return bake_file(["sbom"], {**needed, "sbom": generator})
+
+
+def bake_file(default: list[str], targets: dict[str, Target]) -> BakeFile:
+    """The file, with the targets that are built when none is named."""
+    return {"group": {"default": {"targets": default}}, "target": targets}
+
+
+def _stages(
+    recipe: Recipe, images: Images, site: Site, options: Options, shared: dict[str, Target]
+) -> dict[str, str]:
+    """The contexts of docker/common that an image is built with; their targets are added to ``shared``."""
+    bases = {"BASE": recipe.base, "SHIP": recipe.ship}
+    epoch = {"SOURCE_DATE_EPOCH": recipe.build_args["SOURCE_DATE_EPOCH"]}
+    programs = "programs" if recipe.root_user else "account"
+    stages = {
+        "tools": step(_COMMON, "tools", {**bases, "LOCK": images.tools}, site, options),
+        "programs": step(_COMMON, programs, {**bases, **epoch}, Site({}, None), options),
     }
-    generator["contexts"] = {**_targets(contexts), **generator.get("contexts", {})}
-    return {"group": {"default": {"targets": ["sbom"]}}, "target": {**shared, "sbom": generator}}
+    if recipe.system_packages:
+        authorities = Site({name: file for name, file in site.secrets.items() if name == "ca"}, None)
+        stages["system"] = step(_COMMON, "system", bases, authorities, options)
+    contexts = dict(recipe.ready)
+    for name, stage in stages.items():
+        if name not in contexts:
+            contexts[name] = f"target:{_added(shared, recipe, stage)}"
+    return contexts
 
 
-def _tools(recipe: Recipe, images: Images, site: Site, options: Options, shared: dict[str, Target]) -> str:
-    args = {"BASE": recipe.base, "SHIP": recipe.ship, "LOCK": images.tools}
-    return _added(shared, "tools", recipe, step(_COMMON, "tools", args, site, options))
-
-
-def _programs(recipe: Recipe, options: Options, shared: dict[str, Target]) -> str:
-    stage = "programs" if recipe.root_user else "account"
-    epoch = recipe.build_args["SOURCE_DATE_EPOCH"]
-    args = {"BASE": recipe.base, "SHIP": recipe.ship, "SOURCE_DATE_EPOCH": epoch}
-    return _added(shared, stage, recipe, step(_COMMON, stage, args, Site({}, None), options))
-
-
-def _added(shared: dict[str, Target], kind: str, recipe: Recipe, target: Target) -> str:
+def _added(shared: dict[str, Target], recipe: Recipe, target: Target) -> str:
     """The name of the shared target that is this one; added under the image's name where there is none."""
     for name, known in shared.items():
         if known == target:
             return name
-    shared[f"{recipe.image}-{kind}"] = target
-    return f"{recipe.image}-{kind}"
+    name = f"{recipe.image}-{target['target']}"
+    shared[name] = target
+    return name
 
 
 def step(dockerfile: str, stage: str, args: dict[str, str], site: Site, options: Options) -> Target:
@@ -96,10 +109,9 @@ def step(dockerfile: str, stage: str, args: dict[str, str], site: Site, options:
 
 
 def _image(recipe: Recipe, images: Images, site: Site, options: Options, contexts: dict[str, str]) -> Target:
-    args = {"SHIP": recipe.ship, **recipe.build_args}
+    args = recipe.build_args if recipe.system_packages else {"SHIP": recipe.ship, **recipe.build_args}
     target = step(recipe.dockerfile, "image", args, site, options)
-    given = dict(sorted(recipe.contexts.items()))
-    target["contexts"] = {**_targets(contexts), **target.get("contexts", {}), **given}
+    target["contexts"] = {**contexts, **target.get("contexts", {}), **dict(sorted(recipe.contexts.items()))}
     target["labels"] = recipe.labels
     # OCI's media types: Docker's own have no zstd, and an engine could not pull what was pushed.
     target["output"] = [f"type=image,name={recipe.tag},compression={images.compression},oci-mediatypes=true"]
@@ -109,7 +121,3 @@ def _image(recipe: Recipe, images: Images, site: Site, options: Options, context
         target["cache-from"] = [f"type=registry,ref={options.cache}/{recipe.image}"]
         target["cache-to"] = [f"type=registry,ref={options.cache}/{recipe.image},mode=max"]
     return target
-
-
-def _targets(contexts: dict[str, str]) -> dict[str, str]:
-    return {name: f"target:{target}" for name, target in contexts.items()}

@@ -20,6 +20,8 @@ from heteropd.processes.launcher import exit_status
 from heteropd.processes.process_tree import descendants
 
 HEARTBEAT_S = 20.0
+# Docker's own driver makes a nameless image of every target otherwise, `type=cacheonly` or not.
+_NO_LOAD = {"BUILDX_NO_DEFAULT_LOAD": "1"}
 _POLL_S = 0.3
 _TAIL_LINES = 25
 _LOG_END_LINES = 400
@@ -84,7 +86,8 @@ def run(name: str, file: BakeFile, context: BuildContext) -> float:
     began, seen, process = context.clock.now(), BuildLog(), None
     targets = file["group"]["default"]["targets"]
     try:
-        process = identify(context.runner.spawn(argv, env=context.environ, log=log, cwd=context.root))
+        environ = {**context.environ, **_NO_LOAD}
+        process = identify(context.runner.spawn(argv, env=environ, log=log, cwd=context.root))
         with log.open(errors="replace") as stream, Progress(context.console, HEARTBEAT_S) as progress:
             running = True
             while running:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,50 +15,97 @@ from heteropd.config import mirrors
 from heteropd.config.pins import StandinPins
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput
-from heteropd.images import bake, bundle_folder, recipe, site, sources
+from heteropd.images import bake, bundle_folder, byhand, recipe, site, sources
 from heteropd.images import build as building
 from heteropd.images.bake import BakeFile, Options
 from heteropd.images.bundle_folder import WHEELS, Bundle, BundledBase, BundledImage
 from heteropd.images.bundle_use import commits, locks
+from heteropd.images.byhand import ByHand
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
 from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
 
 _COLLECT = "docker/bundle/Dockerfile"
+_DOCKER_IMAGE = "docker-image://"
+_STAGE = "heteropd-bundle-stage"
 
 
 def run(
-    choices: Sequence[Choice], context: BuildContext, *, to: str | None = None, base: str | None = None
+    choices: Sequence[Choice],
+    context: BuildContext,
+    *,
+    to: str | None = None,
+    base: str | None = None,
+    parts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Collect a bundle; the folder. Raises BadInput, MissingPrerequisite and KitError."""
-    recipes = [recipe.render(choice, context.env, context.root, {}, base=base) for choice in choices]
+    """Collect a bundle; the folder. ``parts``: image://REF@sha256:…:/path by name.
+
+    Raises BadInput, MissingPrerequisite and KitError.
+    """
+    parts = parts or {}
+    given = byhand.by_hand({}, parts, None, context.root)
+    _require_images(given)
+    byhand.require_used(given, choices)
+    rendered = [recipe.render(choice, context.env, context.root, {}, base=base) for choice in choices]
+    recipes = [byhand.applied(made, given, choice) for made, choice in zip(rendered, choices, strict=True)]
     if base is None:
         building.require_locked(recipes, Options())
-    for made in recipes:
-        _require_no_system_packages(made, context.root)
     folder = _emptied(Path(to or context.state / "bundle"))
     docker_host.require_buildx(context.runner, context.env.images.engine)
-    with closing(docker_host.connect(context.env.images.engine)) as client:
-        refs = sorted({ref for made in recipes for ref in (made.base, made.ship)})
-        bases = {ref: _save(ref, folder, client, context) for ref in refs}
-    with site.prepared(pip_settings.read(context.runner), context.environ) as here:
+    with (
+        closing(docker_host.connect(context.env.images.engine)) as client,
+        site.prepared(pip_settings.read(context.runner), context.environ) as here,
+    ):
         building.run("bundle", _packages(choices, recipes, folder / WHEELS, here, context), context)
-    images = {
-        str(choice.image): _image(choice, made, folder, context)
-        for choice, made in zip(choices, recipes, strict=True)
-    }
+        stages = [_stages(made, here, context) for made in recipes]
+        refs = {ref for made in recipes for ref in (made.base, made.ship)}
+        refs |= {ref for images in stages for ref in images.values()}
+        bases = {ref: _save(ref, folder, client, context) for ref in sorted(refs)}
+    images = {}
+    for choice, made, ready in zip(choices, recipes, stages, strict=True):
+        for name, tree in sources.prepare(choice, context).items():
+            shutil.copytree(tree, folder / "sources" / choice.image / name, symlinks=True)
+        images[str(choice.image)] = BundledImage(
+            pins=choice.pins_name,
+            variant=choice.variant_name,
+            build=made.base,
+            ship=made.ship,
+            locks=locks(choice, context),
+            sources=commits(choice),
+            parts={name: parts[name] for name in parts if name in choice.spec.parts},
+            contexts=ready,
+        )
     sums = {name: bundle_folder.sha256(path) for name, path in bundle_folder.files(folder)}
     bundle_folder.write(Bundle(base=base, images=images, bases=bases, files=sums), folder)
     return folder
 
 
-def _require_no_system_packages(made: Recipe, root: Path) -> None:
-    for file in sorted((root / made.dockerfile).parent.iterdir()):
-        if file.is_file() and "apt-get" in file.read_text(encoding="utf-8", errors="replace"):
-            fix = "bundle images that do not (cpu, router), or build this one where there is a network"
-            where = str(file.relative_to(root))
-            raise BadInput(where, None, None, "installs system packages, which a bundle does not hold", fix)
+def _require_images(given: ByHand) -> None:
+    for name, part in given.parts.items():
+        if not part.pinned:
+            fix = f"part.{name}=image://REF@sha256:…:/path; a folder is given to the build itself"
+            raise BadInput("command line", f"part.{name}", part.context, "cannot be bundled", fix)
+
+
+def _stages(made: Recipe, here: Site, context: BuildContext) -> dict[str, str]:
+    """Contexts of an image that are images: parts and, where it has system packages, stages with them.
+
+    Those stages are built now, for where the bundle is used no distribution can be asked.
+    """
+    images = {
+        name: value.removeprefix(_DOCKER_IMAGE)
+        for name, value in made.contexts.items()
+        if value.startswith(_DOCKER_IMAGE)
+    }
+    if made.system_packages:
+        file = bake.render([made], context.env.images, here, Options(attest=False))
+        names = {stage: f"{made.image}-{stage}" for stage in ("tools", "system")}
+        for stage, name in names.items():
+            images[stage] = f"{_STAGE}:{name}"
+            file["target"][name]["output"] = [f"type=image,name={images[stage]}"]
+        building.run("bundle", bake.bake_file(list(names.values()), file["target"]), context)
+    return images
 
 
 def _emptied(folder: Path) -> Path:
@@ -95,27 +142,17 @@ def _packages(
     choices: Sequence[Choice], recipes: Sequence[Recipe], to: Path, here: Site, context: BuildContext
 ) -> BakeFile:
     """A bake file whose targets write the packages of each image's locks into ``to``."""
-    targets = {}
+    file = bake.render(recipes, context.env.images, here, Options(attest=False))
+    targets = file["target"]
     for choice, made in zip(choices, recipes, strict=True):
         torch = choice.pins.torch if isinstance(choice.pins, StandinPins) else None
         special = torch if torch and torch.lock in choice.locks() else None
         common = [lock for lock in locks(choice, context) if not special or lock != special.lock]
-        args = {"BASE": made.base, "LOCKS": " ".join(common)}
+        args = {"LOCKS": " ".join(common)}
         if special:
             args |= {"SPECIAL_LOCK": special.lock, "INDEX": special.index}
         target = bake.step(_COLLECT, "image", args, here, Options())
+        tools = targets[str(made.image)]["contexts"]["tools"]
+        target["contexts"] = {"tools": tools, **target.get("contexts", {})}
         targets[str(choice.image)] = {**target, "output": [f"type=local,dest={to}"]}
-    return {"group": {"default": {"targets": list(targets)}}, "target": targets}
-
-
-def _image(choice: Choice, made: Recipe, folder: Path, context: BuildContext) -> BundledImage:
-    for name, tree in sources.prepare(choice, context).items():
-        shutil.copytree(tree, folder / "sources" / choice.image / name, symlinks=True)
-    return BundledImage(
-        pins=choice.pins_name,
-        variant=choice.variant_name,
-        build=made.base,
-        ship=made.ship,
-        locks=locks(choice, context),
-        sources=commits(choice),
-    )
+    return file

@@ -27,6 +27,12 @@ class BundledImage(Data):
     ship: str
     locks: dict[str, str] = Field(description="SHA-256 of the locks that the packages are of, by file")
     sources: dict[str, str] = Field(description="Commit by source; its files are in sources/IMAGE/SOURCE")
+    parts: dict[str, str] = Field(
+        default_factory=dict, description="What was given by hand: image://REF@sha256:…"
+    )
+    contexts: dict[str, str] = Field(
+        default_factory=dict, description="Build contexts that are images: names of ``Bundle.bases``"
+    )
 
 
 class BundledBase(Data):

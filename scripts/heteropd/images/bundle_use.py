@@ -12,7 +12,7 @@ from docker import DockerClient
 from heteropd.config.pins import PinSet
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
-from heteropd.images import bundle_folder, recipe
+from heteropd.images import bundle_folder, byhand, recipe
 from heteropd.images.bundle_folder import Bundle, BundledBase
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice, Recipe
@@ -31,10 +31,18 @@ def recipes_from(folder: Path, choices: Sequence[Choice], context: BuildContext)
     with closing(docker_host.connect(context.env.images.engine)) as client:
         for choice in choices:
             held = bundle.images[str(choice.image)]
-            contexts = {name: folder / "sources" / choice.image / name for name in held.sources}
-            made = recipe.render(choice, context.env, context.root, contexts, base=bundle.base)
+            trees = {name: folder / "sources" / choice.image / name for name in held.sources}
+            made = recipe.render(choice, context.env, context.root, trees, base=bundle.base)
+            made = byhand.applied(made, byhand.by_hand({}, held.parts, None, context.root), choice)
             base, ship = (_load(bundle.bases[ref], folder, client) for ref in (made.base, made.ship))
-            recipes.append(replace(made, base=base, ship=ship))
+            images = {
+                name: f"docker-image://{_load(bundle.bases[ref], folder, client)}"
+                for name, ref in held.contexts.items()
+            }
+            parts = {name: image for name, image in images.items() if name in made.contexts}
+            ready = {name: image for name, image in images.items() if name not in made.contexts}
+            contexts = {**made.contexts, **parts}
+            recipes.append(replace(made, base=base, ship=ship, contexts=contexts, ready=ready))
     return recipes
 
 

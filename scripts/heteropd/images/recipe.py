@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from heteropd.config.env import Env, pick
@@ -90,7 +90,8 @@ class Recipe:
     """Everything that decides an image.
 
     ``base`` is what it is built on, ``ship`` what it ships on; ``build_args`` are for its own Dockerfile;
-    ``contexts`` are named build contexts: a folder each, or ``docker-image://REF``.
+    ``contexts`` are named build contexts: a folder each, or ``docker-image://REF``; ``ready`` are those of
+    docker/common that need not be built, for a bundle has them.
     """
 
     image: ImageName
@@ -98,10 +99,12 @@ class Recipe:
     base: str
     ship: str
     root_user: bool
+    system_packages: bool
     build_args: dict[str, str]
     contexts: dict[str, str]
     labels: dict[str, str]
     unresolved: tuple[Unresolved, ...]
+    ready: dict[str, str] = field(default_factory=dict)
 
     @property
     def dockerfile(self) -> str:
@@ -188,6 +191,7 @@ def render(
         base=base or choice.base.pinned,
         ship=ship,
         root_user=choice.spec.uid == 0,
+        system_packages=choice.spec.system_packages,
         build_args=args,
         contexts=contexts,
         labels=labels,

@@ -44,7 +44,7 @@ def test_images_of_one_base_share_their_tools_and_programs():
         assert contexts == {
             "tools": "target:cpu-tools", "programs": "target:cpu-account", "wheels": "/srv/wheels"
         }  # fmt: skip
-    assert len(rendered("cpu", "gaudi")["target"]) == 6, "another base, and another user"
+    assert len(rendered("cpu", "gaudi")["target"]) == 7, "another base, another user, and system packages"
 
 
 def test_every_argument_is_read_by_its_dockerfile():

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ from rich.console import Console
 
 from heteropd.config import env
 from heteropd.errors import BadInput
-from heteropd.images import bundle, bundle_folder, bundle_use, command, recipe, site
+from heteropd.images import bake, bundle, bundle_folder, bundle_use, byhand, command, recipe, site
+from heteropd.images.bake import Options
 from heteropd.images.bundle_folder import Bundle, BundledBase, BundledImage
 from heteropd.images.context import BuildContext
 
@@ -160,15 +162,37 @@ def test_only_a_bundle_or_an_empty_folder_is_overwritten(folder: Path, tmp_path:
     assert bundle._emptied(tmp_path / "a" / "b").is_dir()
 
 
-def test_an_image_with_system_packages_is_refused(shop: BuildContext, tmp_path: Path) -> None:
-    (tmp_path / "docker" / "router").mkdir(parents=True)
-    file = tmp_path / "docker" / "router" / "Dockerfile"
-    file.write_text("FROM x\n")
-    made = recipe.render(recipe.choose("router", None, None, shop.env), shop.env, ROOT, {})
-    bundle._require_no_system_packages(made, tmp_path)
-    file.write_text("FROM x\nRUN apt-get install gcc\n")
-    with pytest.raises(BadInput, match="docker/router/Dockerfile: installs system packages"):
-        bundle._require_no_system_packages(made, tmp_path)
+def test_system_packages_are_in_stages_that_the_bundle_holds(
+    shop: BuildContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    monkeypatch.setattr(bundle.building, "run", lambda _, file, __: built.append(file))
+    choice = recipe.choose("cuda", "v0.26", None, shop.env)
+    here = site.Site({}, None)
+    digest = "sha256:" + "ab" * 32
+    given = byhand.by_hand({}, {"ucx": f"image://r.example/ucx@{digest}:/opt/ucx"}, None, ROOT)
+    made = byhand.applied(recipe.render(choice, shop.env, ROOT, {}), given, choice)
+    images = bundle._stages(made, here, shop)
+    assert images == {
+        "ucx-part": f"r.example/ucx@{digest}",
+        "tools": "heteropd-bundle-stage:cuda-tools",
+        "system": "heteropd-bundle-stage:cuda-system",
+    }
+    (file,) = built
+    assert file["group"]["default"]["targets"] == ["cuda-tools", "cuda-system"]
+    assert file["target"]["cuda-system"]["output"] == ["type=image,name=heteropd-bundle-stage:cuda-system"]
+    ready = replace(made, ready={"tools": "docker-image://t:1", "system": "docker-image://s:1"})
+    offline = bake.render([ready], shop.env.images, here, Options(offline=True))["target"]
+    assert set(offline) == {"cuda-programs", "cuda"}
+    assert offline["cuda"]["contexts"]["system"] == "docker-image://s:1"
+    router = recipe.render(recipe.choose("router", None, None, shop.env), shop.env, ROOT, {})
+    assert bundle._stages(router, here, shop) == {}
+
+
+def test_a_folder_cannot_be_bundled(shop: BuildContext, tmp_path: Path) -> None:
+    choice = recipe.choose("cuda", "v0.26", None, shop.env)
+    with pytest.raises(BadInput, match=r"part\.ucx: .*cannot be bundled; part\.ucx=image://"):
+        bundle.run([choice], shop, parts={"ucx": str(tmp_path)})
 
 
 def test_a_build_from_a_bundle_is_told_of_no_registry(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ IMAGES = (
             PINS,
             VARIANT,
             BASE,
+            Option("part", "a folder of a published image", "image://REF@sha256:…:/path", "keyed"),
         ),
         words="images",
         page="docs/publishing.md",

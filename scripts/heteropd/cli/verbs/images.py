@@ -70,11 +70,17 @@ def publish(
 
 
 def bundle(
-    *, images: list[str], to: str | None, pins: str | None, variant: str | None, base: str | None
+    *,
+    images: list[str],
+    to: str | None,
+    pins: str | None,
+    variant: str | None,
+    base: str | None,
+    part: Mapping[str, str],
 ) -> int:
     """Collect every input of images, to build them without a network."""
     context = wiring.build_context(root())
     choices = command.chosen(images, pins, variant, context.env)
-    folder = bundle_room.run(choices, context, to=to, base=base)
+    folder = bundle_room.run(choices, context, to=to, base=base, parts=part)
     context.say(f"collected {folder}; build from it: make build images=IMAGE bundle={folder}")
     return EXIT_OK
