@@ -136,7 +136,7 @@ def _part(name: str, value: str) -> GivenPart:
     if not colon or "@" in image:
         fix = f"{name}=image://REF@sha256:…:/path names a folder of an image"
         raise BadInput(_WHERE, name, value, "is not understood", fix)
-    command = f"docker buildx imagetools inspect {image} --format '{{{{.Manifest.Digest}}}}'"
+    command = f"docker buildx imagetools inspect {image}"
     fix = f"ask for its digest ({command}) and write {name}={_IMAGE}{image}@DIGEST:/{path}"
     raise BadInput(_WHERE, name, value, "is a tag, which may move", fix)
 

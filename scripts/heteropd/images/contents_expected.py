@@ -47,7 +47,8 @@ class ExpectedContents:
 
     @property
     def nixl_version(self) -> str | None:
-        return _known(self.nixl.version) if self.nixl and not self.given("nixl") else None
+        by_lock = self.nixl is not None and self.nixl.package is not None and "lock" in self.by_hand
+        return _known(self.nixl.version) if self.nixl and not by_lock and not self.given("nixl") else None
 
     @property
     def ucx_version(self) -> str | None:
@@ -74,6 +75,8 @@ class ExpectedContents:
         if self.choice.image == "router" or self.given("vllm"):
             return None
         package = self.choice.parts.get("vllm")
+        if isinstance(package, Package) and "lock" in self.by_hand:
+            return None
         return _known(package.version if isinstance(package, Package) else self.choice.pins.vllm)
 
     @property
@@ -126,7 +129,10 @@ def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = froze
         f"{LABEL}.vllm": choice.vllm,
     }
     if isinstance(choice.pins, PinSet):
-        for name in (source for source in choice.sources if f"source.{source}" not in given):
+        unneeded = choice.trees if "part.vllm" in given else []
+        for name in choice.sources:
+            if f"source.{name}" in given or name in unneeded:
+                continue
             labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
     return ExpectedContents(tag(choice, env), choice, env.images, root, labels, given)
 

@@ -310,3 +310,13 @@ def test_the_file_is_written_whole_and_alike(tmp_path, cpu):
     contents.write(dict(reversed(list(found(cpu).items()))), to)
     assert to.read_bytes() == first
     assert [file.name for file in to.parent.iterdir()] == ["cpu.json"]
+
+
+def test_what_a_lock_by_hand_brings_is_not_judged(env):
+    given = frozenset({"lock", "part.vllm"})
+    cuda = make_expected(recipe.choose("cuda", "v0.26", None, env), env, ROOT, given)
+    assert (cuda.nixl_version, cuda.vllm) == (None, None)
+    assert (
+        "io.heteropd.source.vllm-gaudi"
+        not in make_expected(recipe.choose("gaudi", "v0.26", None, env), env, ROOT, given).labels
+    )
