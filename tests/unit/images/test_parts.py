@@ -64,7 +64,7 @@ def test_a_folder_of_this_machine_is_not_locked(tmp_path):
     ("value", "text"),
     [
         ("image://registry.example:5000/ucx:1:/opt/ucx", r"is a tag, which may move; .*imagetools inspect "
-         r"registry.example:5000/ucx:1 .*part.ucx=image://registry.example:5000/ucx:1@DIGEST:/opt/ucx"),
+         r"registry.example:5000/ucx:1\) .*part.ucx=image://registry.example:5000/ucx:1@DIGEST:/opt/ucx"),
         ("image://registry.example/ucx", "names a folder of an image"),
         (f"image://{UCX}", "names a folder of an image"),
         ("/nowhere", "is not a folder"),
