@@ -23,6 +23,7 @@ HEARTBEAT_S = 20.0
 # Docker's own driver makes a nameless image of every target otherwise, `type=cacheonly` or not.
 _NO_LOAD = {"BUILDX_NO_DEFAULT_LOAD": "1"}
 _POLL_S = 0.3
+_STEP_LENGTH = 100
 _TAIL_LINES = 25
 _LOG_END_LINES = 400
 # BuildKit's plain progress: "#7 [cpu build 2/4] RUN …", then "#7 DONE 2.5s". The first word is the target.
@@ -54,7 +55,7 @@ class BuildLog:
         for line in lines:
             if starts := _STARTS.match(line):
                 number, target, step = starts.groups()
-                self.steps[target] = _MOUNT.sub("", step)
+                self.steps[target] = " ".join(_MOUNT.sub("", step).split())[:_STEP_LENGTH]
                 if step.startswith("exporting to"):
                     self._exports[number] = target
             elif (ends := _ENDS.match(line)) and ends[1] in self._exports:
