@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def look(folder, *words):
+def look(folder, *words, path=""):
     environ = {**os.environ, "HETEROPD_INVENTORY_AGAIN": "1", "HF_TOKEN": "abc", "UCX_TLS": "tcp"}
+    environ["PYTHONPATH"] = path
     command = [sys.executable, "-c", SEARCH_HERE, str(INVENTORY), *words]
     done = subprocess.run(
         command, env=environ, cwd=folder, capture_output=True, text=True, timeout=120, check=False
@@ -47,6 +49,18 @@ def look(folder, *words):
 def here(folder):
     """The inventory of this Python and of that folder, instead of the whole disk."""
     return json.loads(look(folder))
+
+
+def test_a_package_over_the_bases_is_no_fault_and_one_twice_in_one_place_is(folder):
+    for version in ("1", "2"):
+        for name in ("pytest", "stray"):
+            info = folder / f"outside/{name}-{version}.dist-info"
+            info.mkdir(parents=True)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    shutil.rmtree(folder / "outside/pytest-2.dist-info")
+    found = json.loads(look(folder, path=str(folder / "outside")))
+    assert found["repeated"] == ["stray"]
+    shutil.rmtree(folder / "outside")
 
 
 def test_the_inventory_for_people(folder):
