@@ -34,9 +34,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def look(folder, *words, path=""):
+def look(folder, *words):
     environ = {**os.environ, "HETEROPD_INVENTORY_AGAIN": "1", "HF_TOKEN": "abc", "UCX_TLS": "tcp"}
-    environ["PYTHONPATH"] = path
     command = [sys.executable, "-c", SEARCH_HERE, str(INVENTORY), *words]
     done = subprocess.run(
         command, env=environ, cwd=folder, capture_output=True, text=True, timeout=120, check=False
@@ -51,14 +50,15 @@ def here(folder):
     return json.loads(look(folder))
 
 
-def test_a_package_over_the_bases_is_no_fault_and_one_twice_in_one_place_is(folder):
+def test_a_package_over_the_bases_is_no_fault_and_one_twice_in_one_place_is(folder, monkeypatch):
     for version in ("1", "2"):
         for name in ("pytest", "stray"):
             info = folder / f"outside/{name}-{version}.dist-info"
             info.mkdir(parents=True)
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     shutil.rmtree(folder / "outside/pytest-2.dist-info")
-    found = json.loads(look(folder, path=str(folder / "outside")))
+    monkeypatch.setenv("PYTHONPATH", str(folder / "outside"))
+    found = json.loads(look(folder))
     assert found["repeated"] == ["stray"]
     shutil.rmtree(folder / "outside")
 
