@@ -26,9 +26,9 @@ from e2e_kit import ROOT, Kit, kit, port_words
 from heteropd import topology
 from heteropd.config.machine import probe
 from heteropd.engine_api.requests import prefill_request
-from heteropd.plan import make
 from heteropd.plan.model import KVGeometry, Plan, RolePlan
 from heteropd.proof import Verdict
+from plan_words import make
 
 
 @pytest.fixture(scope="module")
