@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_STATE, _START_TICKS = 0, 19  # fields 3 and 22 of /proc/PID/stat, counted after the name in parentheses
+# Fields 3, 20 and 22 of /proc/PID/stat, counted after the name in parentheses.
+_STATE, _THREADS, _START_TICKS = 0, 17, 19
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ def identify(pid: int) -> Identity | None:
 
 
 def alive(process: Identity) -> bool:
-    """True while exactly this process exists and has not exited."""
+    """True while exactly this process exists and has not exited with all of its threads."""
     fields = _stat(process.pid)
     return (
         fields is not None
         and int(fields[_START_TICKS]) == process.ticks
-        and fields[_STATE] not in ("Z", "X")
+        and not _has_exited(fields)
         and boot_id() == process.boot_id
     )
 
@@ -59,6 +60,12 @@ def send(process: Identity, signum: signal.Signals) -> bool:
         return True
     finally:
         os.close(handle)
+
+
+def _has_exited(fields: list[str]) -> bool:
+    # The state is the first thread's: a program in Go shows Z while others of its threads are still going,
+    # and nobody can wait for it until they are gone.
+    return fields[_STATE] == "X" or (fields[_STATE] == "Z" and int(fields[_THREADS]) <= 1)
 
 
 def _stat(pid: int) -> list[str] | None:

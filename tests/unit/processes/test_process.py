@@ -105,6 +105,37 @@ def test_a_mark_on_ourselves_or_an_ancestor_is_not_followed(tmp_path):
     assert done.stdout == "0\n"
 
 
+def test_a_program_lives_until_its_last_thread_has_gone(tmp_path):
+    """The first thread ends before others, as in Go programs: only then is there an exit status to be had."""
+    code = """
+import ctypes, os, threading, time
+def last():
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    os._exit(7)
+threading.Thread(target=last).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit, of this thread alone
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    process = identify(child.pid)
+    assert process is not None
+    try:
+        clock, stat = SystemClock(), Path(f"/proc/{child.pid}/stat")
+        deadline = clock.now() + 20
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            assert clock.now() < deadline
+            clock.sleep(0.01)
+        assert alive(process)
+        assert exit_status(process) is None
+        (tmp_path / "go").touch()
+        while alive(process):
+            assert clock.now() < deadline
+            clock.sleep(0.001)
+        assert exit_status(process) == 7
+    finally:
+        child.kill()
+
+
 def test_a_program_that_cannot_run_is_one_line(tmp_path):
     with pytest.raises(MissingPrerequisite, match="prefill-0: /no/such cannot be run"):
         start(launch(tmp_path, "/no/such"), LocalRunner(), tmp_path)
