@@ -24,6 +24,7 @@ def prepare(root: Path) -> Path:
     """Make the engine's environment and the default model unless they are there; the model's folder."""
     pins = env.load(root).standin
     runner = LocalRunner()
+    engine.require_writable(pins)
     engine.ensure(pins, root, runner, _say)
     return engine.ensure_model(pins, root, runner, _say)
 
@@ -40,6 +41,7 @@ def prepare_for_containers(root: Path, plan: Plan) -> Path | None:
         connect(known.images.engine, url).close()
     if not package:
         return None
+    engine.require_writable(known.standin)
     image = next(role.container.image for role in plan.engines if role.container)
     return engine.ensure_model_with_image(known.standin, image, _say)
 

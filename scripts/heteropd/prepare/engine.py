@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from docker.errors import ContainerError, ImageNotFound
 
 from heteropd.config.pins import StandinPins
+from heteropd.console.heartbeat import heartbeat
 from heteropd.containers import docker_host
 from heteropd.containers.lifecycle import NO_ENTRYPOINT
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
@@ -52,6 +54,21 @@ def model_folder(pins: StandinPins, environ: Mapping[str, str] = os.environ) -> 
     return base / "heteropd" / "models" / f"{name}-{pins.model.version}-{DTYPE}"
 
 
+def require_writable(pins: StandinPins, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise BadInput where the default model could not be kept: before minutes are spent on the rest."""
+    folder = model_folder(pins, environ)
+    if (folder / "config.json").exists():
+        return
+    there = next(parent for parent in folder.parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return
+    except OSError as problem:
+        fix = "set XDG_CACHE_HOME to a folder that can be written"
+        text = f"cannot keep the converted model: {there}: {problem.strerror}"
+        raise BadInput("environment", "XDG_CACHE_HOME", str(folder), text, fix) from None
+
+
 def ensure_model(pins: StandinPins, root: Path, runner: CommandRunner, say: Say) -> Path:
     """The default model as safetensors, converted from its package on first use. Raises `KitError`."""
     folder = model_folder(pins)
@@ -74,7 +91,8 @@ def ensure_model(pins: StandinPins, root: Path, runner: CommandRunner, say: Say)
         )
     argv = [str(engine.python(root)), "-m", "heteropd_engine.convert", "--gguf", str(found)]
     argv += ["--dtype", DTYPE, "--out", str(folder)]
-    done = runner.run(argv, timeout_s=900)
+    with heartbeat(f"converting {model.served_name}", say):
+        done = runner.run(argv, timeout_s=900)
     if done.code != 0:
         last = (done.err.strip() or done.out.strip() or "no output").splitlines()[-1]
         raise KitError(f"converting {found.name} failed with exit status {done.code}: {last}")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from heteropd.console.heartbeat import heartbeat
 from heteropd.errors import KitError, MissingPrerequisite
 from heteropd.prepare import pip_settings
 from heteropd.system import CommandRunner
@@ -84,6 +85,13 @@ def ensure(environment: Environment, root: Path, runner: CommandRunner, say: Say
     # As pip, take a package from any configured index; the hashes in the lock make that safe.
     strategy = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     env = {**strategy, **os.environ, **pip_settings.variables(options, os.environ)}
+    with heartbeat(f"setting up .nox/{environment.name}", say):
+        _fill(environment, root, runner, uv, env)
+    _stamp(environment, root).write_text(fingerprint(environment, root))
+    return True
+
+
+def _fill(environment: Environment, root: Path, runner: CommandRunner, uv: str, env: dict[str, str]) -> None:
     target = environment.path(root)
     shutil.rmtree(target, ignore_errors=True)
     _must(runner, [uv, "venv", "--quiet", "--no-config", "--python", sys.executable, str(target)], env)
@@ -99,8 +107,6 @@ def ensure(environment: Environment, root: Path, runner: CommandRunner, say: Say
     # Editable, against the setuptools of the lock: nothing is resolved or downloaded here.
     projects = [f"--editable={root / folder}" for folder in environment.projects]
     _must(runner, [*install, "--no-build-isolation", *projects], env)
-    _stamp(environment, root).write_text(fingerprint(environment, root))
-    return True
 
 
 def find_uv() -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from heteropd.config import env
 from heteropd.config.pins import StandinPins
-from heteropd.errors import KitError, MissingPrerequisite
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import engine
 from heteropd.system import Completed
 
@@ -104,3 +104,25 @@ def test_machines_without_packages_are_refused_with_a_mend(version: str, system:
 def test_the_locked_pythons_are_taken() -> None:
     for version in ("3.11", "3.12", "3.13"):
         engine.refuse_unsuitable(env.load(ROOT).standin, version, "linux", "x86_64")
+
+
+@pytest.mark.parametrize("broken", ["a file", "nowhere to write", "below a file"])
+def test_a_cache_that_cannot_be_written_is_said_first(pins: StandinPins, tmp_path: Path, broken: str) -> None:
+    cache = tmp_path / "cache"
+    if broken == "nowhere to write":
+        cache = Path("/proc/heteropd")
+    else:
+        cache.write_text("")
+        cache = cache / "more" if broken == "below a file" else cache
+    with pytest.raises(BadInput, match=r"XDG_CACHE_HOME.*set XDG_CACHE_HOME to a folder that can be written"):
+        engine.require_writable(pins, {"XDG_CACHE_HOME": str(cache)})
+
+
+def test_a_model_that_is_there_needs_no_writing(pins: StandinPins, tmp_path: Path) -> None:
+    environ = {"XDG_CACHE_HOME": str(tmp_path / "new")}
+    engine.require_writable(pins, environ)
+    assert not (tmp_path / "new").exists()
+    folder = engine.model_folder(pins, environ)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    engine.require_writable(pins, environ)
