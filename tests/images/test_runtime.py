@@ -42,9 +42,12 @@ HOST = HostPlan(name="here", address="127.0.0.1")
 @pytest.fixture(scope="module")
 def image(engine: str, bases: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("stub")
-    (folder / "stub.py").write_bytes(STUB.read_bytes())
+    for file in (STUB, STUB.with_name("tiny_http.py")):
+        (folder / file.name).write_bytes(file.read_bytes())
     (folder / "main.py").write_text(_FIRST_PROCESS)
-    (folder / "Dockerfile").write_text(f"FROM {bases[1]}\nCOPY stub.py main.py /\nENV BAKED=in\n")
+    (folder / "Dockerfile").write_text(
+        f"FROM {bases[1]}\nCOPY stub.py tiny_http.py main.py /\nENV BAKED=in\n"
+    )
     subprocess.run(
         ["docker", "buildx", "build", "--quiet", "--load", "--tag", IMAGE, folder],
         check=True,

@@ -95,6 +95,9 @@ def verbs_devices(host: ExaminedHost) -> Outcome:
     if not verbs:
         return Outcome("FAIL", "/dev/infiniband has no uverbs device")
     rdma_devices = {name.partition(":")[0] for name in names or []}
+    devices = {port.name.partition(":")[0] for port in host.facts.ports}
+    if names and devices and devices.isdisjoint(rdma_devices):
+        return Outcome("SKIP", f"there is no port {', '.join(names)} to open: T2-09-net-devices says more")
     used = [name for name in verbs if not names or host.facts.verbs_of.get(name, "") in {"", *rdma_devices}]
     closed = [name for name in used if not verbs[name]]
     if closed:
