@@ -1,7 +1,5 @@
 """Files for containers, as the tar archives in which Docker takes them."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 import tempfile

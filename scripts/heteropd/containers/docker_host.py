@@ -1,7 +1,5 @@
 """A Docker host, this machine or another: reached through its socket, judged before it is used."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A container's options as docker-py takes them. Pure."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from docker.types import DeviceRequest, Ulimit

@@ -1,7 +1,5 @@
 """What breaks a container on purpose, and has it run on: for drills."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from heteropd.containers import docker_host

@@ -1,7 +1,5 @@
 """The docker runtime: a role of the plan as a container, found again by its labels and ended by its id."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -1,7 +1,5 @@
 """Shared memory of containers on other hosts: `--ipc=host` leaves there what an engine did not unlink."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from contextlib import suppress

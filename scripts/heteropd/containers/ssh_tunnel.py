@@ -6,8 +6,6 @@ host: the user's ssh configuration says it, or the file that HETEROPD_SSH_CONFIG
 verified, and nothing asks for a password.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import select

@@ -1,7 +1,5 @@
 """Ending containers: stopped with their grace, or removed at once, each by its id and on its own host."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from contextlib import closing, suppress

@@ -1,7 +1,5 @@
 """What a Docker host must have before containers are made: images, and a model where no folder is shared."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing

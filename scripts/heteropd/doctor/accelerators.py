@@ -1,7 +1,5 @@
 """T2: accelerators, those that the plan uses. Nothing here opens one: an engine may be using it."""
 
-from __future__ import annotations
-
 import re
 
 from heteropd.doctor.facts import Card, CardList

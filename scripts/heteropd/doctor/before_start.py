@@ -1,7 +1,5 @@
 """The doctor before a start: hosts other than this machine are examined first, and a FAIL stops."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from heteropd.doctor.command import examine_hosts

@@ -1,7 +1,5 @@
 """The verb `doctor`: from a plan to its hosts, and from findings to an exit status."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

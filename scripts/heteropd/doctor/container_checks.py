@@ -1,7 +1,5 @@
 """T2: what containers need of a host: Docker, a vendor's runtime, a driver that is new enough."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The doctor: reads all hosts side by side, applies the checks, and shows what was found."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

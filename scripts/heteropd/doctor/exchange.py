@@ -1,7 +1,5 @@
 """What two hosts send to each other: a connection to each side channel, an RDMA ping, a NIXL transfer."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any

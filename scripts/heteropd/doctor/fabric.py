@@ -1,7 +1,5 @@
 """T2: verbs devices, ports, GIDs, locked memory, and the way between network card and accelerator."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

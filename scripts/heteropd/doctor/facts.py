@@ -1,7 +1,5 @@
 """A host's facts, as plain data; `probe` reads them."""
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """T2: what every host needs, whatever it computes on: an address, ports, memory, disk, the model."""
 
-from __future__ import annotations
-
 import ipaddress
 
 from heteropd.doctor.model import ExaminedHost, Outcome

@@ -1,7 +1,5 @@
 """Which function answers which check of env/checks.yaml, and the findings that come of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 

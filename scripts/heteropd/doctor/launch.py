@@ -1,7 +1,5 @@
 """The command that runs a program in an engine's place on its host, with the environment of the plan."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

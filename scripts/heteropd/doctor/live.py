@@ -1,7 +1,5 @@
 """Reads a running topology for T4: /metrics of its roles, what they serve, logs, and how its roles are."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from heteropd.config.env import Env

@@ -1,7 +1,5 @@
 """What checks look at: hosts as planned and as found, pairs of them, a running topology."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple

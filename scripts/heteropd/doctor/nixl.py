@@ -1,7 +1,5 @@
 """What NIXL and UCX said when they were started on a host: a program's report, and UCX's own lines."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The part of docs/troubleshooting.md that is made from env/checks.yaml."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from heteropd.config.checks import CheckEntry, Checks, Failure, Tier, tier

@@ -1,7 +1,5 @@
 """T3: two hosts' facts side by side, and what they sent to each other (`exchange`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from heteropd import ucx

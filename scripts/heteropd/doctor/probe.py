@@ -1,7 +1,5 @@
 """Reads a host's facts: one script, run by its shell, and what the lines that it prints mean."""
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import re

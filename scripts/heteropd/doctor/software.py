@@ -1,7 +1,5 @@
 """T2: NIXL and UCX as they come up in an engine's place: complete, one of each, and with the fabric."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from heteropd import ucx

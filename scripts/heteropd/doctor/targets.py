@@ -1,7 +1,5 @@
 """From a plan to hosts: what runs on each, and which of them talk to each other."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

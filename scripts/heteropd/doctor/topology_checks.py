@@ -1,7 +1,5 @@
 """T4: a running topology, by what its engines count and what their logs say."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The bake file that `docker buildx bake` builds images from: the reviewable plan of a build. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

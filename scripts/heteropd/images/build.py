@@ -1,7 +1,5 @@
 """Runs `docker buildx bake` on a bake file, says how far each image is, and why one that fails does."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """`make bundle`: every input of images in one folder, from which they build without a network."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence

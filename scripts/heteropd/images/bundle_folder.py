@@ -1,7 +1,5 @@
 """A bundle on disk: what is in it, by SHA-256, and refusing one that is not what was collected."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator

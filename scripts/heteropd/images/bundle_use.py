@@ -1,7 +1,5 @@
 """`make build images=IMAGE bundle=FOLDER`: recipes that take their bases and sources from a bundle."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace

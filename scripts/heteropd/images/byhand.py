@@ -5,8 +5,6 @@ software: a folder, or ``image://REF@sha256:…:/path``, a folder of a published
 is as good as pinned; anything else makes an image not locked.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

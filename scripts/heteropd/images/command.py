@@ -1,7 +1,5 @@
 """`make build`: from words to built images, or to the bake file that would build them."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

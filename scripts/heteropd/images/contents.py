@@ -1,7 +1,5 @@
 """What is in an image, read from it after a build: .heteropd/contents/IMAGE-PINS-VARIANT.json."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing

@@ -4,8 +4,6 @@
 answer. The same checks, one line for each difference, judge a build and make the infra suites.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any

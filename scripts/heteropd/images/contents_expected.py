@@ -1,7 +1,5 @@
 """What env/ says must be in an image: its pin set, variant, locks and env/images.yaml in one place."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

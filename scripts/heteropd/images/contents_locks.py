@@ -1,7 +1,5 @@
 """Reads hashed lock files: which version of what is installed on one Python."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the images room works with, in one place."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`make lock check=1`: says which upstream tags and branches have moved since they were pinned."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 And whether an engine keeps what BuildKit testifies of an image, so that a push takes it along.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

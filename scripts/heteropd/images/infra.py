@@ -1,7 +1,5 @@
 """`make infra`: runs the testinfra suites of an image against a container of it, and takes that away."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import sys

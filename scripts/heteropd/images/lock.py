@@ -1,7 +1,5 @@
 """`make lock`: resolves what pin sets leave open and writes env/locks/PINS.lock.yaml."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

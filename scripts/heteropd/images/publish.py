@@ -1,7 +1,5 @@
 """`make publish`: pushes images, with what BuildKit testifies of them, under tags that never change."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """.heteropd/published/TAG.yaml: images by digest, to run exactly what was published."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml

@@ -1,7 +1,5 @@
 """What decides an image, as plain data. Pure: nothing is fetched or started."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """A bare git repository in the cache: commits of one remote, fetched alone, picked, written out as files."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 The first line of the file says what it was made from, so that one look tells whether it is current.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory

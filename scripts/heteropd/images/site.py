@@ -1,7 +1,5 @@
 """How this site reaches its registries, as files that a build sees and an image never holds."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ A tree is made once per content and kept in the user's cache; nothing of git is 
 sees the same bytes everywhere.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

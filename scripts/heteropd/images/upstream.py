@@ -1,7 +1,5 @@
 """Asks registries and repositories what a tag, a ref or a package is now; changes nothing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -6,8 +6,6 @@ One stands beside every bring-up, so it loads next to nothing; what it takes to 
 program (`heteropd.processes.sweep`), which it becomes when that is needed.
 """
 
-from __future__ import annotations
-
 import os
 import select
 import sys

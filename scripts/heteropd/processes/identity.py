@@ -1,7 +1,5 @@
 """Which process is meant: a pid alone is not enough, because the kernel gives it to somebody else later."""
 
-from __future__ import annotations
-
 import os
 import signal
 from contextlib import suppress

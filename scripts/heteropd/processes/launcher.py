@@ -1,7 +1,5 @@
 """The process runtime: a role of the plan as a process of this machine, in a session of its own."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterable, Mapping

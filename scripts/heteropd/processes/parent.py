@@ -1,7 +1,5 @@
 """Not outliving whoever runs us: nox and make die at once on SIGTERM and do not pass it on."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import select

@@ -4,8 +4,6 @@ Each child carries a tag in its environment, from the moment it exists as a prog
 is what makes a bring-up safe against a ``kill -9`` between starting a process and writing down its pid.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 The full state is `heteropd.topology.state`'s; the watchdog, a sweep and a benchmark need a few fields of it.
 """
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 from pathlib import Path

@@ -3,8 +3,6 @@
 Segments are told apart by who maps them, never by their names: foreign ones may look just the same.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from contextlib import suppress

@@ -5,8 +5,6 @@
 is what the watchdog becomes when the kit was killed before it could end its topology itself.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Iterable, Mapping

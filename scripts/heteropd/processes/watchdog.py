@@ -4,8 +4,6 @@ Needed because whoever runs the kit may be impatient: nox gives a session half a
 interrupt and SIGKILL. The watchman itself is `heteropd.processes.guard`.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """`up`: from a plan to a topology that answers, or to nothing at all."""
 
-from __future__ import annotations
-
 import uuid
 from contextlib import ExitStack
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Before anything is started: can this machine run its part of the plan? The doctor looks at other hosts."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

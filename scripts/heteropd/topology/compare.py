@@ -1,7 +1,5 @@
 """How two plans differ, in the words that a user gave."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from heteropd.plan.model import Plan

@@ -1,7 +1,5 @@
 """Roles as containers, each on the Docker of its host."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the topology room needs from outside, in one place."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

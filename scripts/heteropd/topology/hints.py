@@ -1,7 +1,5 @@
 """From the last lines of a dead role's log to what a user can do about it."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import signal

@@ -1,7 +1,5 @@
 """One command at a time may change a topology."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Reading roles' logs: the end of one or of all, and what is added to them as they grow."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

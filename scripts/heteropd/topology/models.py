@@ -1,7 +1,5 @@
 """The model that engines load: where it is, and what a container must have mounted to see it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """TCP ports: whether one is free, and if not, whose it is."""
 
-from __future__ import annotations
-
 import errno
 import socket
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """A topology whose state is elsewhere or lost, found again on its hosts: they know, the state is a cache."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import zlib

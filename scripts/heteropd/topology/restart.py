@@ -1,7 +1,5 @@
 """`restart`: a role of the running topology anew, with whatever would not survive that it alone is new."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What is there already when a plan is to be started: take it, refuse, or clear it away."""
 
-from __future__ import annotations
-
 from heteropd.containers import docker_host, lifecycle, stopping
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan.model import Plan

@@ -3,8 +3,6 @@
 A starter renders everything when it is made, so that what cannot work is refused before anything starts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Starting roles of a topology one after the other, each written down as soon as it runs."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 

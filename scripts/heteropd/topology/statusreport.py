@@ -1,7 +1,5 @@
 """`status`: what runs, since when, where, and how it is."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from pathlib import Path
 from typing import Literal

@@ -3,8 +3,6 @@
 Nothing here needs room on a disk: what is ended must end on a full one too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """From processes that exist to a topology that answers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from heteropd.console.log_tail import last_lines, last_word

@@ -3,8 +3,6 @@
 A program is one text: its module, after those of this folder that it imports.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path
