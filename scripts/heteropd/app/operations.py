@@ -7,7 +7,8 @@ from heteropd.app.planning import planned, refuse_processes_elsewhere
 from heteropd.config import env, yamlfile
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.checkout import root
-from heteropd.doctor import before_start, reach
+from heteropd.doctor import reach
+from heteropd.doctor.command import require_healthy_hosts
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, load, recover
 
@@ -21,7 +22,7 @@ def ready_to_start(
     doctor finds what would fail.
     """
     plan, context = planned(requested), wiring.context(root(), aside=aside)
-    before_start.require_healthy_hosts(plan, context, reach.use(ssh_config), examine=doctor)
+    require_healthy_hosts(plan, context, reach.use(ssh_config), examine=doctor)
     refuse_processes_elsewhere(plan)
     return plan, _prepared(plan, context)
 

@@ -1,16 +1,18 @@
-"""Ending containers: stopped with their grace, or removed at once, each by its id and on its own host."""
+"""Ending containers: stopped with their grace, or removed at once, each by its id and on its own host; and
+removing the shared memory that they leave on another machine."""
 
+import re
 import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from docker import DockerClient
 from docker.errors import APIError, NotFound
 
-from heteropd.containers import docker_host
+from heteropd.containers import docker_host, lifecycle, ssh_tunnel
 from heteropd.containers.lifecycle import TOPOLOGY, ContainerRef, away, client, listed, own_labels
 from heteropd.errors import KitError
 from heteropd.system import parallel_map
@@ -19,6 +21,11 @@ Outcome = Literal["stopped", "killed", "was not running", "still running", "not 
 
 _KILLED = 137  # 128 + SIGKILL
 _GONE_S = 60.0
+_FOLDER = "/dev/shm/"  # noqa: S108 - where Linux keeps POSIX shared memory
+_LOOK = f"cat /proc/[0-9]*/maps; ls -l /proc/[0-9]*/fd; echo; ls -i {_FOLDER}"
+_MAPPED = re.compile(rf"^\S+ \S+ \S+ \S+ (\d+) +{_FOLDER}", re.MULTILINE)
+_OPENED = re.compile(rf"-> {_FOLDER}([\w.-]+)")
+_LISTED = re.compile(r"^ *(\d+) ([\w.-]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -113,3 +120,46 @@ def _remove(client: DockerClient, container_id: str) -> None:
             if refusal.status_code not in (409, 500) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
+
+
+def used_segments(refs: Iterable[ContainerRef]) -> dict[ContainerRef, frozenset[str]]:
+    """Names of segments that running containers of other hosts have open; those of this machine are found by
+    process. Never fails: a container that has ended has none."""
+    elsewhere = [ref for ref in refs if ref.docker_host.startswith(ssh_tunnel.SCHEME)]
+    return dict(parallel_map(lambda ref: (ref, _segments(ref)), elsewhere))
+
+
+def named_segments(text: str) -> frozenset[str]:
+    """Segments that are mapped, by inode, for a semaphore has had another name; or open, by name."""
+    mapped, opened = set(_MAPPED.findall(text)), set(_OPENED.findall(text))
+    return frozenset(name for inode, name in _LISTED.findall(text) if inode in mapped or name in opened)
+
+
+def remove_segments(segments: dict[ContainerRef, frozenset[str]], images: dict[str, str]) -> None:
+    """Remove what an engine did not unlink, and `--ipc=host` leaves on its host, by a container of the
+    role's image (by container id). Never fails."""
+    todo = [(ref, names) for ref, names in segments.items() if names and ref.id in images]
+    parallel_map(lambda item: _remove_names(item[0], item[1], images[item[0].id]), todo)
+
+
+def _segments(ref: ContainerRef) -> frozenset[str]:
+    with suppress(Exception):
+        container = client(ref.docker_host).containers.get(ref.id)
+        output = container.exec_run(["sh", "-c", _LOOK]).output
+        return named_segments(cast("bytes", output).decode(errors="replace"))
+    return frozenset()
+
+
+def _remove_names(ref: ContainerRef, names: frozenset[str], image: str) -> None:
+    with suppress(Exception):
+        client(ref.docker_host).containers.run(
+            image,
+            ["rm", "-f", *(f"{_FOLDER}{name}" for name in sorted(names))],
+            entrypoint=lifecycle.NO_ENTRYPOINT,
+            ipc_mode="host",
+            network_mode="none",
+            user="0:0",
+            labels={"io.heteropd.task": "shared-memory"},
+            remove=True,
+            use_config_proxy=False,
+        )

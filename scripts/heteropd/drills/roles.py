@@ -12,7 +12,7 @@ from heteropd.engine_api.responses import EngineResponse
 from heteropd.errors import KitError
 from heteropd.plan.model import RolePlan
 from heteropd.topology.probe import RoleProbe
-from heteropd.topology.starters import starter
+from heteropd.topology.starting import starter
 
 _TOKENS_BEFORE, _REQUESTS = 3, 5
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from heteropd.config.images import Images
+from heteropd.images.context import Site
 from heteropd.images.recipe import Recipe
-from heteropd.images.site import Site
 
 SBOM_GENERATOR = "heteropd-sbom:local"
 _COMMON = "docker/common/Dockerfile"

@@ -12,24 +12,14 @@ from heteropd.config.images import IMAGE_NAMES, ImageName
 from heteropd.console.findings import show_findings
 from heteropd.containers import docker_host
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
-from heteropd.images import (
-    bake,
-    bundle_folder,
-    bundle_use,
-    byhand,
-    contents,
-    imagetools,
-    recipe,
-    site,
-    sources,
-)
+from heteropd.images import bake, bundle_folder, byhand, contents, imagetools, recipe, sources
 from heteropd.images import build as building
 from heteropd.images.bake import Options
 from heteropd.images.build import Built
+from heteropd.images.bundle import recipes_from
 from heteropd.images.byhand import ByHand
-from heteropd.images.context import BuildContext
+from heteropd.images.context import BuildContext, Site, site_of_bundle, site_of_machine
 from heteropd.images.recipe import Choice, Recipe
-from heteropd.images.site import Site
 from heteropd.prepare import pip_settings
 
 
@@ -78,8 +68,8 @@ def build(request: BuildRequest, context: BuildContext) -> Built:
             raise BadInput("command line", "base", base, "a bundle brings its own base", "leave base= out")
         options = _require_engine(options, context)
         folder = Path(bundle).absolute()
-        recipes = bundle_use.recipes_from(folder, choices, context)
-        with site.bundled(folder / bundle_folder.WHEELS) as here:
+        recipes = recipes_from(folder, choices, context)
+        with site_of_bundle(folder / bundle_folder.WHEELS) as here:
             return bake_images(recipes, here, options, context)
     if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
         without = [recipe.render(choice, context.env, context.root, {}) for choice in choices]
@@ -92,7 +82,7 @@ def build(request: BuildRequest, context: BuildContext) -> Built:
         folders = sources.prepare(choice, context, by_hand, unlocked=options.unlocked, fetch=not printing)
         made = recipe.render(choice, context.env, context.root, folders, base=base)
         recipes.append(byhand.applied(made, given, choice))
-    with site.prepared(pip_settings.read(context.runner), context.environ) as here:
+    with site_of_machine(pip_settings.read(context.runner), context.environ) as here:
         if not printing:
             return bake_images(recipes, here, options, context)
         # How the site reaches its registries is in a file that may hold a password and is gone after a build.

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.markers import default_environment
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from heteropd.config.env import Env
 from heteropd.config.images import Images
 from heteropd.config.pins import BUNDLED, Nixl, Package, PinSet
 from heteropd.config.types import UNRESOLVED
-from heteropd.images import contents_locks as locks
+from heteropd.errors import BadInput
 from heteropd.images.recipe import LABEL, Choice, tag
 
 # What a build installs beside its locks: the stand-in's plugin, and what venv and uv put there themselves.
@@ -98,10 +100,10 @@ class ExpectedContents:
 
     def locked(self, python: Mapping[str, Any]) -> dict[str, str]:
         """``{package: version}`` of its locks on that Python (an inventory's ``python``). Raises BadInput."""
-        markers = locks.environment(str(python["version"]), str(python["machine"]))
+        markers = marker_environment(str(python["version"]), str(python["machine"]))
         found: dict[str, str] = {}
         for name in self.choice.locks():
-            found |= locks.versions(self.root / name, name, markers)
+            found |= locked_versions(self.root / name, name, markers)
         return found
 
     def built(self) -> set[str]:
@@ -137,3 +139,41 @@ def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = froze
 
 def _known(value: str) -> str | None:
     return None if value == UNRESOLVED else value
+
+
+def marker_environment(python: str, machine: str) -> dict[str, str]:
+    """What markers may ask of CPython on Linux. ``python``: its full version; ``machine``: as uname says."""
+    return {
+        **{name: str(value) for name, value in default_environment().items()},
+        "python_version": ".".join(python.split(".")[:2]),
+        "python_full_version": python,
+        "platform_machine": machine,
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
+
+
+def locked_versions(lock: Path, where: str, markers: Mapping[str, str]) -> dict[str, str]:
+    """``{package: version}`` that ``lock`` installs there. Raises BadInput for a line that it cannot read."""
+    try:
+        lines = lock.read_text(encoding="utf-8").splitlines()
+    except OSError as problem:
+        fix = "restore it from git"
+        raise BadInput(where, None, None, f"cannot be read ({problem.strerror})", fix) from None
+    found: dict[str, str] = {}
+    for line in lines:
+        text = line.removesuffix("\\").strip()
+        if not text or text.startswith(("#", "-")):
+            continue
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            fix = "make it anew: make relock"
+            raise BadInput(where, "requirement", text, "is not understood", fix) from None
+        if requirement.marker is None or requirement.marker.evaluate(dict(markers)):
+            pinned = [clause.version for clause in requirement.specifier if clause.operator == "=="]
+            found |= {canonicalize_name(requirement.name): version for version in pinned}
+    return found

@@ -10,7 +10,7 @@ from heteropd.config.env import pick
 from heteropd.config.lock import Lock, LockedValue, Open, Question
 from heteropd.config.pins import Pins
 from heteropd.errors import BadInput, KitError
-from heteropd.images import drift, requirements, upstream
+from heteropd.images import requirements, upstream
 from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
 
@@ -42,7 +42,7 @@ def run(
     for name in names:
         pick("pins", name, context.env.pins)
     if check:
-        return drift.problems(drift.run(names, context, as_json=as_json))
+        return upstream.unchecked(upstream.drift(names, context, as_json=as_json))
     raw = environment.load(context.root, locked=False).pins
     still_open = {name: locks.open_inputs(raw[name]) for name in names}
     kept = {name: Lock(pins=name) if update else _kept(name, still_open[name], context) for name in names}

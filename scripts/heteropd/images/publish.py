@@ -6,17 +6,20 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
 from docker import DockerClient
 from docker.errors import ImageNotFound
 from docker.models.images import Image
 
+from heteropd.config import yamlfile
 from heteropd.config.published import Published, PublishedImage
 from heteropd.console.progress import Progress, Row
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.images import imagetools, published, recipe
+from heteropd.images import imagetools, recipe
 from heteropd.images.build import HEARTBEAT_S
 from heteropd.images.context import BuildContext
 from heteropd.images.imagetools import RegistryImage
@@ -82,7 +85,7 @@ def run(
         new = Published(
             pins=item.choice.pins_name, variant=item.choice.variant_name, images={image: done[image]}
         )
-        file = published.add(context.root, item.tag, new)
+        file = record(context.root, item.tag, new)
         context.say(f"{item.target} is {done[image].ref} ({file.relative_to(context.root)})")
     return done
 
@@ -153,7 +156,7 @@ def _publish(item: Item, client: DockerClient, context: BuildContext) -> Publish
     if not (remote.provenance and remote.sbom):
         fix = f"build it anew (make build images={image}) and publish it under another name"
         raise KitError(f"{item.target}: is in the registry without provenance or SBOM; {fix}")
-    folder = published.folder(context.root, item.tag)
+    folder = documents_folder(context.root, item.tag)
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in (("provenance", remote.provenance), ("sbom.spdx", remote.sbom)):
         (folder / f"{image}.{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -199,3 +202,26 @@ def _sign(ref: str, context: BuildContext) -> None:
     if done.code != 0:
         raise KitError(f"{ref}: is pushed but not signed: {' '.join(done.err.split())[-300:]}")
     context.say(f"signed {ref}")
+
+
+_HEADER = """\
+# Written by `make publish`: what was published. A reference with a digest is the same image for ever.
+"""
+
+
+def documents_folder(root: Path, tag: str) -> Path:
+    """Where the documents of a tag's images are kept; the file is beside it."""
+    return root / ".heteropd" / "published" / tag
+
+
+def record(root: Path, tag: str, new: Published) -> Path:
+    """Add to the file of the tag: images that it names already are replaced, others stay."""
+    file = documents_folder(root, tag).with_name(f"{tag}.yaml")
+    old = yamlfile.load(Published, file, root).images if file.exists() else {}
+    made = new.model_copy(update={"images": {**old, **new.images}})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    body = yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False, width=200)
+    part.write_text(_HEADER + body, encoding="utf-8")
+    part.replace(file)
+    return file

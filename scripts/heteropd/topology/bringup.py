@@ -16,8 +16,7 @@ from heteropd.topology.interrupt_scope import InterruptScope
 from heteropd.topology.lock import locked
 from heteropd.topology.probe import RoleProbe
 from heteropd.topology.reuse import reconcile_existing
-from heteropd.topology.starters import starter
-from heteropd.topology.starting import Starting, keep_previous
+from heteropd.topology.starting import Starting, keep_previous, starter
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, save
 from heteropd.topology.waiting import Waiting
 

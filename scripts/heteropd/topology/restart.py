@@ -4,14 +4,13 @@ import shutil
 from collections.abc import Sequence
 
 from heteropd.console.progress import Progress
-from heteropd.containers import memory, stopping
+from heteropd.containers import stopping
 from heteropd.errors import BadInput, Interrupted, KitError, MissingPrerequisite, TopologyFailed
 from heteropd.processes import shared_memory
 from heteropd.topology.context import Context
 from heteropd.topology.lock import locked
 from heteropd.topology.probe import RoleProbe
-from heteropd.topology.starters import starter
-from heteropd.topology.starting import Starting, keep_previous
+from heteropd.topology.starting import Starting, keep_previous, starter
 from heteropd.topology.state import RoleState, StateNotWritten, Topology, load
 from heteropd.topology.teardown import end_roles
 from heteropd.topology.waiting import Waiting
@@ -134,5 +133,5 @@ class _Restart:
             shutil.rmtree(context.tmp_root / role.name, ignore_errors=True)
             if role.container:
                 stopping.remove(role.container)
-        memory.remove(ended.remote_segments, topology.images)
+        stopping.remove_segments(ended.remote_segments, topology.images)
         shared_memory.remove_unused({*topology.segments, *ended.segments})

@@ -1,14 +1,57 @@
-"""Starting roles of a topology one after the other, each written down as soon as it runs."""
+"""Starting roles of a topology one after the other, each written down as soon as it runs.
 
+A starter renders everything when it is made, so that what cannot work is refused before anything starts.
+"""
+
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from heteropd.processes import shared_memory
-from heteropd.processes.process_tree import tagged
+from heteropd.errors import MissingPrerequisite
+from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, places_used
+from heteropd.plan.model import Plan
+from heteropd.processes import launcher, shared_memory
+from heteropd.processes.launcher import Surroundings
+from heteropd.processes.process_tree import tag, tagged
+from heteropd.topology.containers import ContainerStarter, model_dir
 from heteropd.topology.context import Context
-from heteropd.topology.starters import Starter
 from heteropd.topology.state import StateNotWritten, Topology, save
 from heteropd.topology.waiting import Waiting
+
+
+class ProcessStarter:
+    """Roles as processes of this machine, each in a session of its own."""
+
+    def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
+        self.docker_hosts: list[str] = []
+        self._context = context
+        around = Surroundings(
+            _places(plan, context),
+            context.environ,
+            tag(topology_id, context.state_dir),
+            [role.host.address for role in plan.roles],
+        )
+        self._launches = {
+            role.name: launcher.prepare(role, around, context.log(role.name), context.tmp_root / role.name)
+            for role in plan.roles
+        }
+
+    def dropped(self) -> list[str]:
+        return sorted({name for launch in self._launches.values() for name in launch.env.dropped})
+
+    def start(self, name: str) -> Mapping[str, Any]:
+        return {"process": launcher.start(self._launches[name], self._context.runner, self._context.root)}
+
+
+# ``dropped()``: variables of the caller that roles do not get; ``start(role)``: what its `RoleState` becomes.
+Starter = ProcessStarter | ContainerStarter
+
+
+def starter(plan: Plan, context: Context, topology_id: str) -> Starter:
+    """The starter for the plan's runtime. Raises BadInput and MissingPrerequisite; starts nothing."""
+    kind = ContainerStarter if plan.runtime == "docker" else ProcessStarter
+    return kind(plan, context, topology_id)
 
 
 class Starting:
@@ -25,11 +68,9 @@ class Starting:
         self._context, self._starter, self._strict = context, starter, strict
 
     def start(self, name: str, waiting: Waiting) -> None:
-        """Start a role. Raises what its `Starter` raises."""
-        context = self._context
-        started = self._starter.start(name)
-        role = waiting.topology.role(name)
-        role = role.model_copy(update={**started, "started": context.clock.wall()})
+        """Start a role. Raises what its starter raises."""
+        update = {**self._starter.start(name), "started": self._context.clock.wall()}
+        role = waiting.topology.role(name).model_copy(update=update)
         self.record(waiting.topology.with_role(role))
         waiting.started(self.topology, name)
 
@@ -56,3 +97,18 @@ def keep_previous(log: Path) -> None:
     """Put a role's log aside for the one that it is about to write."""
     with suppress(FileNotFoundError):
         log.replace(log.with_name(f"{log.stem}.previous.log"))
+
+
+def _places(plan: Plan, context: Context) -> Mapping[str, str]:
+    """Only what the plan mentions: finding a model may take a while, and a plan may need no engine."""
+    used = set().union(*(places_used(role.argv, role.env) for role in plan.roles))
+    places: dict[str, str] = {}
+    if used & {ENGINE_PYTHON, ENGINE_BIN}:
+        if context.engine_python is None or not context.engine_python.exists():
+            problem = f"the engines' Python ({context.engine_python}) is missing"
+            raise MissingPrerequisite(problem, "run `make setup`")
+        places[ENGINE_PYTHON] = str(context.engine_python)
+        places[ENGINE_BIN] = str(context.engine_python.parent)
+    if MODEL_DIR in used:
+        places[MODEL_DIR] = str(model_dir(plan, context))
+    return places

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from heteropd.containers import docker_host, memory, stopping
+from heteropd.containers import docker_host, stopping
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.containers.stopping import Outcome, Swept
 from heteropd.errors import BadInput
@@ -22,7 +22,7 @@ from heteropd.processes.process_tree import descendants, tagged
 from heteropd.processes.record import forget
 from heteropd.processes.sweep import clean
 from heteropd.processes.terminate import Ending
-from heteropd.topology import ports
+from heteropd.topology import checks
 from heteropd.topology.context import Context
 from heteropd.topology.interrupt_scope import InterruptScope
 from heteropd.topology.lock import locked
@@ -121,7 +121,7 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
     swept = Swept(0)
     if topology and topology.docker_hosts:
         swept = stopping.sweep(topology.docker_hosts, state_dir, topology.id)
-        memory.remove(ended.remote_segments, topology.images)
+        stopping.remove_segments(ended.remote_segments, topology.images)
     removed = clean(topology.leftovers if topology else context.leftovers, segments | ended.segments)
     if swept.missed:
         notes.append(f"{', '.join(swept.missed)}: no answer; `make down` again when there is one")
@@ -136,7 +136,7 @@ def _down(context: Context, topology: Topology | None, notes: list[str], lost: i
         processes=len(ending.found),
         containers=swept.removed + lost,
         missed=list(swept.missed),
-        ports_in_use=ports.in_words(ports.used(topology.plan.roles_here)) if topology else [],
+        ports_in_use=checks.described(checks.ports_in_use(topology.plan.roles_here)) if topology else [],
         segments_removed=removed,
         seconds=round(clock.now() - began, 3),
         notes=notes,
@@ -161,7 +161,7 @@ def end_roles(context: Context, topology: Topology | None, roles: Iterable[RoleS
     routers = [role for role in roles if topology and topology.planned(role.name).role == "router"]
     pids = {process.pid for process in members(context, topology, roles)}
     segments = shared_memory.segments(pids.union(*(role.pids() for role in roles)))
-    remote_segments = memory.used(role.container for role in roles if role.container)
+    remote_segments = stopping.used_segments(role.container for role in roles if role.container)
     ending, stopped = Ending(), dict[str, Outcome]()
     for step in (routers, [role for role in roles if role not in routers]):
         ending |= terminate.end(partial(members, context, topology, step), clock, grace_s)

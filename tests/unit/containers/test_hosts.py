@@ -16,7 +16,7 @@ from rich.console import Console
 from heteropd import export
 from heteropd.app import wiring
 from heteropd.config.machine import Machine
-from heteropd.containers import archives, lifecycle, memory, transfer
+from heteropd.containers import archives, lifecycle, stopping, transfer
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
 from heteropd.topology.containers import ContainerStarter, docker_hosts_of
@@ -117,7 +117,7 @@ lrwx------ 1 root root 64 Nov 22 20:00 13 -> socket:[4711]
  8 psm_25631bc3
  9 psm_of_somebody_else
 """
-    assert memory.named(text) == {"psm_25631bc3", "sem.mp-ephyntjq"}
+    assert stopping.named_segments(text) == {"psm_25631bc3", "sem.mp-ephyntjq"}
 
 
 def test_engines_of_a_host_get_its_own_model_and_image(

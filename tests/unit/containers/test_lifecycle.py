@@ -9,7 +9,7 @@ from typing import Any
 import docker
 import pytest
 
-from heteropd.containers import docker_host, lifecycle, memory, transfer
+from heteropd.containers import docker_host, lifecycle, stopping, transfer
 from heteropd.containers.lifecycle import ContainerLaunch, ContainerRef
 
 PROXIES = {"httpProxy": "http://proxy:3128", "httpsProxy": "http://proxy:3128", "noProxy": "localhost"}
@@ -50,7 +50,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Api:
     made = Api()
     client = docker.DockerClient.__new__(docker.DockerClient)
     client.api = made
-    monkeypatch.setattr(lifecycle, "client", lambda _: client)
+    for module in (lifecycle, stopping):
+        monkeypatch.setattr(module, "client", lambda _: client)
     monkeypatch.setattr(docker_host, "connect", lambda **_: client)
     return made
 
@@ -81,7 +82,7 @@ def test_a_proxy_that_the_plan_names_is_passed_on(api: Api, tmp_path: Path) -> N
 
 def test_nor_do_the_kits_own_helpers(api: Api, tmp_path: Path) -> None:
     ref = ContainerRef(id="1", name="decode-0", docker_host="ssh://node")
-    memory.remove({ref: frozenset({"psm_1"})}, {"1": "image"})
+    stopping.remove_segments({ref: frozenset({"psm_1"})}, {"1": "image"})
     transfer.model(tmp_path, "ssh://node", "image", lambda _: None)
     assert [body["Cmd"] for body in api.bodies] == [["rm", "-f", "/dev/shm/psm_1"], ["true"]]
     for body in api.bodies:

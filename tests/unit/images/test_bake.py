@@ -18,8 +18,7 @@ from heteropd.config import env as room
 from heteropd.errors import BadInput, KitError
 from heteropd.images import bake, build, command, recipe
 from heteropd.images.bake import Options
-from heteropd.images.context import BuildContext
-from heteropd.images.site import Site
+from heteropd.images.context import BuildContext, Site
 
 ROOT = Path(__file__).parents[3]
 ENV = room.load(ROOT)

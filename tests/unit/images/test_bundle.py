@@ -16,7 +16,7 @@ from rich.console import Console
 
 from heteropd.config import env
 from heteropd.errors import BadInput
-from heteropd.images import bake, bundle, bundle_folder, bundle_use, byhand, command, recipe, site
+from heteropd.images import bake, bundle, bundle_folder, byhand, command, context, recipe
 from heteropd.images.bake import Options
 from heteropd.images.bundle_folder import Bundle, BundledBase, BundledImage
 from heteropd.images.context import BuildContext
@@ -47,7 +47,7 @@ def folder(shop: BuildContext, tmp_path: Path) -> Path:
         variant=choice.variant_name,
         build=build,
         ship=ship,
-        locks=bundle_use.locks(choice, shop),
+        locks=bundle.locks(choice, shop),
         sources={},
     )
     bases = {
@@ -69,7 +69,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return [SimpleNamespace(tags=[f"heteropd-bundle:{Path(stream.name).stem}"])]
 
     client = SimpleNamespace(images=SimpleNamespace(load=load), close=lambda: None)
-    monkeypatch.setattr(bundle_use.docker_host, "connect", lambda *_: client)
+    monkeypatch.setattr(bundle.docker_host, "connect", lambda *_: client)
     return seen
 
 
@@ -84,7 +84,7 @@ def test_bases_come_from_the_bundle_and_the_labels_stay(
     shop: BuildContext, folder: Path, loaded: list[str]
 ) -> None:
     choice = recipe.choose("router", None, None, shop.env)
-    (made,) = bundle_use.recipes_from(folder, [choice], shop)
+    (made,) = bundle.recipes_from(folder, [choice], shop)
     online = recipe.render(choice, shop.env, ROOT, {})
     assert (made.base, made.ship) == ("heteropd-bundle:1", "heteropd-bundle:2")
     assert made.labels == online.labels
@@ -97,7 +97,7 @@ def test_a_changed_file_is_refused_before_anything_is_loaded(
 ) -> None:
     (folder / name).write_bytes(b"tampered")
     with pytest.raises(BadInput, match=rf"{name}: is not what was collected"):
-        bundle_use.recipes_from(folder, [recipe.choose("router", None, None, shop.env)], shop)
+        bundle.recipes_from(folder, [recipe.choose("router", None, None, shop.env)], shop)
     assert loaded == []
 
 
@@ -123,12 +123,12 @@ def test_a_bundle_for_other_locks_or_pins_is_refused(
 ) -> None:
     changed(folder, **values)
     with pytest.raises(BadInput, match=r"is for other locks or pins of router, pins standin"):
-        bundle_use.recipes_from(folder, [recipe.choose("router", None, None, shop.env)], shop)
+        bundle.recipes_from(folder, [recipe.choose("router", None, None, shop.env)], shop)
 
 
 def test_an_image_that_is_not_in_it_is_refused(shop: BuildContext, folder: Path) -> None:
     with pytest.raises(BadInput, match=r"does not hold cpu, pins standin, variant base; make bundle"):
-        bundle_use.recipes_from(folder, [recipe.choose("cpu", None, None, shop.env)], shop)
+        bundle.recipes_from(folder, [recipe.choose("cpu", None, None, shop.env)], shop)
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"format": 2}'])
@@ -168,7 +168,7 @@ def test_system_packages_are_in_stages_that_the_bundle_holds(
     built: list[Any] = []
     monkeypatch.setattr(bundle.building, "run", lambda _, file, __: built.append(file))
     choice = recipe.choose("cuda", "v0.26", None, shop.env)
-    here = site.Site({}, None)
+    here = context.Site({}, None)
     digest = "sha256:" + "ab" * 32
     given = byhand.by_hand({}, {"ucx": f"image://r.example/ucx@{digest}:/opt/ucx"}, None, ROOT)
     made = byhand.applied(recipe.render(choice, shop.env, ROOT, {}), given, choice)
@@ -196,7 +196,7 @@ def test_a_folder_cannot_be_bundled(shop: BuildContext, tmp_path: Path) -> None:
 
 
 def test_a_build_from_a_bundle_is_told_of_no_registry(tmp_path: Path) -> None:
-    with site.bundled(tmp_path) as here:
+    with context.site_of_bundle(tmp_path) as here:
         said = here.secrets["site"].read_text()
         assert here.wheels == tmp_path
     assert "OFFLINE=1" in said

@@ -11,9 +11,8 @@ import pytest
 from heteropd.config import env as room
 from heteropd.config.images import Image
 from heteropd.errors import BadInput, KitError
-from heteropd.images import contents, recipe
+from heteropd.images import contents, contents_expected, recipe
 from heteropd.images import contents_compare as compare
-from heteropd.images import contents_locks as locks
 from heteropd.images.contents_expected import by_hand
 from heteropd.images.contents_expected import expected as make_expected
 
@@ -266,7 +265,9 @@ def test_versions_are_the_same_but_for_the_local_part(found_version, wanted, sam
 )
 def test_markers(marker, python, holds, tmp_path):
     (tmp_path / "lock").write_text(f"some-package==1.0 ; {marker} \\\n    --hash=sha256:00\n")
-    found = locks.versions(tmp_path / "lock", "a lock", locks.environment(python, "x86_64"))
+    found = contents_expected.locked_versions(
+        tmp_path / "lock", "a lock", contents_expected.marker_environment(python, "x86_64")
+    )
     assert found == ({"some-package": "1.0"} if holds else {})
 
 
@@ -274,7 +275,9 @@ def test_markers(marker, python, holds, tmp_path):
 def test_a_marker_that_is_not_understood_is_one_line(marker, tmp_path):
     (tmp_path / "lock").write_text(f"a==1.0 ; {marker}\n")
     with pytest.raises(BadInput, match=r"a lock: requirement: .* is not understood; .*relock"):
-        locks.versions(tmp_path / "lock", "a lock", locks.environment("3.11.1", "x86_64"))
+        contents_expected.locked_versions(
+            tmp_path / "lock", "a lock", contents_expected.marker_environment("3.11.1", "x86_64")
+        )
 
 
 def test_a_lock_gives_one_version_for_each_python(cpu):
@@ -287,7 +290,7 @@ def test_a_lock_gives_one_version_for_each_python(cpu):
 
 def test_a_lock_that_is_missing_is_one_line(tmp_path):
     with pytest.raises(BadInput, match=r"env/locks/x.txt: cannot be read \(No such file"):
-        locks.versions(tmp_path / "x", "env/locks/x.txt", {})
+        contents_expected.locked_versions(tmp_path / "x", "env/locks/x.txt", {})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from heteropd.config import env
 from heteropd.config import lock as locks
 from heteropd.config.lock import Lock, LockedValue, Question
 from heteropd.errors import BadInput, KitError
-from heteropd.images import drift, lock, recipe, requirements, upstream
+from heteropd.images import lock, recipe, requirements, upstream
 from heteropd.images.context import BuildContext
 from heteropd.images.upstream import Found
 
@@ -166,7 +166,7 @@ def test_a_locked_input_stays_until_update(shop: BuildContext, root: Path, upstr
     assert locks.path(root, PINS).read_text() == text
     assert "is current" in said(shop)
     fresh = BuildContext(root, env.load(root), shop.console)
-    rows = {row.what: row for row in drift.run([PINS], fresh, as_json=False)}
+    rows = {row.what: row for row in upstream.drift([PINS], fresh, as_json=False)}
     assert rows[f"{PINS}: variants.prefill-process.picks.0"].state == "moved"
     assert rows[f"{PINS}: variants.prefill-process.picks.0"].pinned == before
     lock.run(PINS, shop, update=True)
@@ -183,7 +183,7 @@ def test_check_changes_nothing_and_peels_tags(
     assert not any("images.router:" in problem for problem in problems)
     assert all("could not be checked" in problem for problem in problems)
     assert not locks.path(root, PINS).exists()
-    rows = {row.what: row for row in drift.run([PINS], shop, as_json=False)}
+    rows = {row.what: row for row in upstream.drift([PINS], shop, as_json=False)}
     assert rows[f"{PINS}: images.router"].state == "same"
     assert rows[f"{PINS}: images.gaudi"].state == "could not check"
     nixl = rows[f"{PINS}: sources.nixl"]

@@ -19,7 +19,7 @@ from heteropd.config.pins import ImagePart, PinSet
 from heteropd.errors import BadInput
 from heteropd.images import bake, byhand, recipe, requirements
 from heteropd.images.bake import Options
-from heteropd.images.site import Site
+from heteropd.images.context import Site
 
 ROOT = Path(__file__).parents[3]
 ENV = room.load(ROOT)

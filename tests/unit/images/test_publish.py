@@ -12,7 +12,7 @@ import yaml
 
 from heteropd.config.published import Published, PublishedImage
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.images import imagetools, publish, published
+from heteropd.images import imagetools, publish
 from heteropd.images.imagetools import RegistryImage
 from heteropd.system import Completed
 
@@ -136,9 +136,9 @@ def test_the_file_of_digests_grows_by_image(tmp_path: Path) -> None:
         image = PublishedImage(ref=ref, tag="t", inputs="i")
         return Published(pins="p", variant="base", images={name: image})
 
-    published.add(tmp_path, "p-base", holding("cpu", f"r/cpu@sha256:{'1' * 64}"))
-    published.add(tmp_path, "p-base", holding("router", f"r/router@sha256:{'1' * 64}"))
-    file = published.add(tmp_path, "p-base", holding("cpu", f"r/cpu@sha256:{'2' * 64}"))
+    publish.record(tmp_path, "p-base", holding("cpu", f"r/cpu@sha256:{'1' * 64}"))
+    publish.record(tmp_path, "p-base", holding("router", f"r/router@sha256:{'1' * 64}"))
+    file = publish.record(tmp_path, "p-base", holding("cpu", f"r/cpu@sha256:{'2' * 64}"))
     data = yaml.safe_load(file.read_text())
     assert {name: image["ref"] for name, image in data["images"].items()} == {
         "cpu": f"r/cpu@sha256:{'2' * 64}",
@@ -146,4 +146,4 @@ def test_the_file_of_digests_grows_by_image(tmp_path: Path) -> None:
     }
     file.write_text("pins: 3\n")
     with pytest.raises(BadInput, match=r"published/p-base\.yaml: pins: 3: must be text"):
-        published.add(tmp_path, "p-base", holding("cpu", f"r/cpu@sha256:{'3' * 64}"))
+        publish.record(tmp_path, "p-base", holding("cpu", f"r/cpu@sha256:{'3' * 64}"))

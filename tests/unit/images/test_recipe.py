@@ -14,7 +14,7 @@ from heteropd.config import env as room
 from heteropd.config.types import UNRESOLVED
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.images import bake, build, command, recipe, site
+from heteropd.images import bake, build, command, context, recipe
 from heteropd.images.bake import Options
 from heteropd.system import Completed
 
@@ -183,7 +183,7 @@ def test_inputs_follow_every_file_that_decides(tmp_path, env):
 
 
 def test_a_mirrors_password_is_in_a_file_and_nowhere_else(rendered, env):
-    with site.prepared({"index-url": [INDEX]}, {}) as here:
+    with context.site_of_machine({"index-url": [INDEX]}, {}) as here:
         file = here.secrets["site"]
         assert PASSWORD in file.read_text()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -192,14 +192,14 @@ def test_a_mirrors_password_is_in_a_file_and_nowhere_else(rendered, env):
 
 
 def test_a_build_is_not_told_of_this_machines_folders():
-    assert site.variables({"index-url": ["/srv/wheels"], "extra-index-url": ["file:///srv"]}) == {}
-    found = site.variables({"index-url": [INDEX]})
+    assert context.variables({"index-url": ["/srv/wheels"], "extra-index-url": ["file:///srv"]}) == {}
+    found = context.variables({"index-url": [INDEX]})
     assert found == {"PIP_INDEX_URL": INDEX, "UV_DEFAULT_INDEX": INDEX}
 
 
 def test_wheels_are_a_folder_that_pip_names(tmp_path):
     options = {"find-links": ["https://a.example", str(tmp_path)]}
-    with site.prepared(options, {"SSL_CERT_FILE": str(tmp_path / "none")}) as here:
+    with context.site_of_machine(options, {"SSL_CERT_FILE": str(tmp_path / "none")}) as here:
         assert here.wheels == tmp_path
         assert "ca" not in here.secrets
 

@@ -19,7 +19,7 @@ from heteropd.plan.model import HostPlan, Plan, Ports, RolePlan
 from heteropd.processes.process_tree import GUARD_TAG, tagged
 from heteropd.system import SystemClock
 from heteropd.topology import Context, InterruptScope, Timeouts, down, up
-from heteropd.topology.ports import free
+from heteropd.topology.checks import free
 
 STUB = Path(__file__).with_name("stub.py")
 HOST = HostPlan(name="here", address="127.0.0.1")

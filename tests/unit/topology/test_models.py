@@ -12,7 +12,7 @@ from rich.console import Console
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
-from heteropd.topology import Context, models
+from heteropd.topology import Context, containers
 from plan_words import make
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,7 @@ def mounts(folder: Path, **host: object) -> list[str]:
     role = plan.engines[0]
     role = role.model_copy(update={"host": role.host.model_copy(update=host)})
     context = Context(root=ROOT, console=Console(file=io.StringIO()), state_dir=Path("/nowhere"))
-    return models.mounts(plan, role, replace(context), lambda _: None)
+    return containers.mounts(plan, role, replace(context), lambda _: None)
 
 
 @pytest.fixture

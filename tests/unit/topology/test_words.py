@@ -10,7 +10,7 @@ from heteropd.console.log_tail import last_lines, last_word
 from heteropd.console.progress import Progress, Row
 from heteropd.errors import BadInput
 from heteropd.topology import hints, logs, status
-from heteropd.topology.compare import differences
+from heteropd.topology.reuse import differences
 
 
 def test_differences_name_parameters_first(kit):
