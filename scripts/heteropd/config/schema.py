@@ -10,6 +10,7 @@ from heteropd.config.cases import Case
 from heteropd.config.checks import Checks
 from heteropd.config.defaults import Defaults, StandIns
 from heteropd.config.drills import Drills
+from heteropd.config.hints import Hints
 from heteropd.config.hosts import Hosts
 from heteropd.config.images import Images
 from heteropd.config.infra import InfraFacts
@@ -29,6 +30,7 @@ KINDS: dict[str, type[Data]] = {
     "checks": Checks,
     "defaults": Defaults,
     "drills": Drills,
+    "hints": Hints,
     "hosts": Hosts,
     "images": Images,
     "infra": InfraFacts,

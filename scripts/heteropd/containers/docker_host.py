@@ -11,6 +11,7 @@ from docker import DockerClient
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
+from heteropd.config import hints
 from heteropd.config.images import EngineVersions
 from heteropd.containers import ssh_tunnel
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
@@ -85,46 +86,11 @@ def reported(where: str) -> Iterator[None]:
 
 
 def explained(where: str, said: str) -> KitError:
-    """What Docker, BuildKit or a registry said, with the fix where it is a known trouble."""
+    """What Docker, BuildKit or a registry said, with the fix where env/hints.yaml has one."""
     text = _last(said)
-    for pattern, problem, fix in _TROUBLES:
-        if re.search(pattern, said, re.IGNORECASE):
-            return BadInput(where, None, None, f"{problem}: {text}", fix)
+    if hint := hints.first(hints.load().docker, said):
+        return BadInput(where, None, None, f"{hint.problem}: {text}", hint.fix)
     return KitError(f"{where}: {text}")
-
-
-_TROUBLES = (
-    (
-        r"no space left on device|disk quota exceeded",
-        "Docker's disk is full",
-        "free some space: `docker system df`, `docker buildx prune`",
-    ),
-    (
-        r"unauthorized|authentication required|access denied|denied: ",
-        "the registry refuses",
-        "log in (`docker login REGISTRY`) with an account that may do this",
-    ),
-    (
-        r"http: server gave HTTP response to HTTPS client",
-        "the registry does not speak TLS",
-        "list it under insecure-registries in Docker's daemon.json, or give it a certificate",
-    ),
-    (
-        r"manifest unknown|not found: manifest|: not found$|pull access denied|no such manifest",
-        "there is no such image",
-        "check the name and the digest; a tag may have been removed upstream (make lock check=1)",
-    ),
-    (
-        r"connection refused|no such host|i/o timeout|TLS handshake timeout|dial tcp|failure in name",
-        "cannot be reached",
-        "check the network, or name a mirror (docs/images.md)",
-    ),
-    (
-        r"HASHES|hash mismatch|hashes? (do|does) not match|Hash mismatch",
-        "a package is not the one that was locked",
-        "do not go on: find out who changed it; `make relock` only if the new one is meant",
-    ),
-)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
