@@ -41,7 +41,7 @@ def hosts() -> tuple[ExaminedHost, ExaminedHost]:
 
 
 def sent(hosts: tuple[ExaminedHost, ExaminedHost]) -> tuple[ExaminedPair, dict[str, Finding]]:
-    pair = ExaminedPair(hosts, exchange.between(*hosts, Outside()))
+    pair = exchange.examine_pair(*hosts, Outside())
     return pair, {finding.id: finding for finding in judge.judge_pair(pair, CHECKS)}
 
 
@@ -57,8 +57,8 @@ def test_bytes_move_both_ways_and_ucx_says_how(hosts: tuple[ExaminedHost, Examin
     pair, said = sent(hosts)
     for check in ("T3-03-same-nixl", "T3-05-nixl-transfer", "T3-16-side-channel", "T3-58-clock-skew"):
         assert said[check].status == "PASS", said[check].text
-    assert not isinstance(pair.exchange.transfer, str)
-    for report in pair.exchange.transfer:
+    assert not isinstance(pair.transfer, str)
+    for report in pair.transfer:
         assert {lane.partition("/")[0] for lane in lanes(report.log)} == {"tcp"}
         assert report.result is not None
         assert min(report.result["mb_s"].values()) > 0

@@ -103,7 +103,7 @@ def _exchanged(
 
     def between(names: Names) -> ExaminedPair:
         one, other = (examined[name] for name in names)
-        return ExaminedPair((one, other), exchange.between(one, other, outside))
+        return exchange.examine_pair(one, other, outside)
 
     found: dict[Names, ExaminedPair] = {}
     for together in rounds(pairs):

@@ -6,7 +6,7 @@ from typing import Any
 
 from heteropd.doctor import fabric, launch
 from heteropd.doctor.host_checks import side_channel_address
-from heteropd.doctor.model import ExaminedHost, Exchange, ReportOrReason, unknown_python
+from heteropd.doctor.model import ExaminedHost, ExaminedPair, ReportOrReason, unknown_python
 from heteropd.doctor.nixl import generation, report
 from heteropd.doctor.reach import Outside
 from heteropd.doctor.software import untried
@@ -43,17 +43,18 @@ class _Pair:
         return self.run(argvs, seconds)
 
 
-def between(one: ExaminedHost, other: ExaminedHost, outside: Outside) -> Exchange:
+def examine_pair(one: ExaminedHost, other: ExaminedHost, outside: Outside) -> ExaminedPair:
     """Send what can be sent; where another check says already that it cannot work, say which."""
-    for host in (one, other):
+    hosts = one, other
+    for host in hosts:
         reason = f"the facts of {host.target.name} could not be read" if host.facts.trouble else ""
         if not host.target.engines:
             reason = f"no engine is planned on {host.target.name}"
         if reason:
-            return Exchange(reason, reason, reason)
+            return ExaminedPair(hosts, reason, reason, reason)
     pair = _Pair(one, other, outside)
     channel = _channel(pair)
-    return Exchange(channel, _ping(pair, channel), _transfer(pair))
+    return ExaminedPair(hosts, channel, _ping(pair, channel), _transfer(pair))
 
 
 def _channel(pair: _Pair) -> ReportOrReason:

@@ -1,10 +1,12 @@
 """Which function answers which check of env/checks.yaml, and the findings that come of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from heteropd.config import yamlfile
-from heteropd.config.checks import Checks, Tier, tier
+from heteropd.config.checks import CheckEntry, Checks
 from heteropd.doctor import (
     accelerators,
     container_checks,
@@ -69,6 +71,7 @@ TOPOLOGY_CHECKS: Mapping[str, Callable[[Running], Outcome]] = {
     "T4-66-kv-errors": topology_checks.kv_errors,
 }
 _ANSWERS = "T2-50-host-answers"
+Examined = TypeVar("Examined")
 
 
 def load(root: Path) -> Checks:
@@ -76,68 +79,67 @@ def load(root: Path) -> Checks:
     return yamlfile.load(Checks, root / "env" / "checks.yaml", root)
 
 
+class _Where(NamedTuple):
+    """What is judged, what runs there, whether RDMA is wanted, and why nothing is known of it."""
+
+    place: str
+    platforms: frozenset[str]
+    verbs: bool
+    unread: str | None = None
+
+
 def judge_host(host: ExaminedHost, checks: Checks) -> list[Finding]:
     """Every check of one host."""
-
-    def answer(name: str) -> Outcome:
-        if host.facts.trouble and name != _ANSWERS:
-            return Outcome("SKIP", "the host's facts could not be read")
-        return _where_needed(name, host.platforms, host.verbs, checks, lambda: HOST_CHECKS[name](host))
-
-    return _findings("node", host.target.name, answer, checks)
+    unread = "the host's facts could not be read" if host.facts.trouble else None
+    where = _Where(host.target.name, host.platforms, host.verbs, unread)
+    return _findings(HOST_CHECKS, host, where, checks)
 
 
 def judge_pair(pair: ExaminedPair, checks: Checks) -> list[Finding]:
     """Every check of two hosts that exchange KV."""
     one, other = pair.hosts
+    place, platforms = f"{one.target.name} and {other.target.name}", one.platforms | other.platforms
     unread = next((host.target.name for host in pair.hosts if host.facts.trouble), None)
-
-    def answer(name: str) -> Outcome:
-        if unread:
-            return Outcome("SKIP", f"the facts of {unread} could not be read")
-        platforms, verbs = one.platforms | other.platforms, one.verbs or other.verbs
-        return _where_needed(name, platforms, verbs, checks, lambda: PAIR_CHECKS[name](pair))
-
-    return _findings("pair", f"{one.target.name} and {other.target.name}", answer, checks)
+    why = f"the facts of {unread} could not be read" if unread else None
+    return _findings(PAIR_CHECKS, pair, _Where(place, platforms, one.verbs or other.verbs, why), checks)
 
 
 def judge_topology(running: Running, checks: Checks) -> list[Finding]:
     """Every check of a running topology."""
-    engines = running.plan.engines
-    platforms, verbs = {role.runs_on for role in engines}, any(EngineTarget(role).verbs for role in engines)
-
-    def answer(name: str) -> Outcome:
-        return _where_needed(name, platforms, verbs, checks, lambda: TOPOLOGY_CHECKS[name](running))
-
-    return _findings("topology", f"{running.plan.case}, running", answer, checks)
+    engines = [EngineTarget(role) for role in running.plan.engines]
+    platforms = frozenset(engine.role.runs_on for engine in engines)
+    where = _Where(f"{running.plan.case}, running", platforms, any(engine.verbs for engine in engines))
+    return _findings(TOPOLOGY_CHECKS, running, where, checks)
 
 
-def _where_needed(
-    name: str, platforms: Iterable[str], verbs: bool, checks: Checks, look: Callable[[], Outcome]
-) -> Outcome:
-    runs_on, entry = frozenset(platforms), checks.checks[name]
-    if verbs if entry.verbs else not runs_on.isdisjoint(entry.platforms):
+def _findings(
+    table: Mapping[str, Callable[[Examined], Outcome]], examined: Examined, where: _Where, checks: Checks
+) -> list[Finding]:
+    findings = []
+    for name, entry in checks.checks.items():
+        if name not in table:
+            continue
+        if where.unread and name != _ANSWERS:
+            status, text = Outcome("SKIP", where.unread)
+        else:
+            status, text = _where_needed(partial(table[name], examined), where, entry)
+        finding = Finding(id=name, place=where.place, status=status, text=text)
+        if finding.bad:
+            finding = finding.model_copy(update={"fix": entry.fix, "threads": tuple(entry.threads)})
+        findings.append(finding)
+    return findings
+
+
+def _where_needed(look: Callable[[], Outcome], where: _Where, entry: CheckEntry) -> Outcome:
+    if where.verbs if entry.verbs else not where.platforms.isdisjoint(entry.platforms):
         return look()
-    if runs_on == {"router"}:
+    if where.platforms == {"router"}:
         return Outcome("SKIP", "no engine runs here, only the router")
-    if runs_on == {"cpu"}:
+    if where.platforms == {"cpu"}:
         # What is absent is said all the same: nobody should have to guess what the hardware would need.
         absent = look() if entry.verbs else None
         lacks = absent.text if absent and absent.status == "FAIL" else "runs on cpu"
         return Outcome("SKIP", f"{lacks}: a stand-in does not need it")
     if entry.verbs:
         return Outcome("SKIP", "no engine here names RDMA in UCX_TLS")
-    return Outcome("SKIP", f"not for {', '.join(sorted(runs_on))}")
-
-
-def _findings(kind: Tier, place: str, answer: Callable[[str], Outcome], checks: Checks) -> list[Finding]:
-    findings = []
-    for name, entry in checks.checks.items():
-        if tier(name) != kind:
-            continue
-        status, text = answer(name)
-        finding = Finding(id=name, place=place, status=status, text=text)
-        if finding.bad:
-            finding = finding.model_copy(update={"fix": entry.fix, "threads": tuple(entry.threads)})
-        findings.append(finding)
-    return findings
+    return Outcome("SKIP", f"not for {', '.join(sorted(where.platforms))}")

@@ -1,6 +1,6 @@
 """What checks look at: hosts as planned and as found, pairs of them, a running topology."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from heteropd.containers import docker_host
 from heteropd.doctor.facts import Facts
 from heteropd.doctor.nixl import NixlReading, ProgramReport
 from heteropd.engine_api.metrics import Counts
-from heteropd.findings import Status
+from heteropd.findings import ORDER, Status
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
 
@@ -26,6 +26,16 @@ class Outcome(NamedTuple):
 
     status: Status
     text: str
+
+    @classmethod
+    def judged(cls, good: bool, text: str, otherwise: Status = "FAIL") -> "Outcome":
+        """PASS for what is good, else FAIL or what is given."""
+        return cls("PASS" if good else otherwise, text)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The first of those with the worst status."""
+    return min(outcomes, key=lambda outcome: ORDER.index(outcome.status))
 
 
 @dataclass(frozen=True)
@@ -178,20 +188,14 @@ ReportOrReason = tuple[ProgramReport, ProgramReport] | str
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """What two hosts' programs reported, in their order; a text where they were not run, and why."""
+class ExaminedPair:
+    """Two hosts whose engines exchange KV, and what their programs reported, in the hosts' order; a text
+    where they were not run, and why."""
 
+    hosts: tuple[ExaminedHost, ExaminedHost]
     channel: ReportOrReason
     ping: ReportOrReason
     transfer: ReportOrReason
-
-
-@dataclass(frozen=True)
-class ExaminedPair:
-    """Two hosts whose engines exchange KV, and what they sent to each other."""
-
-    hosts: tuple[ExaminedHost, ExaminedHost]
-    exchange: Exchange
 
 
 @dataclass(frozen=True)

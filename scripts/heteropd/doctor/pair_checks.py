@@ -93,7 +93,7 @@ def same_model(pair: ExaminedPair) -> Outcome:
 
 def side_channel(pair: ExaminedPair) -> Outcome:
     """Each host connects to the other's announced address and port."""
-    reports = pair.exchange.channel
+    reports = pair.channel
     if isinstance(reports, str):
         return Outcome("SKIP", reports)
     if silent := _silent(pair, reports):
@@ -116,7 +116,7 @@ def side_channel(pair: ExaminedPair) -> Outcome:
 
 def rdma_ping(pair: ExaminedPair) -> Outcome:
     """ibv_rc_pingpong ends well on both hosts."""
-    reports = pair.exchange.ping
+    reports = pair.ping
     if isinstance(reports, str):
         return Outcome("SKIP", reports)
     for name, report in _by_host(pair, reports):
@@ -135,7 +135,7 @@ def rdma_ping(pair: ExaminedPair) -> Outcome:
 
 def nixl_transfer(pair: ExaminedPair) -> Outcome:
     """WRITE and READ both ways, all bytes equal."""
-    reports = pair.exchange.transfer
+    reports = pair.transfer
     if isinstance(reports, str):
         return Outcome("SKIP", reports)
     results = []
@@ -161,7 +161,7 @@ def rdma_in_use(pair: ExaminedPair) -> Outcome:
     for host in pair.hosts:
         if wrong := fabric.without_rdma(host):
             return Outcome("FAIL", wrong)
-    reports = pair.exchange.transfer
+    reports = pair.transfer
     if isinstance(reports, str):
         return Outcome("SKIP", reports)
     used = {lane for report in reports for lane in lanes(report.log)}
@@ -179,7 +179,7 @@ def bandwidth(pair: ExaminedPair) -> Outcome:
     """MB/s of that transfer against the floor, between cards."""
     if reason := exchange.without_speed(*pair.hosts):
         return Outcome("SKIP", reason)
-    reports = pair.exchange.transfer
+    reports = pair.transfer
     if isinstance(reports, str):
         return Outcome("SKIP", reports)
     figures = [(report.result or {}).get("mb_s") for report in reports]

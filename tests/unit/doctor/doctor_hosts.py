@@ -164,7 +164,7 @@ def talker(**changes: Sequence[Completed]) -> Talker:
 def pair_of(one: ExaminedHost, other: ExaminedHost, talk: Talker | None = None) -> ExaminedPair:
     """Two hosts and what they sent to each other."""
     outside = Outside(reach=lambda _: Canned(""), talk=talk or talker())
-    return ExaminedPair((one, other), exchange.between(one, other, outside))
+    return exchange.examine_pair(one, other, outside)
 
 
 @cache
