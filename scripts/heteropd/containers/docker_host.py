@@ -12,9 +12,11 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from heteropd.config import hints
+from heteropd.config.hosts import Host
 from heteropd.config.images import EngineVersions
 from heteropd.containers import ssh_tunnel
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
+from heteropd.plan.model import HostPlan
 from heteropd.system import CommandRunner
 
 _SOCKET = "unix:///var/run/docker.sock"
@@ -26,11 +28,11 @@ def address() -> str:
     return os.environ.get("DOCKER_HOST") or _SOCKET
 
 
-def of_host(ssh: str | None, socket: str | None = None) -> str:
-    """The Docker of a plan's host, over ssh where it is reached so; at ``socket`` there, if given."""
-    if ssh:
-        return ssh_tunnel.SCHEME + ssh + (socket or "")
-    return f"unix://{socket}" if socket else address()
+def of_host(host: Host | HostPlan) -> str:
+    """The Docker of a host, over ssh where it is reached so; at the socket there that the host names."""
+    if host.ssh:
+        return ssh_tunnel.SCHEME + host.ssh + (host.docker or "")
+    return f"unix://{host.docker}" if host.docker else address()
 
 
 def present() -> bool:

@@ -1,8 +1,10 @@
 """The docker runtime: a role of the plan as a container, found again by its labels and ended by its id."""
 
+import io
 import os
 import platform
 import re
+import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from docker.errors import DockerException
 from pydantic import BaseModel, ConfigDict, Field
 from requests.exceptions import RequestException
 
-from heteropd.containers import archives, docker_host, ssh_tunnel
+from heteropd.containers import docker_host, ssh_tunnel
 from heteropd.errors import KitError
 
 # As `docker run --entrypoint ""`: what a plan says is the whole command, whatever the image would start.
@@ -98,7 +100,7 @@ def start(launch: ContainerLaunch, url: str) -> ContainerRef:
         )
         try:
             for path, text in launch.secrets.items():
-                made.put_archive("/", archives.secret(path, text))
+                made.put_archive("/", secret(path, text))
             made.start()
         except BaseException:
             made.remove(force=True, v=True)
@@ -198,6 +200,17 @@ def _state(ref: ContainerRef) -> dict[str, Any]:
     except (DockerException, RequestException, KitError):
         return {}
     return state
+
+
+def secret(path: str, text: str) -> bytes:
+    """As Docker takes it, at / of a container: a file at ``path`` that its processes can read."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        data = text.encode()
+        entry = tarfile.TarInfo(path.lstrip("/"))
+        entry.size, entry.mode = len(data), 0o444
+        tar.addfile(entry, io.BytesIO(data))
+    return stream.getvalue()
 
 
 def _seconds(stamp: str) -> int | None:

@@ -1,15 +1,17 @@
 """What a Docker host must have before containers are made: images, and a model where no folder is shared."""
 
+import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from docker import DockerClient
 from docker.errors import ImageNotFound, NotFound
 
-from heteropd.containers import archives, docker_host, lifecycle
+from heteropd.containers import docker_host, lifecycle
 
 Say = Callable[[str], None]
 
@@ -63,11 +65,25 @@ def model(folder: Path, url: str, helper: str, say: Say) -> str:
                 container.get_archive("/model/config.json")
             except NotFound:
                 say(f"copying the model {folder.name} to {url} (once per host) …")
-                with archives.folder(folder) as stream:
+                with archive(folder) as stream:
                     container.put_archive("/model", stream)
         finally:
             container.remove(force=True)
     return volume
+
+
+def archive(path: Path) -> IO[bytes]:
+    """The folder's files as Docker takes them, readable by anybody, config.json last: a file to be closed."""
+    stream = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's to close
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        for file in sorted(files, key=lambda file: file.name == "config.json"):
+            entry = tar.gettarinfo(str(file), str(file.relative_to(path)))
+            entry.mode, entry.uid, entry.gid, entry.uname, entry.gname = 0o644, 0, 0, "", ""
+            with file.open("rb") as content:
+                tar.addfile(entry, content)
+    stream.seek(0)
+    return stream
 
 
 def _inspect(client: DockerClient, name: str) -> Mapping[str, Any] | None:

@@ -8,18 +8,14 @@ from heteropd.topology.recover import recover
 from heteropd.topology.restart import restart
 from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology
 from heteropd.topology.state import load as _load
-from heteropd.topology.statusreport import RoleStatus, StatusReport, running, status
-from heteropd.topology.teardown import DownReport, EndedRole, down
+from heteropd.topology.statusreport import running, status
+from heteropd.topology.teardown import down
 
 __all__ = [
     "STANDIN_NOTICE",
     "Context",
-    "DownReport",
-    "EndedRole",
     "InterruptScope",
     "RoleState",
-    "RoleStatus",
-    "StatusReport",
     "Timeouts",
     "Topology",
     "down",

@@ -19,18 +19,20 @@ from heteropd.plan.environment import (
     child_environment,
     places_used,
 )
-from heteropd.plan.model import Plan, RolePlan
+from heteropd.plan.model import ContainerPlan, Plan, RolePlan
 from heteropd.system import parallel_map
 from heteropd.topology.context import Context
 from heteropd.topology.recover import packed
 
-_ModelKey = tuple[str, str | None, str | None]
+MOUNTED_AT = "/model"
+HUB_CACHE = "/home/heteropd/.cache/huggingface"
+_HUB_VOLUME = "heteropd-hub"
 _TOKEN = "/run/secrets/hf_token"  # noqa: S105 - a place, not a secret
 
 
 def docker_hosts_of(plan: Plan) -> list[str]:
     """Addresses of the Docker hosts of a plan, each once."""
-    return list(dict.fromkeys(docker_host.of_host(role.host.ssh, role.host.docker) for role in plan.roles))
+    return list(dict.fromkeys(docker_host.of_host(role.host) for role in plan.roles))
 
 
 class ContainerStarter:
@@ -42,39 +44,35 @@ class ContainerStarter:
     def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
         self.docker_hosts = docker_hosts_of(plan)
         self._plan, self._context, self._id = plan, context, topology_id
-        wanted = dict.fromkeys(
-            (docker_host.of_host(role.host.ssh, role.host.docker), _image(role)) for role in plan.roles
-        )
+        wanted = dict.fromkeys((docker_host.of_host(role.host), _planned(role).image) for role in plan.roles)
         self._baked = dict(parallel_map(lambda key: (key, self._environment(*key)), wanted))
         serving = {_model_key(role): role for role in plan.engines}
         self._mounts = dict(
             parallel_map(lambda item: (item[0], mounts(plan, item[1], context, self._say)), serving.items())
         )
-        self._launches = {role.name: self._launch(role) for role in plan.roles}
+        self._launches = {
+            role.name: (self._launch(role), docker_host.of_host(role.host)) for role in plan.roles
+        }
 
     def dropped(self) -> list[str]:
         return []
 
     def start(self, name: str) -> Mapping[str, Any]:
-        role = next(role for role in self._plan.roles if role.name == name)
-        return {
-            "container": lifecycle.start(
-                self._launches[name], docker_host.of_host(role.host.ssh, role.host.docker)
-            )
-        }
+        return {"container": lifecycle.start(*self._launches[name])}
 
     def _launch(self, role: RolePlan) -> ContainerLaunch:
-        planned = role.container
-        assert planned is not None, "a plan for the docker runtime has containers"
+        planned = _planned(role)
         options = docker_options.create_options(planned.options)
         image = self._context.images[role.runs_on]
         places = {ENGINE_PYTHON: image.python, ENGINE_BIN: image.bin, MODEL_DIR: MOUNTED_AT}
-        baked = self._baked[docker_host.of_host(role.host.ssh, role.host.docker), planned.image]
+        baked = self._baked[docker_host.of_host(role.host), planned.image]
         env = child_environment(role.env, baked, places, {}).variables
         added = {name: value for name, value in env.items() if baked.get(name) != value}
         is_engine = role.role != "router"
-        mounts = self._mounts[_model_key(role)] if is_engine else []
-        options["volumes"] = [*options.get("volumes", []), *mounts]
+        options["volumes"] = [
+            *options.get("volumes", []),
+            *(self._mounts[_model_key(role)] if is_engine else []),
+        ]
         user = self._user(role)
         if user and "privileged" not in options:
             options.setdefault("user", user)
@@ -121,19 +119,14 @@ class ContainerStarter:
         self._context.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def _model_key(role: RolePlan) -> _ModelKey:
+def _model_key(role: RolePlan) -> tuple[str, str | None, str | None]:
     """Whose models a role's mounts are: its Docker host's, and the folders where the host has its own."""
-    return docker_host.of_host(role.host.ssh, role.host.docker), role.host.model, role.host.hub_cache
+    return docker_host.of_host(role.host), role.host.model, role.host.hub_cache
 
 
-def _image(role: RolePlan) -> str:
+def _planned(role: RolePlan) -> ContainerPlan:
     assert role.container is not None, "a plan for the docker runtime has containers"
-    return role.container.image
-
-
-MOUNTED_AT = "/model"
-HUB_CACHE = "/home/heteropd/.cache/huggingface"
-_HUB_VOLUME = "heteropd-hub"
+    return role.container
 
 
 def model_dir(plan: Plan, context: Context) -> Path | str:
@@ -160,10 +153,7 @@ def mounts(plan: Plan, role: RolePlan, context: Context, say: Say) -> list[str]:
         if here:
             _require_readable(folder)
             return [f"{folder}:{MOUNTED_AT}:ro"]
-        assert role.container is not None, "a plan for the docker runtime has containers"
-        volume = transfer.model(
-            folder, docker_host.of_host(role.host.ssh, role.host.docker), role.container.image, say
-        )
+        volume = transfer.model(folder, docker_host.of_host(role.host), _planned(role).image, say)
         return [f"{volume}:{MOUNTED_AT}:ro"]
     if not from_hub(plan, role):
         folder = Path(role.host.model or plan.model_source)
@@ -192,11 +182,8 @@ def _require_links_inside(folder: Path) -> None:
             path = Path(os.path.normpath(path.parent / path.readlink()))
             if not path.is_relative_to(root) or not os.path.lexists(path):
                 problem = f"links to {path}, which a container of this folder does not see"
-                fix = (
-                    f"name {folder.resolve()}"
-                    if folder.is_symlink()
-                    else f"copy it: cp -rL {folder} ELSEWHERE"
-                )
+                copy = f"copy it: cp -rL {folder} ELSEWHERE"
+                fix = f"name {folder.resolve()}" if folder.is_symlink() else copy
                 raise BadInput("plan", "model", str(link), problem, fix)
 
 

@@ -1,11 +1,8 @@
 """Asking roles over HTTP how they are. Never raises for what a server does or fails to do."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import replace
-from types import TracebackType
 
 from heteropd.engine_api.client import COMPLETIONS, EngineClient
 from heteropd.engine_api.metrics import Counts
@@ -17,24 +14,16 @@ _BUSY_LOOK_S = 0.5
 _PROGRESS = ("generation_tokens", "prompt_tokens")
 
 
-class RoleProbe:
+class RoleProbe(EngineClient):
     """How roles are, on one pool of connections; may be used by several threads."""
 
     def __init__(self, timeouts: Timeouts) -> None:
+        super().__init__()
         self._timeouts = timeouts
-        self._client = EngineClient()
-
-    def __enter__(self) -> RoleProbe:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.close()
 
     def health(self, role: RolePlan) -> EngineResponse:
         """One look at a role's health path. It says that a server listens, not that its engine computes."""
-        return self._client.request("GET", role.url + role.health_path, limit_s=self._timeouts.health)
+        return self.request("GET", role.url + role.health_path, limit_s=self._timeouts.health)
 
     def token(self, plan: Plan, engine: RolePlan) -> EngineResponse:
         """One token of one engine, by itself: what a core that hangs behind a healthy API server does not
@@ -50,7 +39,7 @@ class RoleProbe:
 
     def _complete(self, plan: Plan, url: str, limit_s: float) -> EngineResponse:
         body = {"model": plan.model, "prompt": "Ready, steady,", "max_tokens": 1, "temperature": 0}
-        response = self._client.request("POST", url + COMPLETIONS, body, limit_s=limit_s)
+        response = self.request("POST", url + COMPLETIONS, body, limit_s=limit_s)
         if response.ok and not response.json.get("choices"):
             return replace(response, kind="refused", text=f"an answer without choices: {response.text[:120]}")
         return response
@@ -61,7 +50,7 @@ class RoleProbe:
         return self._progress(engine) > before
 
     def _progress(self, engine: RolePlan) -> int:
-        page = self._client.request("GET", f"{engine.url}/metrics", limit_s=self._timeouts.health)
+        page = self.request("GET", f"{engine.url}/metrics", limit_s=self._timeouts.health)
         counts = Counts.read(page.text if page.ok else "")
         return sum(counts.get(name) or 0 for name in _PROGRESS)
 

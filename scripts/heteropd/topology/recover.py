@@ -43,7 +43,7 @@ def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
     known = load(context.state_dir)
     if known is not None:
         return known
-    urls = list(dict.fromkeys(docker_host.of_host(host.ssh, host.docker) for host in hosts.hosts.values()))
+    urls = list(dict.fromkeys(docker_host.of_host(host) for host in hosts.hosts.values()))
     with ThreadPoolExecutor(max_workers=len(urls)) as pool:
         found: Found = dict(ChainMap(*pool.map(lifecycle.find_any, urls)))
     if not found:

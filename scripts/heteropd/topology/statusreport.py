@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -62,54 +62,43 @@ class StatusReport(BaseModel):
 
     def show(self, console: Console) -> None:
         """Print the report."""
-        console.print(self.render())
-
-    def render(self) -> RenderableType:
-        """The report for a terminal."""
         if self.state == "nothing":
-            return Text("nothing is running")
+            console.print("nothing is running")
+            return
+        console.print(Text(f"{self.case}: {self.state}, requests go to {self.url}"))
+        if self.notice:
+            console.print(Text(self.notice, style="yellow"))
+        if self.at_work:
+            notice = f"at work{self.at_work}: engines were not asked for a token"
+            console.print(Text(notice, style="yellow"))
+        named = "pid" if any(role.pid for role in self.roles) else "container"
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for column in (
-            "role",
-            "platform",
-            "state",
-            "pid" if any(role.pid for role in self.roles) else "container",
-            "since",
-            "url",
-            "health",
-            "log",
-        ):
+        for column in ("role", "platform", "state", named, "since", "url", "health", "log"):
             table.add_column(column, overflow="fold")
         for role in self.roles:
             where = f"{role.platform}: stand-in ({role.runs_on})" if role.standin else role.platform
             since = role.since.astimezone().strftime("%Y-%m-%d %H:%M:%S") if role.since else ""
-            state = Text(role.state, style=_STYLES[role.state])
-            named = role.container or str(role.pid or "")
+            state, named = Text(role.state, style=_STYLES[role.state]), role.container or str(role.pid or "")
             table.add_row(role.name, where, state, named, since, role.url, role.health, str(role.log))
-        head: list[RenderableType] = [Text(f"{self.case}: {self.state}, requests go to {self.url}")]
-        if self.notice:
-            head.append(Text(self.notice, style="yellow"))
-        if self.at_work:
-            head.append(Text(f"at work{self.at_work}: engines were not asked for a token", style="yellow"))
-        return Group(*head, table, *self._fix())
+        console.print(table)
+        if fix := self._fix():
+            console.print(Text(fix, style="yellow"))
 
-    def _fix(self) -> list[RenderableType]:
-        """What brings a broken topology back; nothing where none of it is left."""
+    def _fix(self) -> str:
+        """What brings a broken topology back; empty where none of it is left."""
         lost = [role.name for role in self.roles if role.state == "not reached"]
-        if lost:
-            return [Text(f"{', '.join(lost)}: the host does not answer (`make doctor`)", style="yellow")]
         dead = [role.name for role in self.roles if role.state == "dead"]
-        if len(dead) == len(self.roles):
-            return []
-        if dead:
+        if lost:
+            return f"{', '.join(lost)}: the host does not answer (`make doctor`)"
+        if dead and len(dead) < len(self.roles):
             verb = "is" if len(dead) == 1 else "are"
-            return [Text(f"{', '.join(dead)} {verb} dead: `make restart role={dead[0]}`", style="yellow")]
+            return f"{', '.join(dead)} {verb} dead: `make restart role={dead[0]}`"
         silent = [role.name for role in self.roles if role.state == "running" and role.health != "ok"]
-        if not silent or self.state != "broken":
-            return []
-        name = silent[0]
-        text = f"{name} does not answer: `make logs role={name}`, `make restart role={name}`"
-        return [Text(text, style="yellow")]
+        if silent and self.state == "broken":
+            return (
+                f"{silent[0]} does not answer: `make logs role={silent[0]}`, `make restart role={silent[0]}`"
+            )
+        return ""
 
 
 def status(context: Context) -> StatusReport:
@@ -126,8 +115,19 @@ def status(context: Context) -> StatusReport:
         def look(role: RoleState) -> RoleStatus:
             planned, state = topology.planned(role.name), _state(role, away)
             ask = state in ("running", "not reached")
-            health = _health(topology.plan, planned, probe, token=not at_work) if ask else ""
-            return _status(context, role, planned, state, health)
+            return RoleStatus(
+                name=role.name,
+                platform=planned.platform,
+                runs_on=planned.runs_on,
+                standin=planned.standin,
+                state=state,
+                pid=role.process.pid if role.process else None,
+                container=role.container.name if role.container else None,
+                since=role.started,
+                url=planned.url,
+                health=_health(topology.plan, planned, probe, token=not at_work) if ask else "",
+                log=Path(context.shown(role.log)),
+            )
 
         roles = parallel_map(look, topology.roles)
     return StatusReport(
@@ -178,24 +178,6 @@ def _health(plan: Plan, role: RolePlan, probe: RoleProbe, *, token: bool) -> str
         if not response.ok:
             return f"listens, but gives no token: {response.short}"
     return "ok"
-
-
-def _status(
-    context: Context, role: RoleState, planned: RolePlan, state: RoleCondition, health: str
-) -> RoleStatus:
-    return RoleStatus(
-        name=role.name,
-        platform=planned.platform,
-        runs_on=planned.runs_on,
-        standin=planned.standin,
-        state=state,
-        pid=role.process.pid if role.process else None,
-        container=role.container.name if role.container else None,
-        since=role.started,
-        url=planned.url,
-        health=health,
-        log=Path(context.shown(role.log)),
-    )
 
 
 def _state(role: RoleState, away: set[str]) -> RoleCondition:

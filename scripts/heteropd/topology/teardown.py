@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -63,25 +63,22 @@ class DownReport(BaseModel):
 
     def show(self, console: Console) -> None:
         """Print the report."""
-        console.print(self.render())
-
-    def render(self) -> RenderableType:
-        """The report for a terminal."""
-        lines: list[RenderableType] = [Text(note) for note in self.notes]
+        for note in self.notes:
+            console.print(Text(note))
         if not self.was_running:
-            return Group(*lines, Text("nothing is running"))
+            console.print("nothing is running")
+            return
         table = Table.grid(padding=(0, 2))
         for role in self.roles:
-            who = role.container or (f"pid {role.pid}" if role.pid else "")
-            table.add_row(role.name, who, role.outcome)
-        lines.append(table)
-        lines += [Text(f"still in use: {port}", style="yellow") for port in self.ports_in_use]
+            table.add_row(role.name, role.container or (f"pid {role.pid}" if role.pid else ""), role.outcome)
+        console.print(table)
+        for port in self.ports_in_use:
+            console.print(Text(f"still in use: {port}", style="yellow"))
         ended = f"{self.processes} processes ended"
         if self.containers:
             ended = f"{self.containers} containers removed"
         free = "" if self.ports_in_use else ", ports free"
-        lines.append(Text(f"down after {self.seconds:.1f} s: {ended}{free}"))
-        return Group(*lines)
+        console.print(Text(f"down after {self.seconds:.1f} s: {ended}{free}"))
 
 
 def down(context: Context) -> DownReport:

@@ -16,7 +16,7 @@ from rich.console import Console
 from heteropd import export
 from heteropd.app import wiring
 from heteropd.config.machine import Machine
-from heteropd.containers import archives, lifecycle, stopping, transfer
+from heteropd.containers import lifecycle, stopping, transfer
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
 from heteropd.topology.containers import ContainerStarter, docker_hosts_of
@@ -93,14 +93,14 @@ def test_a_models_configuration_comes_last(tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (tmp_path / name).write_text(name)
         (tmp_path / name).chmod(0o600)
-    with archives.folder(tmp_path) as stream, tarfile.open(fileobj=stream) as tar:
+    with transfer.archive(tmp_path) as stream, tarfile.open(fileobj=stream) as tar:
         members = tar.getmembers()
     assert [one.name for one in members] == ["model.safetensors", "tokenizer.json", "config.json"]
     assert {(one.mode, one.uid) for one in members} == {(0o644, 0)}
 
 
 def test_a_secret_is_a_file() -> None:
-    with tarfile.open(fileobj=io.BytesIO(archives.secret("/run/secrets/hf_token", "hf_x"))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(lifecycle.secret("/run/secrets/hf_token", "hf_x"))) as tar:
         one = tar.getmember("run/secrets/hf_token")
         content = tar.extractfile(one)
         assert content is not None
@@ -136,7 +136,7 @@ def test_engines_of_a_host_get_its_own_model_and_image(
         ROOT, Console(quiet=True), state_dir=tmp_path / "state", images=wiring.context(ROOT).images
     )
     starter = ContainerStarter(plan, context, "id")
-    launches = starter._launches
+    launches = {name: launch for name, (launch, _) in starter._launches.items()}
     assert launches["decode-0"].options["volumes"] == ["heteropd-hub:/home/heteropd/.cache/huggingface"]
     assert launches["decode-1"].options["volumes"] == ["/models/mine:/models/mine:ro"]
     assert launches["prefill-0"].options["volumes"] == ["/mnt/hub:/home/heteropd/.cache/huggingface"]

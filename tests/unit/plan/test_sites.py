@@ -14,7 +14,7 @@ from heteropd.containers import docker_host
 from heteropd.containers.docker_options import create_options
 from heteropd.doctor import targets
 from heteropd.errors import BadInput
-from heteropd.plan.model import Plan, RolePlan
+from heteropd.plan.model import HostPlan, Plan, RolePlan
 from plan_words import make
 
 ROOT = Path(__file__).parents[3]
@@ -94,9 +94,12 @@ def test_a_hosts_own_container_options_and_engine_are_used() -> None:
     assert set(options.ulimits) == {"memlock", "nofile"}
     assert gaudi.container.options.cap_add == ["IPC_LOCK", "SYS_NICE", "SYS_PTRACE"]
     assert "@sha256:0123" in cuda.container.image
-    url = docker_host.of_host(cuda.host.ssh, cuda.host.docker)
+    url = docker_host.of_host(cuda.host)
     assert url == "ssh://k8s@172.16.0.10/run/user/1000/docker.sock"
-    assert docker_host.of_host(None, "/run/podman.sock") == "unix:///run/podman.sock"
+    assert (
+        docker_host.of_host(HostPlan(name="here", address="127.0.0.1", docker="/run/podman.sock"))
+        == "unix:///run/podman.sock"
+    )
     assert site("private-registry").ready_timeout == 3600
 
 

@@ -73,19 +73,15 @@ def test_no_token_is_asked_for_while_somebody_counts_them(kit, tmp_path):
 def test_an_engine_that_is_busy_is_not_taken_for_stuck(kit, monkeypatch, pages, kind):
     metrics = iter(pages)
 
-    class Client:
-        def request(self, method, _url, _body=None, *, limit_s):
-            if method == "POST":
-                return EngineResponse("late", None, f"{limit_s:g} s")
-            tokens = next(metrics)
-            if tokens is None:
-                return EngineResponse("refused", 404, "no metrics")
-            return EngineResponse("whole", 200, f"vllm:generation_tokens_total {tokens}\n")
+    def request(_self, method, _url, _body=None, *, limit_s):
+        if method == "POST":
+            return EngineResponse("late", None, f"{limit_s:g} s")
+        tokens = next(metrics)
+        if tokens is None:
+            return EngineResponse("refused", 404, "no metrics")
+        return EngineResponse("whole", 200, f"vllm:generation_tokens_total {tokens}\n")
 
-        def close(self):
-            pass
-
-    monkeypatch.setattr(probe, "EngineClient", Client)
+    monkeypatch.setattr(probe.RoleProbe, "request", request)
     monkeypatch.setattr(probe, "_BUSY_LOOK_S", 0.0)
     plan = kit.plan()
     with probe.RoleProbe(kit.context.timeouts) as look:
