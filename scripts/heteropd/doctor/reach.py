@@ -13,7 +13,6 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from heteropd.containers import ssh_tunnel
 from heteropd.doctor.model import HostTarget
@@ -28,50 +27,26 @@ _LONGEST_LINE = 2**24
 _LAST_WORDS_S = 5.0
 
 
-class RemoteShell(Reader, Protocol):
-    """A reader that also says what it would run here, for commands that talk to one another."""
-
-    def command(self, argv: Sequence[str]) -> list[str]: ...
-
-
 @dataclass(frozen=True)
-class Here:
-    """Runs commands on this machine."""
+class Shell:
+    """Where commands run: here, or with ``before`` in front of them elsewhere; ``quoted``: as one word, which
+    a shell there takes apart again."""
 
+    before: tuple[str, ...] = ()
+    quoted: bool = False
     local: Reader = field(default_factory=LocalRunner)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        return list(argv)
+        """What is run on this machine, for commands that talk to one another."""
+        return [*self.before, *([shlex.join(argv)] if self.quoted else argv)]
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
         return self.local.run(self.command(argv), timeout_s=timeout_s)
 
 
-@dataclass(frozen=True)
-class SshRunner(Here):
-    """Runs commands on another machine. Never asks for a password: what needs one fails.
-
-    ``config`` is a file for ``ssh -F``; without it, the user's own configuration counts.
-    """
-
-    destination: str = ""
-    config: Path | None = None
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        return [*ssh_tunnel.ssh(self.config), self.destination, "--", shlex.join(argv)]
-
-
-@dataclass(frozen=True)
-class ContainerRunner(Here):
-    """Runs commands in a running container of this machine."""
-
-    container: str = ""
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        return ["docker", "exec", "-i", self.container, *argv]
-
-    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
-        return self.local.run(["docker", "exec", self.container, *argv], timeout_s=timeout_s)
+def over_ssh(destination: str, config: Path | None) -> Shell:
+    """Another machine; what needs a password fails. ``config``: for ``ssh -F``, else the user's own."""
+    return Shell((*ssh_tunnel.ssh(config), destination, "--"), quoted=True)
 
 
 @dataclass(frozen=True)
@@ -80,10 +55,10 @@ class Reach:
 
     ssh_config: Path | None = None
 
-    def __call__(self, target: HostTarget) -> RemoteShell:
+    def __call__(self, target: HostTarget) -> Shell:
         if target.container:
-            return ContainerRunner(container=target.container)
-        return SshRunner(destination=target.ssh, config=self.ssh_config) if target.ssh else Here()
+            return Shell(("docker", "exec", target.container))
+        return over_ssh(target.ssh, self.ssh_config) if target.ssh else Shell()
 
 
 def use(given: str | None) -> Path | None:
@@ -176,5 +151,5 @@ async def _talk(one: _Side, other: _Side, seconds: float) -> tuple[Completed, Co
 class Outside:
     """Everything that the doctor runs goes through these two; tests replace them."""
 
-    reach: Callable[[HostTarget], RemoteShell] = field(default_factory=Reach)
+    reach: Callable[[HostTarget], Shell] = field(default_factory=Reach)
     talk: Talk = talk

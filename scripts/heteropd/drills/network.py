@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from heteropd.doctor.reach import SshRunner, ssh_config
+from heteropd.doctor.reach import over_ssh, ssh_config
 from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
 from heteropd.drills.session import DrillSession
@@ -70,7 +70,7 @@ def _while_held(host: HostPlan, begin: str, end: str) -> Iterator[None]:
     Raises CannotBePerformed with what the host said.
     """
     assert host.ssh, "`why_not` asks for hosts that are reached over ssh"
-    place = SshRunner(destination=host.ssh, config=ssh_config(None))
+    place = over_ssh(host.ssh, ssh_config(None))
     script = f"set -e; {begin}; trap '{end}' EXIT; echo ready; cat >/dev/null || true"
     command = place.command(["sh", "-c", f"PATH=$PATH:/usr/sbin:/sbin; {script}"])
     with subprocess.Popen(

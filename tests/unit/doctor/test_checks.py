@@ -15,8 +15,9 @@ from doctor_hosts import CHECKS, HOSTS, ROOT, TARGETS, Canned, Healthy, node, pl
 from doctor_planned_cases import CONTAINER_CASES, DEVICE_CASES
 from doctor_texts import CPU, CUDA, DOCKER, GAUDI
 
-from heteropd.doctor import examination, judge, pages, probe
-from heteropd.doctor.reach import ContainerRunner, Outside, SshRunner
+from heteropd.doctor import examination, judge, pages, probe, targets
+from heteropd.doctor.model import HostTarget
+from heteropd.doctor.reach import Outside, Reach
 from heteropd.errors import BadInput
 from heteropd.findings import Finding
 from heteropd.system import Completed
@@ -135,8 +136,11 @@ def test_a_plan_on_hosts_is_examined_whole() -> None:
 
 def test_readers_wrap_what_they_run() -> None:
     inner = Canned("")
-    SshRunner(inner, "root@node").run(["sh", "-c", "echo 'a b'", ""])
-    ContainerRunner(inner, "prefill-0").run(["sh", "-c", "true"])
+    for target, argv in (
+        (HostTarget("node", ssh="root@node"), ["sh", "-c", "echo 'a b'", ""]),
+        (targets.container("prefill-0"), ["sh", "-c", "true"]),
+    ):
+        replace(Reach()(target), local=inner).run(argv)
     assert inner.asked[0][:3] == ("ssh", "-o", "BatchMode=yes")
     assert inner.asked[0][-3:-1] == ("root@node", "--")
     assert inner.asked[0][-1] == """sh -c 'echo '"'"'a b'"'"'' ''"""
