@@ -40,13 +40,7 @@ class Surroundings:
 
 def prepare(role: RolePlan, around: Surroundings, log: Path, tmp: Path) -> Launch:
     """Render the role's argument list and environment. Pure."""
-    extra = {
-        **around.tag,
-        ROLE: role.name,
-        "TMPDIR": str(tmp),
-        "PYTHONUNBUFFERED": "1",
-        **KEEPS_ENVIRONMENT,
-    }
+    extra = {**around.tag, ROLE: role.name, "TMPDIR": str(tmp), "PYTHONUNBUFFERED": "1", **KEEPS_ENVIRONMENT}
     env = child_environment(role.env, around.parent, around.places, extra, around.peers)
     return Launch(role.name, child_argv(role.argv, around.places), env, log, tmp)
 

@@ -68,9 +68,4 @@ def opened() -> list[str]:
 
 def facts(module: Any) -> dict[str, Any]:
     """Versions, libraries and devices of this process; to be called once the agent was tried."""
-    return {
-        "nixl": version(module),
-        "ucx": ucx_version(),
-        "libraries": libraries(),
-        "opened": opened(),
-    }
+    return {"nixl": version(module), "ucx": ucx_version(), "libraries": libraries(), "opened": opened()}
