@@ -3,8 +3,7 @@
 import re
 
 from heteropd.doctor.facts import Card, CardList
-from heteropd.doctor.model import EngineTarget, ExaminedHost, Outcome
-from heteropd.findings import ORDER
+from heteropd.doctor.model import EngineTarget, ExaminedHost, Outcome, worst
 
 _TOOLS = {"cuda": "nvidia-smi", "gaudi": "hl-smi"}
 _NUMBER = re.compile(r"\d+$")
@@ -35,7 +34,7 @@ def accelerator_free(host: ExaminedHost) -> Outcome:
         return Outcome("SKIP", "the kit's own topology is running here")
     outcomes = [_gaudi_free(host)] if "gaudi" in host.platforms else []
     outcomes += [_cuda_free(host)] if "cuda" in host.platforms else []
-    return min(outcomes, key=lambda outcome: ORDER.index(outcome.status))
+    return worst(outcomes)
 
 
 def _gaudi_free(host: ExaminedHost) -> Outcome:

@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping
 
 from heteropd.doctor.facts import DockerFacts
-from heteropd.doctor.model import EngineTarget, ExaminedHost, Outcome
-from heteropd.findings import ORDER
+from heteropd.doctor.model import EngineTarget, ExaminedHost, Outcome, worst
 
 _HOOKS = frozenset({"nvidia-container-runtime-hook", "nvidia-container-toolkit", "nvidia-container-cli"})
 _DRIVERS = {"cuda": ("nvidia", "CUDA"), "gaudi": ("habanalabs", "the Gaudi software")}
@@ -49,9 +48,8 @@ def container_runtime(host: ExaminedHost) -> Outcome:
     hooks = host.facts.programs & _HOOKS
     missing = [name for name in wanted if name not in found.runtimes and not (name == "nvidia" and hooks)]
     if missing:
-        return Outcome(
-            "FAIL", f"no runtime {', '.join(missing)}; Docker has {', '.join(sorted(found.runtimes))}"
-        )
+        known = ", ".join(sorted(found.runtimes))
+        return Outcome("FAIL", f"no runtime {', '.join(missing)}; Docker has {known}")
     return Outcome("PASS", ", ".join(wanted))
 
 
@@ -61,7 +59,7 @@ def driver(host: ExaminedHost) -> Outcome:
     if not engines:
         return Outcome("SKIP", "no container with an accelerator is planned here")
     outcomes = [_driver_of(engine, host) for engine in engines]
-    return min(outcomes, key=lambda outcome: ORDER.index(outcome.status))
+    return worst(outcomes)
 
 
 def _driver_of(engine: EngineTarget, host: ExaminedHost) -> Outcome:

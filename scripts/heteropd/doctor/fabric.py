@@ -101,9 +101,8 @@ def verbs_devices(host: ExaminedHost) -> Outcome:
     if closed:
         return Outcome("FAIL", f"this user cannot open {', '.join(closed)}")
     if not used:
-        return Outcome(
-            "FAIL", f"no verbs device is of {', '.join(names or [])}: there are {', '.join(verbs)}"
-        )
+        named = ", ".join(names or [])
+        return Outcome("FAIL", f"no verbs device is of {named}: there are {', '.join(verbs)}")
     return Outcome("PASS", f"opened {', '.join(used)}")
 
 
@@ -117,17 +116,14 @@ def memlock(host: ExaminedHost) -> Outcome:
     if engines:
         low = [limit for limit in engines if not limit.enough]
         text = ", ".join(f"pid {limit.who}: {_limit(limit)}" for limit in low or engines)
-        return Outcome("FAIL" if low else "PASS", text)
+        return Outcome.judged(not low, text)
     shell = next(iter(host.facts.memlock), None)
     if shell is None:
         return Outcome("WARN", "the limit could not be read")
-    if shell.enough:
-        return Outcome("PASS", f"shell: {_limit(shell)}")
-    if host.target.docker:
-        return Outcome(
-            "WARN", f"shell: {_limit(shell)}; a container's own limit is seen when its engine runs"
-        )
-    return Outcome("FAIL", f"shell: {_limit(shell)}")
+    text = f"shell: {_limit(shell)}"
+    if host.target.docker and not shell.enough:
+        return Outcome("WARN", f"{text}; a container's own limit is seen when its engine runs")
+    return Outcome.judged(shell.enough, text)
 
 
 def roce_gid(host: ExaminedHost) -> Outcome:
@@ -176,13 +172,10 @@ def gpudirect(host: ExaminedHost) -> Outcome:
         return Outcome("PASS", f"{', '.join(sorted(facts.modules))} is loaded")
     if facts.nvidia is None:
         return Outcome("SKIP", "NVIDIA's kernel driver is not loaded")
-    if "Open Kernel Module" in facts.nvidia and _version(facts.kernel) >= _DMABUF_KERNEL:
-        return Outcome(
-            "WARN", f"open kernel module on Linux {facts.kernel}: dmabuf should work, not tried here"
-        )
-    return Outcome(
-        "FAIL", f"nvidia_peermem is not loaded, and {facts.nvidia} on Linux {facts.kernel} has no dmabuf"
-    )
+    kernel, release = f"Linux {facts.kernel}", tuple(map(int, re.findall(r"\d+", facts.kernel)[:2]))
+    if "Open Kernel Module" in facts.nvidia and release >= _DMABUF_KERNEL:
+        return Outcome("WARN", f"open kernel module on {kernel}: dmabuf should work, not tried here")
+    return Outcome("FAIL", f"nvidia_peermem is not loaded, and {facts.nvidia} on {kernel} has no dmabuf")
 
 
 def _planned_gids(host: ExaminedHost) -> list[tuple[str, int]]:
@@ -200,8 +193,3 @@ def _limit(allowed: Memlock) -> str:
         return "unlimited"
     kib = f"{allowed.limit / 1024:g} KiB"
     return f"{kib}, not counted with CAP_IPC_LOCK" if allowed.ipc_lock else kib
-
-
-def _version(kernel: str) -> tuple[int, ...]:
-    match = re.match(r"(\d+)\.(\d+)", kernel)
-    return (int(match[1]), int(match[2])) if match else (0, 0)

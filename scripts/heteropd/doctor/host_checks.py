@@ -38,21 +38,17 @@ def ports_free(host: ExaminedHost) -> Outcome:
     if listening is None:
         return Outcome("WARN", "listening sockets could not be read")
     busy = [f"{port} ({use})" for port, use in ports.items() if port in listening]
-    if busy:
-        return Outcome("FAIL", f"in use: {', '.join(busy)}")
-    return Outcome("PASS", f"free: {', '.join(map(str, ports))}")
+    text = f"in use: {', '.join(busy)}" if busy else f"free: {', '.join(map(str, ports))}"
+    return Outcome.judged(not busy, text)
 
 
 def memory(host: ExaminedHost) -> Outcome:
     """Available memory, against env/checks.yaml."""
     if host.target.serves:
         return Outcome("SKIP", "the kit's own topology is running here and has taken its memory")
-    standin = host.platforms == {"cpu"}
-    least = (
-        host.limits.standin_memory_gib * max(len(host.target.engines), 1)
-        if standin
-        else host.limits.memory_gib
-    )
+    least = host.limits.memory_gib
+    if host.platforms == {"cpu"}:
+        least = host.limits.standin_memory_gib * max(len(host.target.engines), 1)
     return _at_least(host.facts.memory_gib, least, "available memory")
 
 
@@ -73,9 +69,8 @@ def model(host: ExaminedHost) -> Outcome:
     """A model that is a folder is there."""
     path = host.target.model
     if not path:
-        return Outcome(
-            "SKIP", "the model is not a folder of this host: the engine fetches it, or the kit makes it"
-        )
+        made = "the engine fetches it, or the kit makes it"
+        return Outcome("SKIP", f"the model is not a folder of this host: {made}")
     outcomes = {
         "yes": Outcome("PASS", f"{path}/config.json"),
         "empty": Outcome("FAIL", f"{path} has no readable config.json"),
@@ -87,4 +82,4 @@ def model(host: ExaminedHost) -> Outcome:
 def _at_least(gib: float | None, least: float, what: str) -> Outcome:
     if gib is None:
         return Outcome("SKIP", f"{what}: could not be read")
-    return Outcome("PASS" if gib >= least else "FAIL", f"{gib:.1f} GiB {what}, {least:g} GiB wanted")
+    return Outcome.judged(gib >= least, f"{gib:.1f} GiB {what}, {least:g} GiB wanted")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from heteropd import ucx
 from heteropd.doctor import exchange, fabric
 from heteropd.doctor.fabric import used_ports
-from heteropd.doctor.model import ExaminedHost, ExaminedPair, Outcome, unknown_python
+from heteropd.doctor.model import ExaminedPair, Outcome, unknown_python
 from heteropd.doctor.nixl import ProgramReport, complaint, generation, lanes
 
 _LINK_LAYERS = {"Ethernet", "InfiniBand"}
@@ -31,7 +31,7 @@ def same_nixl(pair: ExaminedPair) -> Outcome:
     text = " and ".join(
         ", ".join(f"{name} {'/'.join(sorted(each))}" for name, each in versions.items()) for versions in found
     )
-    return Outcome("PASS" if one == other else "FAIL", text)
+    return Outcome.judged(one == other, text)
 
 
 def link_layer(pair: ExaminedPair) -> Outcome:
@@ -43,18 +43,20 @@ def link_layer(pair: ExaminedPair) -> Outcome:
     text = " and ".join(", ".join(layer or "unknown" for layer in sorted(layers)) for layers in found)
     if not set.union(*found) <= _LINK_LAYERS:
         return Outcome("WARN", f"{text}: only {' and '.join(sorted(_LINK_LAYERS))} are known here")
-    return Outcome("PASS" if found[0] & found[1] else "FAIL", text)
+    return Outcome.judged(bool(found[0] & found[1]), text)
 
 
 def mtu(pair: ExaminedPair) -> Outcome:
     """Equal MTUs below RoCE. What an InfiniBand port uses is not in sysfs."""
-    found = [_mtus(host) for host in pair.hosts]
-    for host, mtus in zip(pair.hosts, found, strict=True):
-        if not mtus:
+    found = []
+    for host in pair.hosts:
+        ports = [port for port in used_ports(host) if port.link_layer == "Ethernet"]
+        names = {gid.interface for port in ports for gid in port.gids} & host.facts.mtus.keys()
+        if not names:
             return Outcome("SKIP", f"no RoCE interface in use on {host.target.name}")
+        found.append({name: host.facts.mtus[name] for name in names})
     text = " and ".join(", ".join(f"{name} {size}" for name, size in sorted(mtus.items())) for mtus in found)
-    same = len({size for mtus in found for size in mtus.values()}) == 1
-    return Outcome("PASS" if same else "FAIL", text)
+    return Outcome.judged(len({size for mtus in found for size in mtus.values()}) == 1, text)
 
 
 def clock_skew(pair: ExaminedPair) -> Outcome:
@@ -64,8 +66,7 @@ def clock_skew(pair: ExaminedPair) -> Outcome:
         lacking = pair.hosts[0 if one is None else 1]
         return Outcome("SKIP", f"the clock of {lacking.target.name} could not be read")
     apart, most = max(one[0] - other[1], other[0] - one[1], 0.0), pair.hosts[0].limits.clock_skew_s
-    text = f"at least {apart:.1f} s apart, {most:g} s allowed"
-    return Outcome("WARN" if apart > most else "PASS", text)
+    return Outcome.judged(apart <= most, f"at least {apart:.1f} s apart, {most:g} s allowed", "WARN")
 
 
 def tcp_patience(pair: ExaminedPair) -> Outcome:
@@ -79,7 +80,7 @@ def tcp_patience(pair: ExaminedPair) -> Outcome:
         found.append((host.facts.tcp_retries, host.target.name))
     shown = ", ".join(f"{name} {retries}" for retries, name in found)
     text = f"net.ipv4.tcp_retries2: {shown}; {most} at most"
-    return Outcome("WARN" if max(found)[0] > most else "PASS", text)
+    return Outcome.judged(max(found)[0] <= most, text, "WARN")
 
 
 def same_model(pair: ExaminedPair) -> Outcome:
@@ -88,7 +89,7 @@ def same_model(pair: ExaminedPair) -> Outcome:
     if one is None or other is None:
         return Outcome("SKIP", "the model is a folder that could be read on neither or only one of them")
     text = ", ".join(f"{host.target.name} {host.facts.model_is}" for host in pair.hosts)
-    return Outcome("PASS" if one == other else "FAIL", text)
+    return Outcome.judged(one == other, text)
 
 
 def side_channel(pair: ExaminedPair) -> Outcome:
@@ -111,7 +112,7 @@ def side_channel(pair: ExaminedPair) -> Outcome:
             bad.append(f"{way}: {result['connected']}")
         else:
             good.append(way)
-    return Outcome("FAIL", "; ".join(bad)) if bad else Outcome("PASS", "; ".join(good))
+    return Outcome.judged(not bad, "; ".join(bad or good))
 
 
 def rdma_ping(pair: ExaminedPair) -> Outcome:
@@ -143,11 +144,9 @@ def nixl_transfer(pair: ExaminedPair) -> Outcome:
         if report.result is None:
             return Outcome("WARN", f"{name}: {report.trouble}")
         results.append((name, report.result, report.log))
-    failed = [
-        f"{name}: {result['error']}{complaint(log)}" for name, result, log in results if result["error"]
-    ]
-    if failed:
-        return Outcome("FAIL", "; ".join(failed))
+    errors = [(name, result["error"], complaint(log)) for name, result, log in results if result["error"]]
+    if errors:
+        return Outcome("FAIL", "; ".join(f"{name}: {error}{why}" for name, error, why in errors))
     for name, result, _ in results:
         for kind, wrong in result["wrong"].items():
             if wrong:
@@ -169,7 +168,7 @@ def rdma_in_use(pair: ExaminedPair) -> Outcome:
         return Outcome("SKIP", "UCX wrote no line that says it")
     shown = ", ".join(sorted(used))
     if any(host.verbs for host in pair.hosts):
-        return Outcome("PASS" if all(map(ucx.is_rdma, used)) else "FAIL", shown)
+        return Outcome.judged(all(map(ucx.is_rdma, used)), shown)
     if all(used_ports(host) for host in pair.hosts):
         return Outcome("WARN", f"{shown}, though both hosts have active RDMA ports")
     return Outcome("SKIP", f"no engine names RDMA in UCX_TLS: {shown}")
@@ -188,7 +187,7 @@ def bandwidth(pair: ExaminedPair) -> Outcome:
     least = min(each[kind] for each in figures if each for kind in ("WRITE", "READ"))
     floor = pair.hosts[0].limits.bandwidth_mb_s
     text = f"{least:,.0f} MB/s in the slower direction, host memory, {floor:,.0f} MB/s wanted"
-    return Outcome("PASS" if least >= floor else "FAIL", text)
+    return Outcome.judged(least >= floor, text)
 
 
 def _by_host(pair: ExaminedPair, reports: Reports) -> Iterator[tuple[str, ProgramReport]]:
@@ -204,8 +203,3 @@ def _silent(pair: ExaminedPair, reports: Reports) -> str | None:
         if report.result and "error" in report.result:
             return f"{name}: {report.result['error']}"
     return None
-
-
-def _mtus(host: ExaminedHost) -> dict[str, int]:
-    names = {gid.interface for port in used_ports(host) if port.link_layer == "Ethernet" for gid in port.gids}
-    return {name: host.facts.mtus[name] for name in names & host.facts.mtus.keys()}

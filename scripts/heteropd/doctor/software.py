@@ -1,12 +1,9 @@
 """T2: NIXL and UCX as they come up in an engine's place: complete, one of each, and with the fabric."""
 
-from collections.abc import Iterable
-
 from heteropd import ucx
 from heteropd.doctor import fabric
 from heteropd.doctor.container_checks import docker
 from heteropd.doctor.model import ExaminedHost, Outcome, unknown_python
-from heteropd.doctor.nixl import NixlReading
 
 _ONE_EACH = ("ucp", "uct", "ucs")
 
@@ -25,9 +22,8 @@ def one_ucx(host: ExaminedHost) -> Outcome:
     for reading in host.nixl:
         files = reading.libraries
         if not files:
-            return Outcome(
-                "SKIP", f"{reading.engine}: {reading.missing or reading.error or 'no library is mapped'}"
-            )
+            why = reading.missing or reading.error or "no library is mapped"
+            return Outcome("SKIP", f"{reading.engine}: {why}")
         wrong = [name for name in _ONE_EACH if len(files.get(name, ())) != 1]
         if wrong:
             found = ", ".join(file for name in wrong for file in files.get(name, ("none",)))
@@ -36,7 +32,7 @@ def one_ucx(host: ExaminedHost) -> Outcome:
         verbs = files.get("ibverbs", ())
         doubled += [f"{reading.engine}: libibverbs: {', '.join(verbs)}"] if len(verbs) > 1 else []
     # The wheel's UCX loads some drivers of the system, and they its libibverbs: T2-57 says what RDMA is left.
-    return Outcome("WARN", "; ".join(doubled)) if doubled else Outcome("PASS", "; ".join(shown))
+    return Outcome.judged(not doubled, "; ".join(doubled or shown), "WARN")
 
 
 def nixl_ucx(host: ExaminedHost) -> Outcome:
@@ -87,26 +83,17 @@ def nixl_verbs(host: ExaminedHost) -> Outcome:
         return unread
     if wrong := fabric.unfit(host):
         return Outcome("SKIP", wrong)
-    names = [port.name for port in fabric.used_ports(host)]
-    shown = []
+    names, shown = [port.name for port in fabric.used_ports(host)], []
     for reading in host.nixl:
         if reading.ucx is None:
             return Outcome("SKIP", f"{reading.engine}: UCX did not come up")
-        offered = sorted(name for name in reading.resources if _reaches(name, names))
+        every = sorted(reading.resources)
+        offered = [name for name in every if ucx.is_rdma(name) and name.partition("/")[2] in names]
         if not offered:
-            why = reading.error or f"it offers {_listed(reading)}"
+            why = reading.error or f"it offers {', '.join(every) or 'nothing'}"
             return Outcome("FAIL", f"{reading.engine}: no RDMA on {', '.join(names)}: {why}")
         shown.append(f"{reading.engine}: {', '.join(offered)}")
     return Outcome("PASS", "; ".join(shown))
-
-
-def _reaches(resource: str, names: Iterable[str]) -> bool:
-    transport, _, device = resource.partition("/")
-    return ucx.is_rdma(transport) and device in names
-
-
-def _listed(reading: NixlReading) -> str:
-    return ", ".join(sorted(reading.resources)) or "nothing"
 
 
 def _unread(host: ExaminedHost) -> Outcome | None:

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from heteropd.doctor.model import EngineTarget, Outcome, Running
+from heteropd.doctor.model import EngineTarget, Outcome, Running, worst
 from heteropd.doctor.nixl import lanes
-from heteropd.findings import ORDER
 
 _CONVERTS = re.compile(r"postprocess on save is enabled|converted on save to", re.IGNORECASE)
 _STARTED = "Application startup complete"  # uvicorn's, once a start
@@ -24,10 +23,8 @@ def transport(running: Running) -> Outcome:
     for role in running.plan.engines:
         found = {lane.partition("/")[0] for lane in lanes(running.logs.get(role.name) or "")}
         seen |= found
-        bad |= found & {
-            *running.forbidden.get(role.runs_on, ()),
-            *(_SLOW if EngineTarget(role).verbs else ()),
-        }
+        slow = _SLOW if EngineTarget(role).verbs else ()
+        bad |= found & {*running.forbidden.get(role.runs_on, ()), *slow}
     if not seen:
         return Outcome("SKIP", "no line of UCX in the logs says it (UCX_LOG_LEVEL=info writes them)")
     if bad:
@@ -65,7 +62,7 @@ def restarted(running: Running) -> Outcome:
     text = ", ".join(f"{name} started {count} times" for name, count in starts.items())
     decodes = min(starts[role.name] for role in running.plan.of("decode"))
     alone = any(starts[role.name] > decodes for role in running.plan.of("prefill"))
-    return Outcome("FAIL" if alone else "PASS", text)
+    return Outcome.judged(not alone, text)
 
 
 def expired(running: Running) -> Outcome:
@@ -90,14 +87,13 @@ def kv_moved(running: Running) -> Outcome:
         return Outcome("SKIP", "no request has been answered yet")
     if _wanted_tokens(running) == 0:
         return Outcome("SKIP", "all prompts so far were in the decode's own prefix cache")
-    outcomes = [outcome for outcome in _compared(running) if outcome is not None]
-    worst = min(outcomes, key=lambda outcome: ORDER.index(outcome.status))
-    if worst.status != "PASS" and _average(running) < _larger_block(running):
+    outcome = worst(_compared(running))
+    if outcome.status != "PASS" and _average(running) < _larger_block(running):
         return Outcome("SKIP", "requests so far were shorter than a block on average")
-    return worst
+    return outcome
 
 
-def _compared(running: Running) -> Iterator[Outcome | None]:
+def _compared(running: Running) -> Iterator[Outcome]:
     """What every pair of counts says that this vLLM and this router have."""
     decode, routed, wanted = running.decode, _routed(running), _wanted_tokens(running)
     transfers, received, tokens = decode["transfers"], decode["bytes"], decode["external_hits"]
@@ -116,11 +112,8 @@ def _compared(running: Running) -> Iterator[Outcome | None]:
     if received is not None and not each and tokens is None:
         # No model's KV is smaller than this; whether it was all is not known.
         poor = _enough(received, (wanted or 0) * 64, "bytes", least)
-        yield (
-            poor
-            if poor.status == "FAIL"
-            else Outcome("WARN", f"{received:,} bytes, of nobody knows how many")
-        )
+        unknown = Outcome("WARN", f"{received:,} bytes, of nobody knows how many")
+        yield poor if poor.status == "FAIL" else unknown
     if received is None and tokens is None and transfers is None:
         yield Outcome("WARN", "the decode's /metrics has no count of bytes, tokens or transfers")
     if received is None and tokens is None and transfers is not None and routed is None:
@@ -163,11 +156,9 @@ def load_failures(running: Running) -> Outcome:
     """No decode hides that KV did not come, by computing the prompt itself."""
     if len(running.unhealthy) == len(running.plan.roles):
         return Outcome("SKIP", "nothing of it runs")
-    if running.recomputing:
-        names = ", ".join(running.recomputing)
-        return Outcome(
-            "WARN", f"{names}: kv_load_failure_policy is recompute, and failures show nowhere else"
-        )
+    if names := ", ".join(running.recomputing):
+        problem = "kv_load_failure_policy is recompute, and failures show nowhere else"
+        return Outcome("WARN", f"{names}: {problem}")
     return Outcome("PASS", "requests fail whose KV does not come")
 
 
@@ -197,7 +188,7 @@ def short_prompts(running: Running) -> Outcome:
         return Outcome("SKIP", "no request has been counted yet")
     block, average = _larger_block(running), _average(running)
     text = f"{average:.0f} tokens on average, the larger block holds {block}"
-    return Outcome("PASS" if average >= 2 * block else "WARN", text)
+    return Outcome.judged(average >= 2 * block, text, "WARN")
 
 
 def _larger_block(running: Running) -> int:

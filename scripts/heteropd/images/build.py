@@ -32,14 +32,6 @@ _TELLING = re.compile(r"ERROR|error:|No space left|HASH|[Hh]ash")
 _MOUNT = re.compile(r"--mount=\S+\s+")
 
 
-@dataclass(frozen=True)
-class Built:
-    """Images that were built, and the seconds that all of it took."""
-
-    recipes: list[Recipe]
-    seconds: float
-
-
 @dataclass
 class BuildLog:
     """What BuildKit has said so far: each target's step, and the targets whose image is exported."""

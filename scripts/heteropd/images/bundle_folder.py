@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -85,19 +85,14 @@ def read(folder: Path) -> Bundle:
 def verify(bundle: Bundle, folder: Path) -> None:
     """Raise BadInput for the first file that is missing, changed, or not in the manifest."""
     found = dict(files(folder))
-    for name, wanted in bundle.files.items():
+    for name in sorted({*found, *bundle.files}):
         if name not in found:
-            raise _bad(folder, name, "is missing")
-        if sha256(found[name]) != wanted:
-            raise _bad(folder, name, "is not what was collected (SHA-256)")
-    for name in _others(found, bundle.files):
-        raise _bad(folder, name, "was not collected")
-
-
-def _others(found: Iterable[str], known: Iterable[str]) -> list[str]:
-    return sorted(set(found) - set(known))
-
-
-def _bad(folder: Path, name: str, problem: str) -> BadInput:
-    fix = "do not use it: find out who changed it, or collect the bundle anew"
-    return BadInput(f"{folder}/{name}", None, None, problem, fix)
+            problem = "is missing"
+        elif name not in bundle.files:
+            problem = "was not collected"
+        elif sha256(found[name]) != bundle.files[name]:
+            problem = "is not what was collected (SHA-256)"
+        else:
+            continue
+        fix = "do not use it: find out who changed it, or collect the bundle anew"
+        raise BadInput(f"{folder}/{name}", None, None, problem, fix)

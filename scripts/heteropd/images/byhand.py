@@ -46,6 +46,10 @@ class ByHand:
         unneeded: dict[str, Path | None] = dict.fromkeys(choice.trees if "vllm" in self.parts else [])
         return unneeded | {name: path for name, path in self.sources.items() if name in choice.sources}
 
+    def names(self) -> list[tuple[str, str]]:
+        """Kind and name of every source and part."""
+        return [*(("source", name) for name in self.sources), *(("part", name) for name in self.parts)]
+
 
 def by_hand(sources: Mapping[str, str], parts: Mapping[str, str], lock: str | None, root: Path) -> ByHand:
     """What is given by hand. Raises BadInput for folders and files that are not there, and for a tag."""
@@ -58,25 +62,21 @@ def by_hand(sources: Mapping[str, str], parts: Mapping[str, str], lock: str | No
 
 def require_used(given: ByHand, choices: Sequence[Choice]) -> None:
     """Raise BadInput for a source or part that no image has, and for one lock for several images."""
-    sources = {source for choice in choices for source in choice.sources}
-    parts = {part for choice in choices for part in choice.spec.parts}
-    kinds: list[tuple[str, Mapping[str, object], set[str]]] = [
-        ("source", given.sources, sources),
-        ("part", given.parts, parts),
-    ]
-    for kind, named, known in kinds:
-        for name in named:
-            if name not in known:
-                fix = f"known: {', '.join(sorted(known)) or 'none'}"
-                raise BadInput(_WHERE, f"{kind}.{name}", None, f"no such {kind}", fix)
+    known: dict[str, set[str]] = {
+        "source": {source for choice in choices for source in choice.sources},
+        "part": {part for choice in choices for part in choice.spec.parts},
+    }
+    for kind, name in given.names():
+        if name not in known[kind]:
+            fix = f"known: {', '.join(sorted(known[kind])) or 'none'}"
+            raise BadInput(_WHERE, f"{kind}.{name}", None, f"no such {kind}", fix)
     if given.lock is not None and len(choices) > 1:
         raise BadInput(_WHERE, "lock", given.lock, "is for one image", "name one image")
 
 
 def require_none(given: ByHand) -> None:
     """Raise BadInput for anything by hand, where a bundle brings every input."""
-    names = [*(f"source.{name}" for name in given.sources), *(f"part.{name}" for name in given.parts)]
-    for name in [*names, *(["lock"] if given.lock else [])]:
+    for name in [*map(".".join, given.names()), *(["lock"] if given.lock else [])]:
         raise BadInput(_WHERE, name, None, "a bundle brings every input", f"leave {name}= out")
 
 

@@ -15,7 +15,6 @@ from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 from heteropd.images import bake, bundle_folder, byhand, contents, imagetools, recipe, sources
 from heteropd.images import build as building
 from heteropd.images.bake import Options
-from heteropd.images.build import Built
 from heteropd.images.bundle import recipes_from
 from heteropd.images.byhand import ByHand
 from heteropd.images.context import BuildContext, Site, site_of_bundle, site_of_machine
@@ -49,16 +48,14 @@ def run(request: BuildRequest, context: BuildContext) -> int:
 
     Raises BadInput, MissingPrerequisite and KitError; nothing is left running after any of them.
     """
-    built = build(request, context)
-    if built.recipes:
-        context.say(f"built {', '.join(made.tag for made in built.recipes)} in {built.seconds:.1f} s")
-    findings = contents.judge(built.recipes, context) if built.recipes else []
+    recipes = build(request, context)
+    findings = contents.judge(recipes, context) if recipes else []
     show_findings(findings, context.console)
     return EXIT_FAILED if findings else EXIT_OK
 
 
-def build(request: BuildRequest, context: BuildContext) -> Built:
-    """Build images side by side; with ``print_only``, show the bake file instead and build nothing."""
+def build(request: BuildRequest, context: BuildContext) -> list[Recipe]:
+    """Build images side by side; what was built. With ``print_only``, show the bake file instead."""
     choices, given, base, bundle = request.choices, request.by_hand, request.base, request.bundle
     byhand.require_used(given, choices)
     options = replace(request.options, offline=request.options.offline or bundle is not None)
@@ -70,7 +67,8 @@ def build(request: BuildRequest, context: BuildContext) -> Built:
         folder = Path(bundle).absolute()
         recipes = recipes_from(folder, choices, context)
         with site_of_bundle(folder / bundle_folder.WHEELS) as here:
-            return bake_images(recipes, here, options, context)
+            _bake(recipes, here, options, context)
+        return recipes
     if base is None:  # one that is given by hand is not pinned anyway, and the image's label says so
         without = [recipe.render(choice, context.env, context.root, {}) for choice in choices]
         building.require_locked([byhand.still_open(made, given) for made in without], options)
@@ -84,22 +82,22 @@ def build(request: BuildRequest, context: BuildContext) -> Built:
         recipes.append(byhand.applied(made, given, choice))
     with site_of_machine(pip_settings.read(context.runner), context.environ) as here:
         if not printing:
-            return bake_images(recipes, here, options, context)
+            _bake(recipes, here, options, context)
+            return recipes
         # How the site reaches its registries is in a file that may hold a password and is gone after a build.
         shown = replace(here, secrets={name: file for name, file in here.secrets.items() if name != "site"})
         file = bake.render(recipes, context.env.images, shown, options)
         sys.stdout.write(json.dumps(file, indent=2) + "\n")
-        return Built([], 0.0)
+        return []
 
 
-def bake_images(recipes: Sequence[Recipe], here: Site, options: Options, context: BuildContext) -> Built:
-    """Build what the recipes say, side by side, with progress. Raises KitError."""
+def _bake(recipes: Sequence[Recipe], here: Site, options: Options, context: BuildContext) -> None:
     images = context.env.images
     if options.attest:  # cached after the first time
         kept = replace(options, no_cache=False)
         building.run("sbom", bake.render_generator(recipes[0], images, here, kept), context)
     seconds = building.run("build", bake.render(recipes, images, here, options), context)
-    return Built(list(recipes), seconds)
+    context.say(f"built {', '.join(made.tag for made in recipes)} in {seconds:.1f} s")
 
 
 def _require_engine(options: Options, context: BuildContext) -> Options:

@@ -12,7 +12,7 @@ from heteropd.config.pins import Pins
 from heteropd.errors import BadInput, KitError
 from heteropd.images import requirements, upstream
 from heteropd.images.context import BuildContext
-from heteropd.images.upstream import Found
+from heteropd.images.upstream import Answer
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Resolved:
 
     lock: Lock
     new: list[str]
-    problems: list[KitError]
+    problems: list[BadInput]
 
 
 def run(
@@ -53,9 +53,9 @@ def run(
         if value.question and value.field not in kept[name].resolved
     }
     found = upstream.ask(questions, context)
-    problems = []
+    problems: list[KitError] = []
     for name in names:
-        made = resolved(raw[name], kept[name], found, f"env/pins/{name}.yaml")
+        made = _resolved(raw[name], kept[name], found, f"env/pins/{name}.yaml")
         _write(made, context)
         problems += made.problems
     return problems + _requirements(names, context, update=update)
@@ -77,19 +77,22 @@ def _requirements(names: list[str], context: BuildContext, *, update: bool) -> l
     return problems
 
 
-def resolved(pins: Pins, kept: Lock, found: Mapping[Question, Found], where: str) -> Resolved:
+def _resolved(pins: Pins, kept: Lock, answers: Mapping[Question, Answer], where: str) -> Resolved:
     """The lock that ``kept`` and the answers make. Pure."""
-    answers, new, problems = dict(kept.resolved), [], []
+    values, new, problems = dict(kept.resolved), [], []
     for still_open in locks.open_inputs(pins):
-        if still_open.field in answers:
+        if still_open.field in values:
             continue
-        answer = found.get(still_open.question) if still_open.question else None
-        if answer is not None and answer.value is not None:
-            answers[still_open.field] = LockedValue(asked=still_open.asked, value=answer.value)
+        answer = answers.get(still_open.question) if still_open.question else None
+        if isinstance(answer, str):
+            values[still_open.field] = LockedValue(asked=still_open.asked, value=answer)
             new.append(still_open.field)
-        else:
-            problems.append(_problem(still_open, answer, where))
-    lock = Lock(pins=kept.pins, resolved=answers)
+            continue
+        problem = "cannot be asked for" if answer is None else "stays unresolved"
+        by_hand = f"find it by hand ({still_open.resolve}) and write it into the pin set"
+        field = f"{where}: {still_open.field}"
+        problems.append(BadInput(field, None, None, problem, by_hand if answer is None else str(answer)))
+    lock = Lock(pins=kept.pins, resolved=values)
     locks.apply(pins, lock, f"{where}: what upstream answered")
     return Resolved(lock, new, problems)
 
@@ -100,14 +103,6 @@ def _kept(name: str, still_open: Sequence[Open], context: BuildContext) -> Lock:
     asked = {value.field: value.asked for value in still_open}
     kept = {field: value for field, value in lock.resolved.items() if asked.get(field) == value.asked}
     return Lock(pins=name, resolved=kept)
-
-
-def _problem(still_open: Open, answer: Found | None, where: str) -> KitError:
-    field = f"{where}: {still_open.field}"
-    if answer is not None and answer.problem is not None:
-        return BadInput(field, None, None, "stays unresolved", str(answer.problem))
-    fix = f"find it by hand ({still_open.resolve}) and write it into the pin set"
-    return BadInput(field, None, None, "cannot be asked for", fix)
 
 
 def _write(made: Resolved, context: BuildContext) -> None:

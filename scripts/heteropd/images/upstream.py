@@ -1,9 +1,12 @@
-"""Asks registries and repositories what a tag, a ref or a package is now; changes nothing."""
+"""Asks registries and repositories what a tag, a ref or a package is now, and says which pins have moved.
+
+Nothing is changed: `make lock` writes what it learns here, `make lock check=1` only says it.
+"""
 
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,29 +30,95 @@ _PACKAGE_TIMEOUT_S = 120.0
 # What the accelerators' images have: packages are wheels for them.
 _FOR = ("--python-version", "3.12", "--python-platform", "x86_64-manylinux_2_28")
 
+Answer = str | KitError  # what upstream has, or why that is not known
+
 
 @dataclass(frozen=True)
-class Found:
-    """The answer to a question, or why there is none."""
+class Drift:
+    """Where upstream is now, for one pin; ``follows`` is the tag or branch that it was taken from."""
 
-    value: str | None
-    problem: KitError | None = None
+    what: str
+    follows: str
+    pinned: str
+    now: str | None
+    state: Literal["same", "moved", "could not check"]
+    note: str = ""
 
 
-def ask(questions: Iterable[Question], context: BuildContext) -> dict[Question, Found]:
+def ask(questions: Iterable[Question], context: BuildContext) -> dict[Question, Answer]:
     """Every question's answer; each is asked once, several at a time. Raises nothing for one without."""
     questions = sorted(set(questions))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = pool.map(lambda question: _found(question, context), questions)
+        answers = pool.map(lambda question: _answer(question, context), questions)
         return dict(zip(questions, answers, strict=True))
 
 
-def _found(question: Question, context: BuildContext) -> Found:
+def drift(names: list[str], context: BuildContext, *, as_json: bool) -> list[Drift]:
+    """Ask upstream about pin sets and print the table; what moved is news, not an error."""
+    pins = [pin for name in names for pin in _followed(name, context.env.pins[name])]
+    answers = ask([question for _, question, _ in pins], context)
+    rows = [_row(what, question, pinned, answers[question]) for what, question, pinned in pins]
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        return rows
+    table = Table("what", "follows", "pinned", "now", "state", box=None)
+    for row in rows:
+        now = "" if row.now is None or row.state == "same" else _short(row.now)
+        table.add_row(row.what, row.follows, _short(row.pinned), now, row.state)
+    context.console.print(table)
+    return rows
+
+
+def unchecked(rows: list[Drift]) -> list[KitError]:
+    """One for each reason why pins could not be checked, with the pins that it keeps from it."""
+    by_note: dict[str, list[str]] = {}
+    for row in rows:
+        if row.state == "could not check":
+            by_note.setdefault(row.note, []).append(row.what)
+    return [
+        BadInput(", ".join(dict.fromkeys(pins)), None, None, "could not be checked", note)
+        for note, pins in by_note.items()
+    ]
+
+
+def _followed(name: str, pins: Pins) -> Iterator[tuple[str, Question, str]]:
+    """Pins that came from something that can move, that, and the pinned value: every image's tag, sources
+    and picks with `follows` or `ref`."""
+    for image, base in pins.images.items():
+        yield f"{name}: images.{image}", Question("image", base.ref), base.digest
+        if ships := base.ships_on:
+            yield f"{name}: images.{image}.ships_on", Question("image", ships.ref), ships.digest
+    if not isinstance(pins, PinSet):
+        return
+    for key, source in pins.sources.items():
+        if ref := source.follows or source.ref:
+            yield f"{name}: sources.{key}", Question("git", source.remote, ref), source.commit
+    for key, variant in pins.variants.items():
+        for index, pick in enumerate(variant.picks):
+            if pick.ref:
+                question = Question("git", pins.sources[pick.source].remote, pick.ref)
+                yield f"{name}: variants.{key}.picks.{index}", question, pick.commit
+
+
+def _row(what: str, question: Question, pinned: str, answer: Answer) -> Drift:
+    follows = str(question)
+    if isinstance(answer, KitError):
+        return Drift(what, follows, pinned, None, "could not check", str(answer))
+    if pinned == UNRESOLVED:
+        return Drift(what, follows, pinned, answer, "could not check", "it is not pinned yet: make lock")
+    return Drift(what, follows, pinned, answer, "same" if pinned == answer else "moved")
+
+
+def _short(value: str) -> str:
+    return value if value == UNRESOLVED else value.removeprefix("sha256:")[:12]
+
+
+def _answer(question: Question, context: BuildContext) -> Answer:
     ways = {"image": _digest, "git": _commit, "package": _version}
     try:
-        return Found(ways[question.kind](question, context))
+        return ways[question.kind](question, context)
     except KitError as problem:
-        return Found(None, problem)
+        return problem
 
 
 def _digest(question: Question, context: BuildContext) -> str:
@@ -98,92 +167,3 @@ def _version(question: Question, context: BuildContext) -> str:
         fix = "check the name and 'range:' in the pin set, and the network"
         raise BadInput(wanted, None, None, f"no registry has it ({reason})", fix)
     return found[1]
-
-
-@dataclass(frozen=True)
-class Followed:
-    """A pinned value, and the tag or branch that it was taken from."""
-
-    what: str
-    question: Question
-    pinned: str
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Where upstream is now, for one pin."""
-
-    what: str
-    follows: str
-    pinned: str
-    now: str | None
-    state: Literal["same", "moved", "could not check"]
-    note: str = ""
-
-
-def followed(name: str, pins: Pins) -> Iterator[Followed]:
-    """Pins that came from something that can move: every image's tag, sources with `follows` or `ref`."""
-    for image, base in pins.images.items():
-        yield Followed(f"{name}: images.{image}", Question("image", base.ref), base.digest)
-        if base.ships_on:
-            ships = base.ships_on
-            yield Followed(f"{name}: images.{image}.ships_on", Question("image", ships.ref), ships.digest)
-    if not isinstance(pins, PinSet):
-        return
-    for key, source in pins.sources.items():
-        ref = source.follows or source.ref
-        if ref:
-            yield Followed(f"{name}: sources.{key}", Question("git", source.remote, ref), source.commit)
-    for key, variant in pins.variants.items():
-        for index, pick in enumerate(variant.picks):
-            if pick.ref:
-                question = Question("git", pins.sources[pick.source].remote, pick.ref)
-                yield Followed(f"{name}: variants.{key}.picks.{index}", question, pick.commit)
-
-
-def compare(pins: list[Followed], found: Mapping[Question, Found]) -> list[Drift]:
-    """One row for each pin. Pure."""
-    return [_row(pin, found[pin.question]) for pin in pins]
-
-
-def drift(names: list[str], context: BuildContext, *, as_json: bool) -> list[Drift]:
-    """Ask upstream and print the table; what moved is news, not an error."""
-    pins = [pin for name in names for pin in followed(name, context.env.pins[name])]
-    rows = compare(pins, ask([pin.question for pin in pins], context))
-    if as_json:
-        sys.stdout.write(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-        return rows
-    table = Table("what", "follows", "pinned", "now", "state", box=None)
-    for row in rows:
-        now = "" if row.now is None or row.state == "same" else _short(row.now)
-        table.add_row(row.what, row.follows, _short(row.pinned), now, row.state)
-    context.console.print(table)
-    return rows
-
-
-def unchecked(rows: list[Drift]) -> list[KitError]:
-    """One for each reason why pins could not be checked, with the pins that it keeps from it."""
-    by_note: dict[str, list[str]] = {}
-    for row in rows:
-        if row.state == "could not check":
-            by_note.setdefault(row.note, []).append(row.what)
-    return [
-        BadInput(", ".join(dict.fromkeys(pins)), None, None, "could not be checked", note)
-        for note, pins in by_note.items()
-    ]
-
-
-def _row(pin: Followed, found: Found) -> Drift:
-    follows = str(pin.question)
-    if found.value is None:
-        return Drift(pin.what, follows, pin.pinned, None, "could not check", str(found.problem))
-    if pin.pinned == UNRESOLVED:
-        note = "it is not pinned yet: make lock"
-        return Drift(pin.what, follows, pin.pinned, found.value, "could not check", note)
-    state: Literal["same", "moved"] = "same" if pin.pinned == found.value else "moved"
-    return Drift(pin.what, follows, pin.pinned, found.value, state)
-
-
-def _short(value: str) -> str:
-    digest = value.removeprefix("sha256:")
-    return digest[:12] if value != UNRESOLVED else value

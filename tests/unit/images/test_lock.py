@@ -20,7 +20,7 @@ from heteropd.config.lock import Lock, LockedValue, Question
 from heteropd.errors import BadInput, KitError
 from heteropd.images import lock, recipe, requirements, upstream
 from heteropd.images.context import BuildContext
-from heteropd.images.upstream import Found
+from heteropd.images.upstream import Answer
 
 ROOT = Path(__file__).parents[3]
 PINS = "doc-2025-12"
@@ -195,9 +195,9 @@ def test_a_missing_ref_and_a_dead_remote_are_one_line_each(shop: BuildContext) -
     missing = Question("git", VLLM, "refs/heads/nowhere")
     dead = Question("git", "https://github.com/vllm-project/gone", "refs/heads/main")
     found = upstream.ask([missing, dead], shop)
-    assert "no such ref" in str(found[missing].problem)
-    assert "name a mirror in env/mirrors.yaml" in str(found[dead].problem)
-    assert all("\n" not in str(one.problem) for one in found.values())
+    assert "no such ref" in str(found[missing])
+    assert "name a mirror in env/mirrors.yaml" in str(found[dead])
+    assert all("\n" not in str(one) for one in found.values())
 
 
 def test_the_lock_answers_only_what_is_open_and_still_asked(shop: BuildContext) -> None:
@@ -252,9 +252,9 @@ def test_a_version_is_the_newest_that_the_range_allows(
     }
     local = BuildContext(shop.root, shop.env, shop.console, environ=only)
     within, none = Question("package", "nixl-cu12", ">=0.7,<2"), Question("package", "nixl-cu12", ">3")
-    found: Mapping[Question, Found] = upstream.ask([within, none], local)
-    assert found[within].value == "1.2.0"
-    assert "no registry has it" in str(found[none].problem)
+    found: Mapping[Question, Answer] = upstream.ask([within, none], local)
+    assert found[within] == "1.2.0"
+    assert "no registry has it" in str(found[none])
 
 
 def wheel(folder: Path, name: str, version: str) -> Path:
