@@ -191,7 +191,7 @@ def test_what_drills_do_to_containers(lab: Lab) -> None:
     faults.unpause(decode)
     assert status(lab.context).state == "up"
     faults.kill(prefill)
-    faults.start_again(prefill)
+    faults.inflict(prefill, "start")
     _until(lambda: status(lab.context).state == "up")
 
 

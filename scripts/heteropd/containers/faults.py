@@ -1,6 +1,6 @@
 """What breaks a container on purpose, and has it run on: for drills."""
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from heteropd.containers import docker_host
 from heteropd.containers.lifecycle import ContainerRef, client
@@ -19,22 +19,11 @@ done
 """
 
 
-def kill(ref: ContainerRef) -> None:
-    """SIGKILL. Raises KitError."""
+def inflict(ref: ContainerRef, what: Literal["kill", "pause", "unpause", "start"]) -> None:
+    """Kill a container at once, freeze every process of it, have it run on, or start it again as it was made.
+    Raises KitError."""
     with docker_host.reported(ref.name):
-        client(ref.docker_host).api.kill(ref.id, "SIGKILL")
-
-
-def pause(ref: ContainerRef) -> None:
-    """Freeze every process of the container. Raises KitError."""
-    with docker_host.reported(ref.name):
-        client(ref.docker_host).api.pause(ref.id)
-
-
-def unpause(ref: ContainerRef) -> None:
-    """Have a frozen container run on. Raises KitError."""
-    with docker_host.reported(ref.name):
-        client(ref.docker_host).api.unpause(ref.id)
+        getattr(client(ref.docker_host).api, what)(ref.id)
 
 
 def starve(ref: ContainerRef) -> int:
@@ -59,9 +48,3 @@ def kill_largest(ref: ContainerRef) -> str:
             f"{ref.name}: no process beside its first could be killed: {output or 'there is none'}"
         )
     return output
-
-
-def start_again(ref: ContainerRef) -> None:
-    """Start a container that has ended, as it was made. Raises KitError."""
-    with docker_host.reported(ref.name):
-        client(ref.docker_host).api.start(ref.id)

@@ -15,9 +15,10 @@ from typing import Any
 
 from docker import DockerClient
 from docker.errors import DockerException
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from requests.exceptions import RequestException
 
+from heteropd.config.types import Data
 from heteropd.containers import docker_host, ssh_tunnel
 from heteropd.errors import KitError
 
@@ -29,10 +30,10 @@ STATE, OWNER, TOPOLOGY, ROLE, FINGERPRINT, PLAN = (
 )
 
 
-class ContainerRef(BaseModel):
+class ContainerRef(Data):
     """Who a container is: its id, for Docker; its name, for people; and the Docker host that has it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     id: str
     name: str
@@ -164,28 +165,20 @@ def copy_log(ref: ContainerRef, log: Path) -> None:
             beside.write_text(last)
 
 
-def find(url: str, state_dir: Path) -> dict[ContainerRef, Mapping[str, str]]:
-    """Containers, running or not, of any topology of the state folder, with their labels. Raises KitError."""
-    return _found(url, own_labels(state_dir))
-
-
-def find_any(url: str) -> dict[ContainerRef, Mapping[str, str]]:
-    """Containers of any topology, whoever started it, with their labels. Raises KitError."""
-    return _found(url, [TOPOLOGY])
+def find(url: str, state_dir: Path | None = None) -> dict[ContainerRef, Mapping[str, str]]:
+    """Containers, running or not, of any topology of the state folder, or of any at all, with their labels.
+    Raises KitError."""
+    with docker_host.reported("containers"):
+        rows = listed(client(url), own_labels(state_dir) if state_dir else [TOPOLOGY])
+    return {
+        ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), docker_host=url): row["Labels"]
+        for row in rows
+    }
 
 
 def own_labels(state_dir: Path) -> list[str]:
     """What containers of a state folder, started by this machine, are found by."""
     return [f"{STATE}={state_dir}", f"{OWNER}={platform.node()}"]
-
-
-def _found(url: str, labels: list[str]) -> dict[ContainerRef, Mapping[str, str]]:
-    with docker_host.reported("containers"):
-        rows = listed(client(url), labels)
-    return {
-        ContainerRef(id=row["Id"], name=row["Names"][0].lstrip("/"), docker_host=url): row["Labels"]
-        for row in rows
-    }
 
 
 def listed(client: DockerClient, labels: list[str]) -> list[dict[str, Any]]:

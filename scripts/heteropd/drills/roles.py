@@ -100,7 +100,7 @@ def prefill_alone(stage: DrillSession) -> None:
     if box is None:
         again.start(prefill.name)
     else:
-        faults.start_again(box)
+        faults.inflict(box, "start")
     _until_healthy(stage, prefill)
     _until_healthy(stage, stage.plan.router)  # it takes a moment to find a worker again
     for _ in range(_REQUESTS):

@@ -107,7 +107,7 @@ class DrillSession:
             self.fault(f"{victim} of {role.container.name} killed")
             return
         if role.container is not None:
-            faults.kill(role.container)
+            faults.inflict(role.container, "kill")
             self.fault(f"{role.container.name} killed")
             return
         victims = members(self.context, self._loaded(), [role])
@@ -127,13 +127,13 @@ class DrillSession:
         self.saw(name, "does not run for a while")
         try:
             if role.container is not None:
-                faults.pause(role.container)
+                faults.inflict(role.container, "pause")
             for process in stopped:
                 send(process, signal.SIGSTOP)
             yield
         finally:
             if role.container is not None:
-                faults.unpause(role.container)
+                faults.inflict(role.container, "unpause")
             for process in stopped:
                 send(process, signal.SIGCONT)
 
@@ -236,7 +236,7 @@ class DrillSession:
         left = [f"pid {process.pid}" for process in strays]
         boxes = {role.container for role in topology.roles if role.container}
         for url in topology.docker_hosts:
-            labelled = lifecycle.find_any(url).items()
+            labelled = lifecycle.find(url).items()
             mine = {ref for ref, labels in labelled if labels.get(lifecycle.TOPOLOGY) == topology.id}
             left += [ref.name for ref in mine - boxes if ref.id not in {box.id for box in boxes}]
         used = shared_memory.segments(psutil.pids())

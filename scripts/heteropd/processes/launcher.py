@@ -2,15 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from heteropd.errors import MissingPrerequisite
-from heteropd.plan.environment import KEEPS_ENVIRONMENT, ChildEnvironment, child_argv, child_environment
-from heteropd.plan.model import RolePlan
+from heteropd.plan.environment import ChildEnvironment
 from heteropd.processes.identity import Identity, identify
-from heteropd.processes.process_tree import ROLE
 from heteropd.system import CommandRunner
 
 # A Unix socket's path ends at 107 bytes; engines make sockets such as ROOT/prefill-0/<36 characters>.
@@ -26,23 +23,6 @@ class Launch:
     env: ChildEnvironment
     log: Path
     tmp: Path
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all roles of one topology share: places, our environment, the tag, and the peers' addresses."""
-
-    places: Mapping[str, str]
-    parent: Mapping[str, str]
-    tag: Mapping[str, str]
-    peers: Iterable[str]
-
-
-def prepare(role: RolePlan, around: Surroundings, log: Path, tmp: Path) -> Launch:
-    """Render the role's argument list and environment. Pure."""
-    extra = {**around.tag, ROLE: role.name, "TMPDIR": str(tmp), "PYTHONUNBUFFERED": "1", **KEEPS_ENVIRONMENT}
-    env = child_environment(role.env, around.parent, around.places, extra, around.peers)
-    return Launch(role.name, child_argv(role.argv, around.places), env, log, tmp)
 
 
 def temporary_root(state_dir: Path) -> Path:

@@ -45,7 +45,7 @@ def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
         return known
     urls = list(dict.fromkeys(docker_host.of_host(host) for host in hosts.hosts.values()))
     with ThreadPoolExecutor(max_workers=len(urls)) as pool:
-        found: Found = dict(ChainMap(*pool.map(lifecycle.find_any, urls)))
+        found: Found = dict(ChainMap(*pool.map(lifecycle.find, urls)))
     if not found:
         return None
     topology = _topology(found, where, context)

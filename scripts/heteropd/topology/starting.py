@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from heteropd.errors import MissingPrerequisite
-from heteropd.plan.environment import ENGINE_BIN, ENGINE_PYTHON, MODEL_DIR, places_used
+from heteropd.plan.environment import (
+    ENGINE_BIN,
+    ENGINE_PYTHON,
+    KEEPS_ENVIRONMENT,
+    MODEL_DIR,
+    child_argv,
+    child_environment,
+    places_used,
+)
 from heteropd.plan.model import Plan
 from heteropd.processes import launcher, shared_memory
-from heteropd.processes.launcher import Surroundings
-from heteropd.processes.process_tree import tag, tagged
+from heteropd.processes.launcher import Launch
+from heteropd.processes.process_tree import ROLE, tag, tagged
 from heteropd.topology.containers import ContainerStarter, model_dir
 from heteropd.topology.context import Context
 from heteropd.topology.state import StateNotWritten, Topology, save
@@ -26,16 +34,15 @@ class ProcessStarter:
     def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
         self.docker_hosts: list[str] = []
         self._context = context
-        around = Surroundings(
-            _places(plan, context),
-            context.environ,
-            tag(topology_id, context.state_dir),
-            [role.host.address for role in plan.roles],
-        )
-        self._launches = {
-            role.name: launcher.prepare(role, around, context.log(role.name), context.tmp_root / role.name)
-            for role in plan.roles
-        }
+        places = _places(plan, context)
+        peers = [role.host.address for role in plan.roles]
+        ours = {**tag(topology_id, context.state_dir), "PYTHONUNBUFFERED": "1", **KEEPS_ENVIRONMENT}
+        self._launches = {}
+        for role in plan.roles:
+            log, tmp = context.log(role.name), context.tmp_root / role.name
+            extra = {**ours, ROLE: role.name, "TMPDIR": str(tmp)}
+            env = child_environment(role.env, context.environ, places, extra, peers)
+            self._launches[role.name] = Launch(role.name, child_argv(role.argv, places), env, log, tmp)
 
     def dropped(self) -> list[str]:
         return sorted({name for launch in self._launches.values() for name in launch.env.dropped})

@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from heteropd.config.types import Data
 from heteropd.containers import lifecycle as containers
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput, KitError
@@ -26,10 +27,8 @@ class StateNotWritten(KitError):
     """The state file could not be replaced: a full disk, a folder in its place. The old one stands."""
 
 
-class RoleState(BaseModel):
+class RoleState(Data):
     """One role of a topology: a process or a container, None from the intention to start it until known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     log: Path
@@ -69,10 +68,10 @@ class RoleState(BaseModel):
         return containers.pids(self.container) if self.container else set()
 
 
-class Topology(BaseModel):
+class Topology(Data):
     """A plan that was started. ``folders`` and ``segments`` (of shared memory) go when it goes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     version: Literal[1] = 1
     id: str

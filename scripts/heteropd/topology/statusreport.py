@@ -4,11 +4,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from heteropd.config.types import Data
 from heteropd.errors import MissingPrerequisite
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.system import parallel_map
@@ -22,14 +23,12 @@ RoleCondition = Literal["running", "dead", "not reached", "not started"]
 _STYLES = {"running": "green", "dead": "red", "not reached": "red", "not started": "dim"}
 
 
-class RoleStatus(BaseModel):
+class RoleStatus(Data):
     """One role. ``health`` is ``ok`` (an engine gave a token), or what was answered instead, or empty when it
     does not run.
 
     ``not reached``: its Docker host does not answer, so that nobody knows whether it runs.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     platform: str
@@ -44,13 +43,11 @@ class RoleStatus(BaseModel):
     log: Path
 
 
-class StatusReport(BaseModel):
+class StatusReport(Data):
     """``state``: ``up`` (all roles run and are healthy), ``starting``, ``broken``, or ``nothing``.
 
     ``at_work``: another command that is changing or measuring the topology; no engine was asked for a token.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     state: Literal["up", "starting", "broken", "nothing"]
     case: str | None = None

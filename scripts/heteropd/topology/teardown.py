@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from heteropd.config.types import Data
 from heteropd.containers import docker_host, stopping
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.containers.stopping import Outcome, Swept
@@ -29,10 +30,8 @@ from heteropd.topology.lock import locked
 from heteropd.topology.state import RoleState, Topology, load
 
 
-class EndedRole(BaseModel):
+class EndedRole(Data):
     """How one role went: ``stopped`` by itself when told to, ``killed`` because it did not."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     pid: int | None
@@ -40,11 +39,9 @@ class EndedRole(BaseModel):
     outcome: Outcome
 
 
-class DownReport(BaseModel):
+class DownReport(Data):
     """What `down` found, ended and removed. ``processes`` counts all of them, workers of engines included;
     ``containers`` counts those that were removed."""
-
-    model_config = ConfigDict(frozen=True)
 
     was_running: bool
     roles: list[EndedRole] = Field(default_factory=list)

@@ -59,7 +59,7 @@ def containers(plan: Plan, topology: str = "a1b2c3") -> dict[str, dict[Container
 
 def test_a_topology_is_found_on_its_hosts(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned()
-    monkeypatch.setattr(lifecycle, "find_any", containers(plan).__getitem__)
+    monkeypatch.setattr(lifecycle, "find", containers(plan).__getitem__)
     found = recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
     assert found is not None
     assert (found.id, found.plan, found.docker_hosts) == ("a1b2c3", plan, docker_hosts_of(plan))
@@ -74,14 +74,14 @@ def test_what_is_found_is_said_where_no_program_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], json: bool
 ) -> None:
     monkeypatch.setenv(wiring.STATE_VARIABLE, str(tmp_path / "state"))
-    monkeypatch.setattr(lifecycle, "find_any", containers(planned()).__getitem__)
+    monkeypatch.setattr(lifecycle, "find", containers(planned()).__getitem__)
     operations.located(EXAMPLE, aside=json)
     said = capsys.readouterr()
     assert ("found case1" in said.out, "found case1" in said.err) == (not json, json)
 
 
 def test_nothing_on_the_hosts_is_nothing(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "find_any", lambda _: {})
+    monkeypatch.setattr(lifecycle, "find", lambda _: {})
     assert recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context) is None
     assert load(context.state_dir) is None
 
@@ -90,7 +90,7 @@ def test_topologies_of_several_are_not_mixed(context: Context, monkeypatch: pyte
     one, other = containers(planned()), containers(planned(), "d4e5f6")
     first = next(iter(one))
     one[first] |= other[first]
-    monkeypatch.setattr(lifecycle, "find_any", one.__getitem__)
+    monkeypatch.setattr(lifecycle, "find", one.__getitem__)
     with pytest.raises(BadInput, match=r"2 topologies run on these hosts, started from .*/home/me/kit"):
         recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
 
@@ -101,7 +101,7 @@ def test_a_topology_of_another_version_is_left_alone(
     found = containers(planned())
     for labels in (labels for one in found.values() for labels in one.values()):
         labels[lifecycle.PLAN] = "older"
-    monkeypatch.setattr(lifecycle, "find_any", found.__getitem__)
+    monkeypatch.setattr(lifecycle, "find", found.__getitem__)
     with pytest.raises(BadInput, match="another version of the kit"):
         recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
 
@@ -111,7 +111,7 @@ def test_a_host_that_does_not_answer_is_said_and_not_forgotten(
 ) -> None:
     plan = planned()
     answers = containers(plan)
-    monkeypatch.setattr(lifecycle, "find_any", answers.__getitem__)
+    monkeypatch.setattr(lifecycle, "find", answers.__getitem__)
     recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
 
     def tunnel(url: str) -> str:
