@@ -64,18 +64,16 @@ def require_buildx(runner: CommandRunner, needs: EngineVersions) -> None:
     done = runner.run(["docker", "buildx", "version"])
     version = re.search(r"\bv?(\d+\.\d+(\.\d+)?)", done.out)
     if done.code != 0 or version is None:
-        raise MissingPrerequisite(
-            "docker buildx is missing", "install it (Debian, Ubuntu: apt install docker-buildx)"
-        )
+        fix = "install it (Debian, Ubuntu: apt install docker-buildx)"
+        raise MissingPrerequisite("docker buildx is missing", fix)
     require_at_least("docker buildx", version[1], needs.buildx)
 
 
 def require_at_least(what: str, version: str, oldest: str) -> None:
     """Raise MissingPrerequisite for a version older than ``oldest``."""
     if _numbers(version) < _numbers(oldest):
-        raise MissingPrerequisite(
-            f"{what} {version} is too old", f"{oldest} or newer is needed: update it from docs.docker.com"
-        )
+        fix = f"{oldest} or newer is needed: update it from docs.docker.com"
+        raise MissingPrerequisite(f"{what} {version} is too old", fix)
 
 
 @contextmanager

@@ -44,7 +44,6 @@ def kill_largest(ref: ContainerRef) -> str:
         done = client(ref.docker_host).containers.get(ref.id).exec_run(["sh", "-c", _KILL_LARGEST])
     output = cast("bytes", done.output).decode(errors="replace").strip()
     if done.exit_code:
-        raise KitError(
-            f"{ref.name}: no process beside its first could be killed: {output or 'there is none'}"
-        )
+        why = output or "there is none"
+        raise KitError(f"{ref.name}: no process beside its first could be killed: {why}")
     return output

@@ -99,9 +99,8 @@ def _send(name: str, local: str, url: str, say: Say) -> None:
         source.api.timeout = target.api.timeout = _TIMEOUT_S
         say(f"sending {name} to {url} …")
         chunks = source.api.get_image(name, chunk_size=_CHUNK)
-        target.images.load(
-            cast("bytes", _reported(chunks, f"sending {name} to {url}", say))
-        )  # sent as it comes
+        stream = _reported(chunks, f"sending {name} to {url}", say)  # sent as it comes
+        target.images.load(cast("bytes", stream))
 
 
 def _reported(chunks: Iterator[bytes], what: str, say: Say) -> Iterator[bytes]:

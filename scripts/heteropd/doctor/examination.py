@@ -69,9 +69,8 @@ def examine(
         examined = {host.target.name: host for host in read}
     findings = [finding for host in examined.values() for finding in judge_host(host, checks)]
     names, known = targets.pairs(plan) if plan else ([], 0)
-    findings += [
-        finding for pair in _exchanged(names, examined, outside) for finding in judge_pair(pair, checks)
-    ]
+    sent = _exchanged(names, examined, outside)
+    findings += [finding for pair in sent for finding in judge_pair(pair, checks)]
     if running:
         findings += judge_topology(running, checks)
     return DoctorReport(tuple(findings), _left_out(names, known))

@@ -75,9 +75,8 @@ def _ping(pair: _Pair, channel: ReportOrReason) -> ReportOrReason:
     if wrong := _unfit(pair):
         return wrong
     server = pair.engines[0]
-    free = not isinstance(channel, str) and all(
-        (end.result or {}).get("listening") == "ours" for end in channel
-    )
+    heard = () if isinstance(channel, str) else [end.result or {} for end in channel]
+    free = bool(heard) and all(result.get("listening") == "ours" for result in heard)
     tcp = server.role.ports.side_channel if free else _PING_PORT
     requests: list[Request] = []
     for host, address in zip(pair.hosts, (None, server.address), strict=True):

@@ -140,9 +140,8 @@ class HostTarget:
     @property
     def net_devices(self) -> list[str]:
         """What UCX_NET_DEVICES names and must be there."""
-        return list(
-            dict.fromkeys(name for engine in self.engines for name in ucx.net_devices(engine.role.env))
-        )
+        named = [name for engine in self.engines for name in ucx.net_devices(engine.role.env)]
+        return list(dict.fromkeys(named))
 
     @property
     def verbs(self) -> bool:

@@ -133,9 +133,8 @@ def _json(text: str) -> dict[str, Any]:
 def _ports(rows: dict[str, list[list[str]]]) -> tuple[IbPort, ...]:
     gids: dict[str, list[Gid]] = {}
     for device, port, index, address, kind, interface in rows.get("gid", []):
-        gids.setdefault(f"{device}:{port}", []).append(
-            Gid(int(index), ipaddress.IPv6Address(address), kind, interface)
-        )
+        gid = Gid(int(index), ipaddress.IPv6Address(address), kind, interface)
+        gids.setdefault(f"{device}:{port}", []).append(gid)
     named = [(f"{row[0]}:{row[1]}", *row) for row in rows.get("port", [])]
     return tuple(
         IbPort(name, state, link, tuple(gids.get(name, ())), _interface(name, gids.get(name, []), rows))

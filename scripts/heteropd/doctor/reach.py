@@ -76,9 +76,8 @@ def ssh_config(given: str | None) -> Path | None:
         return None
     file = Path(given).expanduser().resolve()
     if not file.is_file():
-        raise BadInput(
-            "command line", "ssh_config", given, "is not a file", "name a configuration for ssh -F"
-        )
+        fix = "name a configuration for ssh -F"
+        raise BadInput("command line", "ssh_config", given, "is not a file", fix)
     return file
 
 

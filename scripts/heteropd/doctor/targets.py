@@ -6,7 +6,7 @@ from pathlib import Path
 
 from heteropd.config.env import Env
 from heteropd.doctor.model import EngineTarget, HostTarget, Requirements
-from heteropd.plan.model import HostPlan, Plan, RolePlan
+from heteropd.plan.model import Plan, RolePlan
 from heteropd.plan.pairs import MOST, Names, crossed
 
 # nvidia/cuda:12.8.1-…, vault.habana.ai/gaudi-docker/1.22.2/…
@@ -32,12 +32,8 @@ def of_plan(
     hosts: dict[str, list[RolePlan]] = {}
     for role in plan.roles:
         hosts.setdefault(role.host.name, []).append(role)
-    return [
-        replace(
-            _target(plan, roles, python), serves=serves and (itself or not roles[0].host.ssh), needs=needs
-        )
-        for roles in hosts.values()
-    ]
+    found = [_target(plan, roles, python) for roles in hosts.values()]
+    return [replace(host, serves=serves and (itself or not host.ssh), needs=needs) for host in found]
 
 
 def engine(role: RolePlan, python: Path | None = None) -> EngineTarget:
@@ -53,22 +49,22 @@ def engine(role: RolePlan, python: Path | None = None) -> EngineTarget:
 def pairs(plan: Plan, most: int = MOST) -> tuple[list[Names], int]:
     """Names of hosts whose engines exchange KV, where they are two, at most about ``most`` of them;
     and how many such pairs there are."""
-    prefills, decodes = (
-        list(dict.fromkeys(role.host.name for role in plan.of(side))) for side in ("prefill", "decode")
-    )
+    sides = plan.of("prefill"), plan.of("decode")
+    prefills, decodes = (list(dict.fromkeys(role.host.name for role in side)) for side in sides)
     both = len(set(prefills) & set(decodes))
     return crossed(prefills, decodes, most), len(prefills) * len(decodes) - both
 
 
 def _target(plan: Plan, roles: list[RolePlan], python: Path | None) -> HostTarget:
     host = roles[0].host
-    engines = [role for role in roles if role.role != "router"]
+    engines, source = [role for role in roles if role.role != "router"], host.model or plan.model_source
     return HostTarget(
         name=host.name,
         ssh=host.ssh,
         engines=tuple(engine(role, python) for role in engines),
         router=next((role for role in roles if role.role == "router"), None),
-        model=_folder(plan, host) if engines else "",
+        # A folder only: a hub id, and what is sent there, need not be on the host.
+        model=source if engines and source.startswith("/") else "",
     )
 
 
@@ -78,9 +74,3 @@ def _software(plan: Plan, env: Env) -> dict[str, str]:
     refs = {platform: image.ref for platform, image in pins.images.items()} if pins else {}
     matches = {platform: _BASE.search(ref) for platform, ref in refs.items()}
     return {platform: match[1] for platform, match in matches.items() if match}
-
-
-def _folder(plan: Plan, host: HostPlan) -> str:
-    """The folder that must hold the model on a host; empty for a hub id, and what is sent there."""
-    source = host.model or plan.model_source
-    return source if source.startswith("/") else ""

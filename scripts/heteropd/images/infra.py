@@ -54,15 +54,8 @@ def run(test: ImageTest, context: BuildContext) -> int:
 
 def argv(choice: Choice, container_name: str, test: ImageTest) -> list[str]:
     """The command that tests a container. Suites: what is common, and the image's own where it has one."""
-    words = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        f"--hosts=docker://{container_name}",
-    ]
+    words = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider"]
+    words += [f"--hosts=docker://{container_name}"]
     words += [f"--image={choice.image}", f"--pins={choice.pins_name}", f"--variant={choice.variant_name}"]
     words += ["--strict-facts"] if test.strict else []
     words += [f"--junit-xml={test.junit}"] if test.junit else []
@@ -76,9 +69,8 @@ def container(client: DockerClient, ref: str, build: str) -> Iterator[str]:
         try:
             client.images.get(ref)
         except ImageNotFound:
-            raise BadInput(
-                "command line", "image", ref, "is not on this engine", f"build it: {build}"
-            ) from None
+            fix = f"build it: {build}"
+            raise BadInput("command line", "image", ref, "is not on this engine", fix) from None
         made = client.containers.create(
             ref, ["sleep", "infinity"], entrypoint=[], network_mode="none", init=True, labels={MARK: "1"}
         )

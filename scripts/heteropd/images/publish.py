@@ -81,10 +81,8 @@ def run(
             if options.sign:
                 _sign(done[str(item.choice.image)].ref, context)
     for item in items:
-        image = str(item.choice.image)
-        new = Published(
-            pins=item.choice.pins_name, variant=item.choice.variant_name, images={image: done[image]}
-        )
+        choice, image = item.choice, str(item.choice.image)
+        new = Published(pins=choice.pins_name, variant=choice.variant_name, images={image: done[image]})
         file = record(context.root, item.tag, new)
         context.say(f"{item.target} is {done[image].ref} ({file.relative_to(context.root)})")
     return done
@@ -196,9 +194,8 @@ def _require_signer(sign: str | None) -> None:
 
 
 def _sign(ref: str, context: BuildContext) -> None:
-    done = context.runner.run(
-        ["cosign", "sign", "--yes", ref], env=context.environ, timeout_s=_SIGN_TIMEOUT_S
-    )
+    argv = ["cosign", "sign", "--yes", ref]
+    done = context.runner.run(argv, env=context.environ, timeout_s=_SIGN_TIMEOUT_S)
     if done.code != 0:
         raise KitError(f"{ref}: is pushed but not signed: {' '.join(done.err.split())[-300:]}")
     context.say(f"signed {ref}")

@@ -120,11 +120,9 @@ class Repository:
         return ["git", f"--git-dir={self.bare}", *words]
 
     def _run(self, argv: list[str], extra: Mapping[str, str], timeout_s: float = _LOCAL_S) -> Completed:
-        kept = {name: value for name, value in self.environ.items() if not name.startswith("GIT_")}
         # What reaches a remote is the user's: GIT_SSH_COMMAND, GIT_SSL_CAINFO, GIT_PROXY_COMMAND.
-        kept |= {
-            name: value for name, value in self.environ.items() if re.match("GIT_(SSH|SSL|PROXY|HTTP)", name)
-        }
+        ours = re.compile("GIT_(?!SSH|SSL|PROXY|HTTP)")
+        kept = {name: value for name, value in self.environ.items() if not ours.match(name)}
         done = self.runner.run(argv, env={**kept, **extra}, timeout_s=timeout_s)
         if done.code == 127:
             raise MissingPrerequisite("git is missing", "install it (Debian, Ubuntu: apt install git)")

@@ -61,9 +61,8 @@ def _require_disk(folder: Path, needed_gib: float) -> None:
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     room = shutil.disk_usage(place).free / _GIB
     if room < needed_gib:
-        raise MissingPrerequisite(
-            f"{place} has {room:.1f} GiB free and {needed_gib:.1f} GiB are needed", "free some space there"
-        )
+        problem = f"{place} has {room:.1f} GiB free and {needed_gib:.1f} GiB are needed"
+        raise MissingPrerequisite(problem, "free some space there")
 
 
 def _number(path: Path) -> int | None:

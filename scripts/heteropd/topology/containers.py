@@ -47,18 +47,16 @@ class ContainerStarter:
         wanted = dict.fromkeys((docker_host.of_host(role.host), _planned(role).image) for role in plan.roles)
         self._baked = dict(parallel_map(lambda key: (key, self._environment(*key)), wanted))
         serving = {_model_key(role): role for role in plan.engines}
-        self._mounts = dict(
-            parallel_map(lambda item: (item[0], mounts(plan, item[1], context, self._say)), serving.items())
-        )
-        self._launches = {
-            role.name: (self._launch(role), docker_host.of_host(role.host)) for role in plan.roles
-        }
+        found = parallel_map(lambda role: mounts(plan, role, context, self._say), serving.values())
+        self._mounts = dict(zip(serving, found, strict=True))
+        self._launches = {role.name: self._launch(role) for role in plan.roles}
+        self._hosts = {role.name: docker_host.of_host(role.host) for role in plan.roles}
 
     def dropped(self) -> list[str]:
         return []
 
     def start(self, name: str) -> Mapping[str, Any]:
-        return {"container": lifecycle.start(*self._launches[name])}
+        return {"container": lifecycle.start(self._launches[name], self._hosts[name])}
 
     def _launch(self, role: RolePlan) -> ContainerLaunch:
         planned = _planned(role)
@@ -69,10 +67,8 @@ class ContainerStarter:
         env = child_environment(role.env, baked, places, {}).variables
         added = {name: value for name, value in env.items() if baked.get(name) != value}
         is_engine = role.role != "router"
-        options["volumes"] = [
-            *options.get("volumes", []),
-            *(self._mounts[_model_key(role)] if is_engine else []),
-        ]
+        mounted = self._mounts[_model_key(role)] if is_engine else []
+        options["volumes"] = [*options.get("volumes", []), *mounted]
         user = self._user(role)
         if user and "privileged" not in options:
             options.setdefault("user", user)

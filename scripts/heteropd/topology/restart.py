@@ -93,9 +93,8 @@ class _Restart:
     def __init__(self, topology: Topology, names: Sequence[str], context: Context) -> None:
         self._context, self._names = context, names
         self._before = topology
-        self._starting = Starting(
-            topology, context, starter(topology.plan, context, topology.id), strict=False
-        )
+        begun = starter(topology.plan, context, topology.id)
+        self._starting = Starting(topology, context, begun, strict=False)
 
     def run(self) -> Topology:
         context, starting = self._context, self._starting

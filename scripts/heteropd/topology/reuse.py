@@ -42,9 +42,8 @@ def reconcile_existing(plan: Plan, context: Context) -> Topology | None:
         return None
     if found.fingerprint != plan.fingerprint():
         what = ", ".join(differences(found.plan, plan))
-        raise BadInput(
-            "running topology", None, None, f"differs from this plan: {what}", "end it first: `make down`"
-        )
+        problem = f"differs from this plan: {what}"
+        raise BadInput("running topology", None, None, problem, "end it first: `make down`")
     with RoleProbe(context.timeouts) as probe:
         answers = {role.name: probe.health(role) for role in plan.roles}
     unhealthy = [f"{name}: {answer.short}" for name, answer in answers.items() if not answer.ok]

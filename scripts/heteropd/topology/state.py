@@ -98,10 +98,8 @@ class Topology(Data):
     @property
     def images(self) -> dict[str, str]:
         """The image of every container, by the container's id."""
-        planned = {
-            role.container.id: self.planned(role.name).container for role in self.roles if role.container
-        }
-        return {container_id: plan.image for container_id, plan in planned.items() if plan}
+        made = [(role.container, self.planned(role.name).container) for role in self.roles]
+        return {ref.id: plan.image for ref, plan in made if ref and plan}
 
     def role(self, name: str) -> RoleState:
         return next(role for role in self.roles if role.name == name)
@@ -119,10 +117,9 @@ class Topology(Data):
 
     def away(self) -> dict[str, str]:
         """Why Docker hosts do not answer, by their address; of those alone whose roles seem dead."""
-        seem = dict.fromkeys(
-            role.container.docker_host for role in self.roles if role.container and not role.alive
-        )
-        return {url: why for url in seem if (why := containers.away(url))}
+        dead = [role.container for role in self.roles if role.container and not role.alive]
+        urls = dict.fromkeys(ref.docker_host for ref in dead)
+        return {url: why for url in urls if (why := containers.away(url))}
 
 
 def save(topology: Topology, state_dir: Path) -> None:
@@ -140,9 +137,8 @@ def save(topology: Topology, state_dir: Path) -> None:
     except PydanticSerializationError:  # a topology can be written: what came in between is an interrupt
         raise KeyboardInterrupt from None
     except OSError as problem:
-        raise StateNotWritten(
-            f"{state_dir / STATE_FILE} cannot be written ({problem.strerror}); free or repair that place"
-        ) from None
+        why = f"cannot be written ({problem.strerror}); free or repair that place"
+        raise StateNotWritten(f"{state_dir / STATE_FILE} {why}") from None
 
 
 def load(state_dir: Path) -> Topology | None:

@@ -92,9 +92,8 @@ class StatusReport(Data):
             return f"{', '.join(dead)} {verb} dead: `make restart role={dead[0]}`"
         silent = [role.name for role in self.roles if role.state == "running" and role.health != "ok"]
         if silent and self.state == "broken":
-            return (
-                f"{silent[0]} does not answer: `make logs role={silent[0]}`, `make restart role={silent[0]}`"
-            )
+            name = silent[0]
+            return f"{name} does not answer: `make logs role={name}`, `make restart role={name}`"
         return ""
 
 
@@ -158,10 +157,9 @@ def running(context: Context) -> Topology:
         responses = zip(topology.plan.roles, parallel_map(probe.health, topology.plan.roles), strict=True)
     for role, response in responses:
         if not response.ok:
-            problem = f"{role.name} of {case} runs, but its server does not answer ({response.short})"
-            raise MissingPrerequisite(
-                problem, f"`make logs role={role.name}`, `make restart role={role.name}`"
-            )
+            name = role.name
+            problem = f"{name} of {case} runs, but its server does not answer ({response.short})"
+            raise MissingPrerequisite(problem, f"`make logs role={name}`, `make restart role={name}`")
     return topology
 
 

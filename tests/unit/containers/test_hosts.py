@@ -136,7 +136,7 @@ def test_engines_of_a_host_get_its_own_model_and_image(
         ROOT, Console(quiet=True), state_dir=tmp_path / "state", images=wiring.context(ROOT).images
     )
     starter = ContainerStarter(plan, context, "id")
-    launches = {name: launch for name, (launch, _) in starter._launches.items()}
+    launches = starter._launches
     assert launches["decode-0"].options["volumes"] == ["heteropd-hub:/home/heteropd/.cache/huggingface"]
     assert launches["decode-1"].options["volumes"] == ["/models/mine:/models/mine:ro"]
     assert launches["prefill-0"].options["volumes"] == ["/mnt/hub:/home/heteropd/.cache/huggingface"]

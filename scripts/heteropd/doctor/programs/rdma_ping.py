@@ -17,17 +17,9 @@ def command(request: dict[str, Any]) -> list[str]:
     """The program with its port, its GID where it has one, and the peer's address for the client."""
     gid = ["-g", str(request["gid"])] if request["gid"] is not None else []
     where = ["-d", request["device"], "-i", str(request["port"]), "-p", str(request["tcp"])]
+    server = [request["server"]] if request["server"] else []
     # `timeout` ends it when we no longer can.
-    return [
-        "timeout",
-        str(request["ping_seconds"]),
-        PROGRAM,
-        *where,
-        *gid,
-        "-n",
-        "100",
-        *([request["server"]] if request["server"] else []),
-    ]
+    return ["timeout", str(request["ping_seconds"]), PROGRAM, *where, *gid, "-n", "100", *server]
 
 
 def listens(port: int) -> bool:
@@ -48,10 +40,8 @@ def work(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
         return {"missing": shutil.which(PROGRAM) is None}
     if request["server"]:
         peer.hear()
-    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
-    child = subprocess.Popen(
-        command(request), stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT, text=True
-    )
+    argv, pipe = command(request), subprocess.PIPE
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True)
     if not request["server"]:
         end = time.monotonic() + _START_S
         while child.poll() is None and not listens(request["tcp"]) and time.monotonic() < end:
