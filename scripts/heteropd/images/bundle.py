@@ -11,7 +11,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from heteropd.config import mirrors
-from heteropd.config.pins import PinSet, StandinPins
+from heteropd.config.pins import StandinPins
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError
 from heteropd.images import bake, bundle_folder, byhand, recipe, sources
@@ -212,6 +212,4 @@ def locks(choice: Choice, context: BuildContext) -> dict[str, str]:
 
 def commits(choice: Choice) -> dict[str, str]:
     """Commit of each source of the image, by name."""
-    if not isinstance(choice.pins, PinSet):
-        return {}
-    return {name: choice.pins.sources[name].commit for name in choice.sources}
+    return {name: source.commit for name, source in choice.pinned_sources.items()}

@@ -90,13 +90,13 @@ class ExpectedContents:
 
     def commit(self, source: str) -> str | None:
         """The commit that a source is built from: None with commits on top of it, whose hash is nobody's."""
-        pins = self.choice.pins
-        if not isinstance(pins, PinSet) or source not in self.choice.sources:
+        pinned = self.choice.pinned_sources.get(source)
+        if pinned is None:
             return None
         if self.given(source) or (source == "vllm" and isinstance(self.choice.parts.get("vllm"), Package)):
             return None
         picked = any(commit.source == source for commit in self.choice.variant.picks)
-        return None if picked else _known(pins.sources[source].commit)
+        return None if picked else _known(pinned.commit)
 
     def locked(self, python: Mapping[str, Any]) -> dict[str, str]:
         """``{package: version}`` of its locks on that Python (an inventory's ``python``). Raises BadInput."""
@@ -128,12 +128,10 @@ def expected(choice: Choice, env: Env, root: Path, given: frozenset[str] = froze
         f"{LABEL}.variant": choice.variant_name,
         f"{LABEL}.vllm": choice.vllm,
     }
-    if isinstance(choice.pins, PinSet):
-        unneeded = choice.trees if "part.vllm" in given else []
-        for name in choice.sources:
-            if f"source.{name}" in given or name in unneeded:
-                continue
-            labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
+    unneeded = choice.trees if "part.vllm" in given else []
+    for name, source in choice.pinned_sources.items():
+        if f"source.{name}" not in given and name not in unneeded:
+            labels[f"{LABEL}.source.{name}"] = source.commit
     return ExpectedContents(tag(choice, env), choice, env.images, root, labels, given)
 
 

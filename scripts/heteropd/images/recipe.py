@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heteropd.config.env import Env, pick
 from heteropd.config.images import Image, ImageName
+from heteropd.config.lock import open_inputs
 from heteropd.config.pins import (
     BuildBase,
     ImagePart,
@@ -18,11 +19,11 @@ from heteropd.config.pins import (
     Pins,
     PinSet,
     SitePart,
+    Source,
     StandinPins,
     TreePart,
     Variant,
 )
-from heteropd.config.types import UNRESOLVED
 from heteropd.plan.template import fill
 from heteropd.prepare.environments import ENGINE_PROJECT
 
@@ -59,9 +60,17 @@ class Choice:
     @property
     def sources(self) -> list[str]:
         """Keys of the pin set's sources that are built into the image."""
-        known = self.pins.sources if isinstance(self.pins, PinSet) else {}
-        optional = [name for name in self.spec.optional_sources if name in known]
+        optional = [name for name in self.spec.optional_sources if name in self._known_sources]
         return list(dict.fromkeys([*self.spec.sources, *optional, *self.trees]))
+
+    @property
+    def pinned_sources(self) -> dict[str, Source]:
+        """Those sources as the pin set has them: none in a pin set without any."""
+        return {name: self._known_sources[name] for name in self.sources if self._known_sources}
+
+    @property
+    def _known_sources(self) -> Mapping[str, Source]:
+        return self.pins.sources if isinstance(self.pins, PinSet) else {}
 
     @property
     def trees(self) -> list[str]:
@@ -74,9 +83,9 @@ class Choice:
         package, overlay = self.parts.get("vllm"), self.parts.get("vllm-python")
         if not isinstance(package, Package):
             return self.pins.vllm
-        if not isinstance(overlay, TreePart) or not isinstance(self.pins, PinSet):
+        if not isinstance(overlay, TreePart):
             return package.version
-        return f"{package.version} binaries, {self.pins.sources[overlay.tree].commit[:8]} Python"
+        return f"{package.version} binaries, {self._known_sources[overlay.tree].commit[:8]} Python"
 
     def locks(self) -> list[str]:
         """Hashed requirements that it installs, relative to the repository."""
@@ -129,26 +138,18 @@ def tag(choice: Choice, env: Env) -> str:
 def unresolved(choice: Choice) -> Iterator[Unresolved]:
     """Inputs of this image that its pin set leaves open."""
     where = f"env/pins/{choice.pins_name}.yaml"
-    for key, base in {"": choice.base, ".ships_on": choice.base.ships_on}.items():
-        if base is not None and base.digest == UNRESOLVED:
-            yield Unresolved(f"{where}: images.{choice.image}{key}.digest", base.resolve or "")
-    if isinstance(choice.pins, PinSet):
-        for name in choice.sources:
-            source = choice.pins.sources[name]
-            if source.commit == UNRESOLVED:
-                yield Unresolved(f"{where}: sources.{name}.commit", source.resolve or "")
-    for name, part in choice.parts.items():
-        field = f"{where}: parts.{choice.image}.{name}"
-        if isinstance(part, SitePart):
-            yield Unresolved(f"{field} ({part.by_hand})", f"part.{name}=FOLDER or image://REF@sha256:…:/path")
-        elif isinstance(part, Package) and part.version == UNRESOLVED:
-            yield Unresolved(f"{field}.version", part.resolve or "")
-        elif isinstance(part, ImagePart) and part.digest == UNRESOLVED:
-            yield Unresolved(f"{field}.digest", part.resolve or "")
+    fields = [f"images.{choice.image}.", f"parts.{choice.image}."]
+    fields += [f"sources.{name}." for name in choice.sources]
     for index, commit in enumerate(choice.variant.picks):
-        if commit.source in choice.sources and commit.commit == UNRESOLVED:
-            field = f"variants.{choice.variant_name}.picks.{index}.commit"
-            yield Unresolved(f"{where}: {field}", commit.resolve or "")
+        if commit.source in choice.sources:
+            fields.append(f"variants.{choice.variant_name}.picks.{index}.")
+    for value in open_inputs(choice.pins):
+        if value.field.startswith(tuple(fields)):
+            yield Unresolved(f"{where}: {value.field}", value.resolve)
+    for name, part in choice.parts.items():
+        if isinstance(part, SitePart):
+            field = f"{where}: parts.{choice.image}.{name} ({part.by_hand})"
+            yield Unresolved(field, f"part.{name}=FOLDER or image://REF@sha256:…:/path")
 
 
 def render(
@@ -174,8 +175,8 @@ def render(
     for name, part in choice.parts.items():
         if isinstance(part, TreePart) and part.tree in sources:
             contexts[f"{name}-tree"] = str(sources[part.tree])
-            if name == "vllm-gaudi" and isinstance(choice.pins, PinSet):
-                source = choice.pins.sources[part.tree]
+            if name == "vllm-gaudi":
+                source = choice.pinned_sources[part.tree]
                 args["VLLM_GAUDI_VERSION"] = source.version or f"0+g{source.commit[:9]}"
                 args["VLLM_GAUDI_COMMIT"] = source.commit
         elif isinstance(part, ImagePart):
@@ -220,9 +221,8 @@ def _labels(choice: Choice, ship: str, inputs: str, still_open: list[Unresolved]
         labels[f"{LABEL}.gaudi_gdr"] = "true" if "ucx" in choice.parts else "false"
     if still_open:
         labels[f"{LABEL}.unlocked"] = ", ".join(value.where for value in still_open)
-    if isinstance(choice.pins, PinSet):
-        for name in choice.sources:
-            labels[f"{LABEL}.source.{name}"] = choice.pins.sources[name].commit
+    for name, source in choice.pinned_sources.items():
+        labels[f"{LABEL}.source.{name}"] = source.commit
     picks = [commit.commit for commit in choice.variant.picks if commit.source in choice.sources]
     if picks:
         labels[f"{LABEL}.picks"] = " ".join(picks)
@@ -237,11 +237,7 @@ def _inputs(choice: Choice, root: Path) -> str:
         "variant": choice.variant.model_dump(mode="json"),
         "base": choice.base.model_dump(mode="json"),
         "parts": {name: part.model_dump(mode="json") for name, part in choice.parts.items()},
-        "sources": {
-            name: choice.pins.sources[name].model_dump(mode="json")
-            for name in choice.sources
-            if isinstance(choice.pins, PinSet)
-        },
+        "sources": {name: source.model_dump(mode="json") for name, source in choice.pinned_sources.items()},
     }
     digest.update(json.dumps(pinned, sort_keys=True).encode())
     present = [lock for lock in choice.locks() if (root / lock).is_file()]

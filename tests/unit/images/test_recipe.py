@@ -41,7 +41,9 @@ def rendered(cpu, env):
 def opened(choice, digest=UNRESOLVED):
     """The choice with a base whose digest is left open."""
     update = {"digest": digest, "resolve": "docker buildx imagetools inspect python:3.11"}
-    return replace(choice, base=choice.base.model_copy(update=update))
+    base = choice.base.model_copy(update=update)
+    pins = choice.pins.model_copy(update={"images": {**choice.pins.images, choice.image: base}})
+    return replace(choice, base=base, pins=pins)
 
 
 class Says:
