@@ -1,9 +1,9 @@
 """A NIXL connector that corrupts received KV on demand, to show that validation notices.
 
-For tests only. Loaded on the decode, in either case, with ``"kv_connector": "FaultyConnector",
-"kv_connector_module_path": "faults"`` and this folder on the engine's PYTHONPATH. The file that
-``HETEROPD_FAULT_FILE`` names holds one of FAULTS or ``none``; it is read for every request, so a test
-switches faults while the engines run. No file means ``none``.
+For tests only. Loaded on the decode, in either case, with ``"kv_connector": "FaultyConnector"``, or
+``FaultyDigestConnector``, ``"kv_connector_module_path": "faults"`` and this folder on the engine's
+PYTHONPATH. The file that ``HETEROPD_FAULT_FILE`` names holds one of FAULTS or ``none``; it is read for every
+request, so a test switches faults while the engines run. No file means ``none``.
 
 Corrupted blocks stay in the decode's prefix cache: give every request a ``cache_salt`` of its own.
 """
@@ -24,6 +24,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_scheduler import Nix
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_worker import NixlPullConnectorWorker
 from vllm.logger import init_logger
 
+from heteropd_engine.digest.connector import KVDigest
 from heteropd_engine.standin.connector import StandinDecodeConnector
 
 logger = init_logger(__name__)
@@ -68,6 +69,47 @@ def _zero(kv: Content, _other: Content) -> Content:
     return torch.zeros_like(kv)
 
 
+def _swapped_tokens(kv: Content, _other: Content) -> Content:
+    """The second and third token of every block."""
+    return torch.cat([kv[:, :, [0, 2, 1]], kv[:, :, 3:]], dim=2)
+
+
+def _swapped_heads(kv: Content, _other: Content) -> Content:
+    return kv.flip(1)
+
+
+def _scaled_k(kv: Content, _other: Content) -> Content:
+    keys, values = kv.chunk(2, dim=-1)
+    return torch.cat([keys * 1.001, values], dim=-1)
+
+
+def _one_bit(kv: Content, _other: Content) -> Content:
+    """The lowest bit of one element of the fourth token."""
+    spoilt = kv.contiguous().clone()
+    spoilt.view(torch.int32)[0, 1, 3, 5] ^= 1
+    return spoilt
+
+
+def _one_head(kv: Content, _other: Content) -> Content:
+    spoilt = kv.clone()
+    spoilt[:, 1] = 0
+    return spoilt
+
+
+def _first_token(kv: Content, _other: Content) -> Content:
+    """The sign of V's first element in the prompt's first token."""
+    spoilt = kv.clone()
+    spoilt[0, 0, 0, kv.shape[-1] // 2] *= -1
+    return spoilt
+
+
+def _same_text(kv: Content, other: Content) -> Content:
+    """The second block is the first of the request before: of the same text, where the prompts repeat it."""
+    spoilt = kv.clone()
+    spoilt[1] = other[0]
+    return spoilt
+
+
 EVERY_LAYER: dict[str, Callable[[Content, Content], Content]] = {
     "wrong-layout": _wrong_layout,
     "swapped-blocks": _swapped_blocks,
@@ -77,6 +119,18 @@ EVERY_LAYER: dict[str, Callable[[Content, Content], Content]] = {
     "kv-swapped": _k_and_v_swapped,
     "never-moved": _zero,
 }
+# Seen by the KV digest, and not always by validation.
+SMALL: dict[str, Callable[[Content, Content], Content]] = {
+    "swapped-tokens": _swapped_tokens,
+    "swapped-heads": _swapped_heads,
+    "scaled-k": _scaled_k,
+    "one-bit": _one_bit,
+    "one-head-only": _one_head,
+    "one-sign": _first_token,
+    "same-text": _same_text,
+    "last-layer-only": _zero,
+}
+ONE_LAYER = {"one-bit": -1, "last-layer-only": -1, "one-head-only": 7, "one-sign": 0}
 _NUMBERS: dict[str, int] = {}
 
 
@@ -85,23 +139,29 @@ def _number(request_id: str) -> int:
     return _NUMBERS.setdefault(request_id, len(_NUMBERS))
 
 
+_PRESENT: set[str] = set()
+"""Requests in this decode's scheduler."""
 SOME_REQUESTS: dict[str, Callable[[Any], bool]] = {
     "unsalted-only": lambda request: not request.cache_salt,
     "may-stop-only": lambda request: not request.sampling_params.ignore_eos,
     "long-only": lambda request: request.num_prompt_tokens > 300,
     "one-in-ten": lambda request: _number(request.request_id) % 10 == 5,
+    "under-load": lambda _request: len(_PRESENT) > 1,
 }
 """Faults that zero the KV of some requests: the scheduler sees which, and tells the worker by a file."""
-FAULTS = (*EVERY_LAYER, *SOME_REQUESTS, "one-layer-only", "recomputed")
-"""``one-layer-only`` zeroes the middle layer. ``recomputed`` leaves the KV right but moves none of it: the
-decode prefills the prompt itself. ``never-moved`` claims the transfer and moves no byte."""
+FAULTS = (*EVERY_LAYER, *SMALL, *SOME_REQUESTS, "one-layer-only", "swapped-layers", "recomputed")
+"""``one-layer-only`` zeroes the middle layer, ``swapped-layers`` exchanges the fourth and fifth.
+``recomputed`` leaves the KV right but moves none of it: the decode computes prompts itself. ``never-moved``
+claims the transfer and moves no byte."""
+OBSERVE = "observe "
+"""Before a fault's name in the control file: the digest is to count only."""
 
 
 def current_fault() -> str:
     """The fault that the control file asks for. Raises ValueError for a name that does not exist."""
     path = os.environ.get(FAULT_FILE_VARIABLE)
     try:
-        name = Path(path).read_text().strip() if path else "none"
+        name = Path(path).read_text().strip().removeprefix(OBSERVE) if path else "none"
     except FileNotFoundError:
         name = "none"
     if name not in (*FAULTS, "none", ""):
@@ -151,13 +211,16 @@ class FaultyWorker(NixlPullConnectorWorker):
         arrived = {layer: self.device_kv_caches[layer][blocks].clone() for layer in layers}
         if fault == "one-layer-only":
             self.device_kv_caches[layers[len(layers) // 2]][blocks] = 0
+        elif fault == "swapped-layers":
+            for layer, source in ((layers[3], layers[4]), (layers[4], layers[3])):
+                self.device_kv_caches[layer][blocks] = arrived[source]
         elif fault == "zeroed":
             for layer in layers:
                 self.device_kv_caches[layer][blocks] = 0
-        elif fault in EVERY_LAYER:
-            for layer, kv in arrived.items():
-                other = self._previous.get(layer, kv.flip(0))
-                self.device_kv_caches[layer][blocks] = EVERY_LAYER[fault](kv, other)
+        elif strike := (EVERY_LAYER | SMALL).get(fault):
+            for layer in [layers[ONE_LAYER[fault]]] if fault in ONE_LAYER else layers:
+                kv = arrived[layer]
+                self.device_kv_caches[layer][blocks] = strike(kv, self._previous.get(layer, kv.flip(0)))
         if fault != "none":
             logger.warning("planted fault %s in %d blocks", fault, len(blocks))
         self._previous = arrived
@@ -178,9 +241,23 @@ class FaultyConnector(StandinDecodeConnector):
 
     def get_num_new_matched_tokens(self, request: Any, num_computed_tokens: int) -> tuple[int | None, bool]:
         fault = current_fault()
+        _PRESENT.add(request.request_id)
         if fault == "recomputed":
             return 0, False
         if fault in SOME_REQUESTS and SOME_REQUESTS[fault](request):
             with struck_requests().open("a") as stream:
                 stream.write(f"{request.request_id}\n")
         return super().get_num_new_matched_tokens(request, num_computed_tokens)
+
+    def request_finished_all_groups(self, request: Any, block_ids: Any) -> Any:
+        _PRESENT.discard(request.request_id)
+        return super().request_finished_all_groups(request, block_ids)
+
+
+class FaultyDigestConnector(KVDigest, FaultyConnector):
+    """The same with the KV digest before it, whose mode the control file can change."""
+
+    def get_transfer_results(self, finished_req_ids: set[str]) -> Any:
+        observe = Path(os.environ[FAULT_FILE_VARIABLE]).read_text().startswith(OBSERVE)
+        self._digest_mode = "observe" if observe else "enforce"
+        return super().get_transfer_results(finished_req_ids)

@@ -18,7 +18,7 @@ from heteropd.proof import load
 def case(request: pytest.FixtureRequest) -> Iterator[tuple[str, Kit, list[str]]]:
     """A case that `run` has brought up and proven, with the words that brought it up."""
     name: str = request.param
-    words = port_words()
+    words = [*port_words(), *(["digest=enforce"] if name == "case2" else [])]
     with kit() as one:
         done = one.run("run", name, *words)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -37,6 +37,8 @@ def test_the_verdict_is_pass_on_the_cases_geometry(case: tuple[str, Kit, list[st
     assert report["passed"] is True
     others = [check["id"] for check in report["checks"] if check["status"] != "PASS"]
     assert set(others) <= {"integrity.lengths"}, "the longest prompts are sent where there is time for them"
+    digested = [check["text"] for check in report["checks"] if check["id"] == "kv_digest.equal"]
+    assert len(digested) == (name == "case2"), "asked for there"
     assert len(report["probes"]) >= 24
     assert {probe["outcome"] for probe in report["probes"]} == {"equal"}, "float32 stand-ins agree exactly"
     for role in one.state_of_plan().engines:

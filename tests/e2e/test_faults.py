@@ -59,7 +59,8 @@ def with_faults(role: RolePlan, control: Path, dtype: str) -> RolePlan:
         return role
     at = role.argv.index("--kv-transfer-config") + 1
     config = json.loads(role.argv[at])
-    config |= {"kv_connector": "FaultyConnector", "kv_connector_module_path": "faults"}
+    name = "FaultyDigestConnector" if config["kv_connector"].startswith("Digest") else "FaultyConnector"
+    config |= {"kv_connector": name, "kv_connector_module_path": "faults"}
     argv = [*role.argv[:at], json.dumps(config), *role.argv[at + 1 :]]
     env = {**role.env, "PYTHONPATH": str(ROOT / "tests/e2e"), "HETEROPD_FAULT_FILE": str(control)}
     return role.model_copy(update={"argv": argv, "env": env})

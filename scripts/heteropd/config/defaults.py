@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from heteropd.config.platforms import Containers, Engines, Kubernetes, StandIn
+from heteropd.config.platforms import Connector, Containers, Engines, Kubernetes, StandIn
 from heteropd.config.types import Data, PlatformName, Port, RouterName, RuntimeName, SecurityName
 
 
@@ -59,6 +59,7 @@ class Defaults(Data):
     engines: Engines
     containers: Containers
     kubernetes: Kubernetes
+    digest: Connector = Field(description="What takes NixlConnector's place with the parameter 'digest'")
     routers: dict[RouterName, Router]
     timeouts: TimeoutDefaults
 

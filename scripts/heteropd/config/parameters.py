@@ -11,6 +11,7 @@ from heteropd.config.types import (
     BlockSize,
     Count,
     Data,
+    DigestMode,
     KVLayout,
     Port,
     RouterName,
@@ -28,6 +29,7 @@ ModelName = Annotated[
 ]
 Revision = Annotated[str, matching(r"[\w./-]+", "is not a revision", "give a branch, tag or commit")]
 PortOffset = Annotated[int, Field(ge=0, le=65535)]
+Part = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[int, Field(ge=1, le=86400)]
 
 
@@ -78,6 +80,13 @@ class Parameters(Data):
     )
     ready_timeout: Seconds | None = Field(
         description="Seconds that a start may take until requests are answered", exclude_if=_is_none
+    )
+    digest: DigestMode = Field(
+        description="Check that KV arrives as it was computed: off, observe (count) or enforce (refuse)",
+        exclude_if=lambda mode: mode == "off",
+    )
+    digest_sample: Part = Field(
+        description="Part of all prompts that the prefill digests", exclude_if=lambda part: part == 1
     )
 
     @field_validator("model")

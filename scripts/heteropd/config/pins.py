@@ -209,6 +209,9 @@ class Pins(Data):
     variants: dict[Name, Variant] = Field(min_length=1, description="Ordered: the first that can is taken")
     additions: list[Addition] = Field(default_factory=list)
     switches: Switches = Switches()
+    kv_digest: list[PlatformName] = Field(
+        default_factory=list, description="Platforms whose connector the KV digest can stand before"
+    )
     caveats: list[str] = Field(default_factory=list, description="What a user of this pin set should know")
 
     @model_validator(mode="after")

@@ -120,10 +120,23 @@ class Kubernetes(Data):
     router: Pod
 
 
-class StandIn(Data):
+class Connector(Data):
+    """A KV connector that is not vLLM's own."""
+
+    connector: str
+    connector_module: str
+
+
+class StandInConnectors(Data):
+    """KV connectors of stand-ins, where vLLM's own does not do."""
+
+    connector: str = Field(description="Of a prefill that converts on save")
+    decode_connector: str = Field(description="Of a decode, which converts what it receives")
+    connector_module: str
+
+
+class StandIn(StandInConnectors):
     """What takes a platform's place on a machine without it."""
 
     platform: PlatformName
-    connector: str = Field(description="KV connector of a prefill that converts on save")
-    decode_connector: str = Field(description="KV connector of a decode, which converts what it receives")
-    connector_module: str
+    digest: StandInConnectors = Field(description="The same connectors with the KV digest before them")

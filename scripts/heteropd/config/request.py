@@ -125,13 +125,16 @@ def _typed(given: Mapping[str, str]) -> dict[str, Any]:
     for name, value in given.items():
         if name not in known:
             raise BadInput(COMMAND_LINE, name, value, "unknown parameter", did_you_mean(name, known))
-    return {name: int(value) if _is_number(name, value) else value for name, value in given.items()}
+    return {name: _number(name, value) for name, value in given.items()}
 
 
-def _is_number(name: str, value: str) -> bool:
+def _number(name: str, value: str) -> str | int | float:
+    """A word's value; a number where the parameter is one."""
     field = Parameters.model_fields.get(name)
-    numbers = field is not None and "int" in str(field.annotation)
-    return numbers and re.fullmatch(r"-?[0-9]{1,18}", value) is not None
+    kind = str(field.annotation) if field else ""
+    if "int" in kind and re.fullmatch(r"-?[0-9]{1,18}", value):
+        return int(value)
+    return float(value) if "float" in kind and re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,9})?", value) else value
 
 
 def _path(value: str | None, name: str, root: Path) -> Path | None:
@@ -155,6 +158,8 @@ def _defaults(env: Env) -> dict[str, Any]:
         "served_model_name": None,
         "revision": None,
         "ready_timeout": None,
+        "digest": "off",
+        "digest_sample": 1.0,
     }
 
 

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 UNRESOLVED = "unresolved"
 
@@ -17,6 +17,10 @@ EngineRole = Literal["prefill", "decode"]
 RuntimeName = Literal["process", "docker"]
 RouterName = Literal["vllm", "toy"]
 SecurityName = Literal["privileged", "least"]
+DigestMode = Annotated[
+    Literal["off", "observe", "enforce"],
+    BeforeValidator(lambda mode: "off" if mode is False else mode),  # YAML reads a bare off as false
+]
 
 
 class Data(BaseModel):

@@ -116,10 +116,10 @@ def _command(spec: EngineSpec, additions: RoleAdditions, request: PlanRequest, e
         argv += [TENSOR_PARALLEL, str(additions.tensor_parallel_size)]
     if not spec.prefix_caching:
         argv.append("--no-enable-prefix-caching")
-    return [*argv, KV_TRANSFER, json.dumps(_kv_transfer(spec, env))]
+    return [*argv, KV_TRANSFER, json.dumps(_kv_transfer(spec, request, env))]
 
 
-def _kv_transfer(spec: EngineSpec, env: Env) -> dict[str, Any]:
+def _kv_transfer(spec: EngineSpec, request: PlanRequest, env: Env) -> dict[str, Any]:
     platform = env.platforms[spec.runs_on]
     standin = env.standins.platforms[spec.case.platform] if spec.runs_on != spec.case.platform else None
     permute = platform.kv_transfer.enable_permute_local_kv
@@ -128,10 +128,17 @@ def _kv_transfer(spec: EngineSpec, env: Env) -> dict[str, Any]:
     extra: dict[str, Any] = {"enforce_handshake_compat": False}
     if spec.agreed is not None:
         extra["agreed_block_size"] = spec.agreed
+    digest = request.parameters.digest != "off"
+    if digest:
+        extra |= {"digest": request.parameters.digest, "digest_sample": request.parameters.digest_sample}
     config: dict[str, Any] = {"kv_connector": "NixlConnector"}
     if standin and (spec.kv.convert_on_save or spec.role == "decode"):
-        name = standin.decode_connector if spec.role == "decode" else standin.connector
-        config = {"kv_connector": name, "kv_connector_module_path": standin.connector_module}
+        connectors = standin.digest if digest else standin
+        name = connectors.decode_connector if spec.role == "decode" else connectors.connector
+        config = {"kv_connector": name, "kv_connector_module_path": connectors.connector_module}
+    elif digest:
+        plain = env.defaults.digest
+        config = {"kv_connector": plain.connector, "kv_connector_module_path": plain.connector_module}
     config |= {"kv_role": "kv_both", "kv_buffer_device": platform.kv_transfer.kv_buffer_device}
     if permute is not None:
         config["enable_permute_local_kv"] = permute

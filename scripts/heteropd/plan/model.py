@@ -143,7 +143,7 @@ class Plan(_PlanData):
     runtime: Literal["process", "docker"]
     model: str = Field(description="The name that requests carry")
     model_source: str = Field(description="What engines load: a hub id, a folder, or package:NAME")
-    parameters: dict[str, str | int]
+    parameters: dict[str, str | int | float]
     agreed_block_size: int | None
     roles: list[RolePlan]
     notes: list[Note] = Field(default_factory=list)

@@ -15,7 +15,16 @@ from heteropd.engine_api.client import AnswerProblem
 from heteropd.engine_api.responses import text_of
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
-from heteropd.proof import as_users_ask, connectivity, geometry, identity, integrity, kv_transfer, pairwise
+from heteropd.proof import (
+    as_users_ask,
+    connectivity,
+    geometry,
+    identity,
+    integrity,
+    kv_digest,
+    kv_transfer,
+    pairwise,
+)
 from heteropd.proof.accounting import ExpectedTransfer
 from heteropd.proof.concurrency import side_by_side
 from heteropd.proof.elsewhere import CASE
@@ -207,6 +216,7 @@ class _Proof:
                 *before,
                 identity.check_weights(floor, limits),
                 *kv_transfer.checks(expected, seen.traffic, seen.observed),
+                *kv_digest.checks(self.session.plan, seen.observed.decode),
                 *integrity.checks(results, seen.replies, floor, settings.probes.least, bound),
                 integrity.check_lengths(results, trial.longest),
                 integrity.check_reuse(repeated, seen.reused),

@@ -42,11 +42,12 @@ class Digest:
 class Difference:
     """Where two digests differ: the first layer, its first head, and the first token of all that differ.
 
-    ``token`` is None where it cannot be told: a rank that compares some of the heads.
+    ``token`` is None on a rank that compares some of the heads; ``layer`` and ``head`` are None where only
+    the later tokens of a prompt are compared.
     """
 
-    layer: int
-    head: int
+    layer: int | None
+    head: int | None
     token: int | None
 
 
@@ -79,10 +80,11 @@ def digest(
     return Digest(torch.cat(of_heads).cpu(), of_tokens.cpu().to(torch.int32))
 
 
-def compare(own: Digest, shown: Digest, first_head: int = 0) -> Difference | None:
+def compare(own: Digest, shown: Digest, first_head: int = 0, first_token: int = 0) -> Difference | None:
     """Where ``own``, of the heads from ``first_head`` on, differs from a peer's; None where it does not.
 
-    ``shown`` is of all heads. Raises ValueError where the two cannot be of one prompt of one model.
+    ``shown`` is of all heads. Tokens before ``first_token`` may differ: then the sums of each later token
+    decide, which are those of all heads. Raises ValueError where the two cannot be compared.
     """
     layers, heads = own.heads.shape
     theirs = shown.heads[:, first_head : first_head + heads]
@@ -94,9 +96,17 @@ def compare(own: Digest, shown: Digest, first_head: int = 0) -> Difference | Non
     if not len(wrong):
         return None
     layer, head = wrong[0].tolist()
-    apart: list[int] = (own.tokens != shown.tokens).nonzero().flatten().tolist()
-    known = heads == shown.heads.shape[1] and apart
-    return Difference(layer, first_head + head, apart[0] if known else None)
+    apart = [
+        token for token in (own.tokens != shown.tokens).nonzero().flatten().tolist() if token >= first_token
+    ]
+    all_heads = heads == shown.heads.shape[1]
+    if not first_token:
+        return Difference(layer, first_head + head, apart[0] if all_heads and apart else None)
+    if not all_heads:
+        raise ValueError(
+            f"the first {first_token} tokens are this engine's own, and ranks see some heads only"
+        )
+    return Difference(None, None, apart[0]) if apart else None
 
 
 def join(ranks: Sequence[Digest]) -> Digest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,8 @@ def test_every_parameter_can_be_given_on_the_command_line_and_in_a_file(tmp_path
         "security": "least",
     }
     others = {"port_offset": 7, "served_model_name": "llm", "revision": "main", "ready_timeout": 1200}
-    assert [*given, "prefills", "decodes", *others] == list(Parameters.model_fields)
+    digest = ["digest", "digest_sample"]  # with stand-ins only
+    assert [*given, "prefills", "decodes", *others, *digest] == list(Parameters.model_fields)
     given |= others
     words = [f"{name}={value}" for name, value in given.items()]
     assert request_for("case1", EXAMPLE, *words).parameters.model_dump() == given
@@ -83,6 +85,32 @@ def test_every_parameter_can_be_given_on_the_command_line_and_in_a_file(tmp_path
     file.write_text(yaml.safe_dump(given))
     assert request_for("case1", EXAMPLE, f"params={file}").parameters.model_dump() == given
     assert plan("case1", EXAMPLE, *words).parameters == given
+
+
+def test_the_digest_changes_connectors_alone(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("digest: enforce\ndigest_sample: 0.5\n")
+    for case in ("case1", "case2"):
+        off, on = plan(case), plan(case, f"params={file}")
+        assert on.parameters == off.parameters | {"digest": "enforce", "digest_sample": 0.5}
+        assert plan(case, "digest=enforce", "digest_sample=0.50") == on
+        for before, after in zip(off.engines, on.engines, strict=True):
+            assert (before.argv[:-1], before.env) == (after.argv[:-1], after.env)
+            old, new = json.loads(before.argv[-1]), json.loads(after.argv[-1])
+            assert "digest" not in before.argv[-1]
+            assert new["kv_connector"] == f"Digest{old['kv_connector'].removeprefix('Nixl')}"
+            assert new["kv_connector_extra_config"] == old["kv_connector_extra_config"] | {
+                "digest": "enforce",
+                "digest_sample": 0.5,
+            }
+    file.write_text("digest: off\n")
+    assert plan("case1", f"params={file}") == plan("case1")
+
+
+@pytest.mark.parametrize("word", ["digest=on", "digest_sample=0", "digest_sample=1.5", "digest_sample=half"])
+def test_a_digest_that_is_none(word: str) -> None:
+    with pytest.raises(BadInput, match=f"command line: {word.partition('=')[0]}: "):
+        plan("case1", word)
 
 
 def test_parameters_reach_argv_and_environment() -> None:

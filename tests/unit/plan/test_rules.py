@@ -249,6 +249,10 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1 prefill_port=5604", cuda(ranks=4)),
         ),
     ],
+    "P70-kv-digest": [
+        (Given("case1 digest=enforce"), Given("case1 digest=off")),
+        (Given("case2 digest=observe pins=v0.26"), standin("case2 digest=observe")),
+    ],
     "P19-handshake-compat": [
         (Given("case2", role("decode", args=kv("cuda", compat="true"))), Given("case2")),
         (

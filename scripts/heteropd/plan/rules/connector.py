@@ -6,7 +6,7 @@ from typing import Any
 
 from heteropd.findings import Finding
 from heteropd.plan.engines import KV_TRANSFER
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, each_engine, each_pair, first
+from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_engine, each_pair, first
 
 _KEEP_OFF = "keep --no-enable-prefix-caching (prefix_caching: false)"
 HETERO_LAYOUT = "VLLM_HPU_HETERO_KV_LAYOUT"
@@ -75,7 +75,9 @@ def _kv_transfer(context: RuleContext, engine: PlannedEngine) -> Finding | None:
         "kv_buffer_device": (engine.platform.kv_transfer.kv_buffer_device,),
     }
     if not engine.plan.standin:
-        expected["kv_connector"] = ("NixlConnector",)
+        digest = context.plan.parameters.get("digest")
+        connector = context.env.defaults.digest.connector if digest else "NixlConnector"
+        expected["kv_connector"] = (connector,)
     agreed = context.plan.agreed_block_size
     if agreed is not None:
         expected["agreed_block_size"] = (agreed, str(agreed))
@@ -97,6 +99,15 @@ def _recompute(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     return engine.option_finding("kv_load_failure_policy", policy, problem, "use fail")
 
 
+def _digest(context: RuleContext) -> Finding | None:
+    mode, pins = context.request.parameters.digest, context.plan.pins
+    if mode == "off" or context.plan.parameters.get("digest"):
+        return None
+    without = sorted({engine.plan.runs_on for engine in context.engines} - set(context.pins.kv_digest))
+    problem = f"is left out: connectors of {' and '.join(without)} engines of {pins} do not let it"
+    return broken(context.request.origins["digest"], "digest", mode, problem, "stand-ins have it")
+
+
 CHECKS: dict[str, Check] = {
     "P19-handshake-compat": each_pair(_handshake),
     "P24-prefix-caching": each_engine(_prefix_caching),
@@ -105,4 +116,5 @@ CHECKS: dict[str, Check] = {
     "P28-device-to-device": each_engine(_device_to_device),
     "P44-kv-transfer-config": each_engine(_kv_transfer),
     "P63-recompute": each_engine(_recompute),
+    "P70-kv-digest": _digest,
 }
