@@ -94,14 +94,12 @@ class _BringUp:
         return topology
 
     def _announce(self) -> None:
-        dropped = self._starter.dropped()
         say = self._context.console.print
         if self._plan.standin:
             say(STANDIN_NOTICE, style="yellow")
-        if dropped:
+        if names := ", ".join(self._starter.dropped()):
             say(
-                f"not passed on from your environment: {', '.join(dropped)} (what engines need is in env/)",
-                soft_wrap=True,
+                f"not passed on from your environment: {names} (what engines need is in env/)", soft_wrap=True
             )
 
 

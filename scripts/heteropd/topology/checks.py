@@ -39,22 +39,16 @@ def available_memory_gib() -> float:
 def _require_local(plan: Plan) -> None:
     for role in plan.roles:
         if role.host.ssh is not None:
-            raise BadInput(
-                "plan",
-                f"{role.name}.host",
-                role.host.name,
-                "processes are started on this machine only",
-                "use runtime=docker, or start there what `make plan format=bash` prints",
-            )
+            problem = "processes are started on this machine only"
+            fix = "use runtime=docker, or start there what `make plan format=bash` prints"
+            raise BadInput("plan", f"{role.name}.host", role.host.name, problem, fix)
 
 
 def _require_memory(engines: int, each_gib: float) -> None:
     needed, room = engines * each_gib, available_memory_gib()
     if room < needed:
-        raise MissingPrerequisite(
-            f"{engines} engines need {needed:.1f} GiB of memory and {room:.1f} GiB are available",
-            "end other programs or use a larger machine",
-        )
+        problem = f"{engines} engines need {needed:.1f} GiB of memory and {room:.1f} GiB are available"
+        raise MissingPrerequisite(problem, "end other programs or use a larger machine")
 
 
 def _require_disk(folder: Path, needed_gib: float) -> None:
@@ -140,10 +134,6 @@ def require_free(plan: Plan) -> None:
         return
     first = busy[0]
     another = f"choose another port ({_PARAMETER[first.role.role]}=…), " if first.name == "api" else ""
-    raise BadInput(
-        "plan",
-        f"{first.role.name}.ports.{first.name}",
-        first.number,
-        "; ".join([f"in use by {holder(first.number)}", *described(busy[1:])]),
-        f"end it, or {another}move all of them (port_offset=100)",
-    )
+    problem = "; ".join([f"in use by {holder(first.number)}", *described(busy[1:])])
+    fix = f"end it, or {another}move all of them (port_offset=100)"
+    raise BadInput("plan", f"{first.role.name}.ports.{first.name}", first.number, problem, fix)

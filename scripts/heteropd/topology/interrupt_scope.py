@@ -73,8 +73,10 @@ class InterruptScope:
         for signum, previous in self._previous.items():
             signal.signal(signum, previous)
         if self._signum is not None:
-            name = signal.Signals(self._signum).name
-            raise Interrupted(f"interrupted by {name}{self._outcome()}") from None
+            outcome = "; everything that was started has been ended" if self._topology_id else ""
+            if self._missed:
+                outcome = f"; {runs_on(self._missed)}"
+            raise Interrupted(f"interrupted by {signal.Signals(self._signum).name}{outcome}") from None
 
     def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
         if self._signum is not None:
@@ -88,26 +90,19 @@ class InterruptScope:
     def _finish(self) -> None:
         if self._topology_id is None:
             return
-        state_dir = self._context.state_dir
         if self._signum is not None:
             self._end()
             self._forget()
-        watchdog.stop(state_dir, self._topology_id)
+        watchdog.stop(self._context.state_dir, self._topology_id)
         if self._signum is not None:  # it may have come just now, and its handler has ended everything
             self._forget()
 
     def _end(self) -> None:
-        if self._topology_id is None:
-            return
-        state_dir = self._context.state_dir
-        mark_ending(state_dir, self._topology_id)
-        self._missed = sweep(state_dir, self._topology_id, self._context.clock, self._leftovers)
+        if self._topology_id is not None:
+            state_dir = self._context.state_dir
+            mark_ending(state_dir, self._topology_id)
+            self._missed = sweep(state_dir, self._topology_id, self._context.clock, self._leftovers)
 
     def _forget(self) -> None:
         if not self._missed:
             forget(self._context.state_dir, self._topology_id)
-
-    def _outcome(self) -> str:
-        if self._missed:
-            return f"; {runs_on(self._missed)}"
-        return "; everything that was started has been ended" if self._topology_id is not None else ""

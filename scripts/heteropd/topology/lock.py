@@ -28,7 +28,9 @@ def locked(state_dir: Path, command: str, clock: Clock, *, ending: bool = False)
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _acquire(lock, state_dir)
-        _say_who(state_dir, command, clock)
+        me, since = identify(os.getpid()), clock.wall().isoformat(timespec="seconds")
+        about = {"command": command, "since": since, "process": asdict(me) if me else None}
+        _write(state_dir, json.dumps(about))
     except OSError as problem:
         if not ending:
             where = problem.filename or state_dir
@@ -49,16 +51,9 @@ def _acquire(lock: FileLock, state_dir: Path) -> None:
         try:
             lock.acquire(timeout=0 if known else _PATIENCE_S)
         except Timeout:
-            raise BadInput(
-                "this topology", None, None, f"another command is at work on it{known or holder(state_dir)}",
-                "wait for it, or end it with ctrl-C where it runs",
-            ) from None  # fmt: skip
-
-
-def _say_who(state_dir: Path, command: str, clock: Clock) -> None:
-    me = identify(os.getpid())
-    since = clock.wall().isoformat(timespec="seconds")
-    _write(state_dir, json.dumps({"command": command, "since": since, "process": asdict(me) if me else None}))
+            problem = f"another command is at work on it{known or holder(state_dir)}"
+            fix = "wait for it, or end it with ctrl-C where it runs"
+            raise BadInput("this topology", None, None, problem, fix) from None
 
 
 def _write(state_dir: Path, text: str) -> None:

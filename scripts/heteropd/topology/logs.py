@@ -1,5 +1,6 @@
 """Reading roles' logs: the end of one or of all, and what is added to them as they grow."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,16 +33,18 @@ def logs(
     """
     topology = load(context.state_dir)
     roles = topology.roles if topology else []
-    files = {state.name: state.log for state in roles} or _files_alone(context)
+    files = {state.name: state.log for state in roles}
+    if not files:  # a topology that is not recorded any more
+        known = sorted((context.state_dir / "logs").glob("*.log"))
+        files = {path.stem: path for path in known if not path.stem.endswith(".previous")}
     if role is not None:
         if role not in files:
-            known = ", ".join(files) or "none: nothing was started yet"
-            raise BadInput("command line", "role", role, "has no log", f"choose one of: {known}")
+            names = ", ".join(files) or "none: nothing was started yet"
+            raise BadInput("command line", "role", role, "has no log", f"choose one of: {names}")
         files, roles = {role: files[role]}, [state for state in roles if state.name == role]
     if not files:
         context.console.print("no logs: nothing was started yet")
-    width = max(map(len, files), default=0)
-    styles = {name: _STYLES[index % len(_STYLES)] for index, name in enumerate(files)}
+    width, styles = max(map(len, files), default=0), dict(zip(files, itertools.cycle(_STYLES)))
 
     def kept(line: str) -> bool:
         return everything or not _POLL.search(line)
@@ -67,12 +70,6 @@ def logs(
             context.clock.sleep(_FOLLOW_S)
     except KeyboardInterrupt:
         return
-
-
-def _files_alone(context: Context) -> dict[str, Path]:
-    """Logs of a topology that is not recorded any more."""
-    found = sorted((context.state_dir / "logs").glob("*.log"))
-    return {path.stem: path for path in found if not path.stem.endswith(".previous")}
 
 
 def _added(files: Mapping[str, Path], offsets: dict[str, int]) -> Iterator[tuple[str, str]]:

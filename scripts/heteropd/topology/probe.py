@@ -66,7 +66,7 @@ class CompletionInBackground:
     def poll(self) -> EngineResponse | None:
         """The response once it is there, each once; sends a request (again) when none is under way."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread = threading.Thread(target=self._ask, daemon=True)
             self._thread.start()
             self._thread.join(0.05)
         if self._thread.is_alive():
@@ -74,5 +74,5 @@ class CompletionInBackground:
         self._thread, response = None, self._response
         return response
 
-    def _run(self) -> None:
+    def _ask(self) -> None:
         self._response = self._probe.completion(self._plan)

@@ -83,10 +83,8 @@ def _why(topology: Topology, name: str, names: Sequence[str]) -> str:
 
 
 def _afterwards(what: str, name: str) -> str:
-    return (
-        f"{what}; roles that were not restarted run on: `make restart role={name}` again, or `make down` "
-        "ends all"
-    )
+    left = "roles that were not restarted run on"
+    return f"{what}; {left}: `make restart role={name}` again, or `make down` ends all"
 
 
 class _Restart:

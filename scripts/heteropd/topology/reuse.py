@@ -61,10 +61,9 @@ def _require_answers(found: Topology, plan: Plan) -> None:
     wanted = set(docker_hosts_of(plan)) & set(away) if plan.runtime == "docker" else set()
     if away and (wanted or len(found.dead()) < len(found.roles)):
         where, why = next(iter(away.items()))
-        raise MissingPrerequisite(
-            f"{found.plan.case} was started on {where}, which does not answer: {why}",
-            "fix the way to it; or `make down` first, which ends the rest",
-        )
+        problem = f"{found.plan.case} was started on {where}, which does not answer: {why}"
+        fix = "fix the way to it; or `make down` first, which ends the rest"
+        raise MissingPrerequisite(problem, fix)
 
 
 def _trouble(found: Topology) -> str | None:

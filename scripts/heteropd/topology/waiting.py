@@ -40,7 +40,7 @@ class Waiting:
 
     def until_healthy(self, roles: list[RolePlan], progress: Progress) -> None:
         """Return when these roles' health paths answer. Raises TopologyFailed."""
-        self._until(lambda: self._all_healthy(roles), progress)
+        self._until(lambda: not [role for role in roles if not self._healthy(role)], progress)
 
     def until_answering(self, progress: Progress) -> float:
         """Return the seconds from the first start until a completion succeeded. Raises TopologyFailed."""
@@ -62,10 +62,6 @@ class Waiting:
                 raise self._too_late(timeouts.ready)
             clock.sleep(timeouts.poll)
 
-    def _all_healthy(self, roles: list[RolePlan]) -> bool:
-        healthy = [self._healthy(role) for role in roles]
-        return all(healthy)
-
     def _healthy(self, role: RolePlan) -> bool:
         state = self.topology.role(role.name)
         if state.healthy_after_s is None and self._probe.health(role).ok:
@@ -76,10 +72,8 @@ class Waiting:
 
     def _answers(self) -> bool:
         response = self._completion.poll()
-        if response is None:
-            return False
-        if response.ok:
-            return True
+        if response is None or response.ok:
+            return response is not None
         self._last = response
         self._refusals = self._refusals + 1 if response.final else 0
         if self._refusals >= _REFUSALS:
