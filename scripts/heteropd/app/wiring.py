@@ -9,13 +9,12 @@ from pathlib import Path
 
 from heteropd.config import env
 from heteropd.console.width import console
-from heteropd.containers.docker_host import address, connect
+from heteropd.containers.docker_host import address, connect, of_plan
 from heteropd.images.context import BuildContext
 from heteropd.plan.model import Plan
 from heteropd.prepare import engine
 from heteropd.system import LocalRunner
 from heteropd.topology import Context, Timeouts
-from heteropd.topology.containers import docker_hosts_of
 
 STATE_VARIABLE = "HETEROPD_STATE_DIR"
 
@@ -37,7 +36,7 @@ def prepare_for_containers(root: Path, plan: Plan) -> Path | None:
     """
     known = env.load(root)
     package = plan.model_source.startswith("package:")
-    for url in {*docker_hosts_of(plan), *([address()] if package else [])}:
+    for url in {*of_plan(plan), *([address()] if package else [])}:
         connect(known.images.engine, url).close()
     if not package:
         return None

@@ -16,7 +16,7 @@ from heteropd.config.hosts import Host
 from heteropd.config.images import EngineVersions
 from heteropd.containers import ssh_tunnel
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
-from heteropd.plan.model import HostPlan
+from heteropd.plan.model import HostPlan, Plan
 from heteropd.system import CommandRunner
 
 _SOCKET = "unix:///var/run/docker.sock"
@@ -33,6 +33,12 @@ def of_host(host: Host | HostPlan) -> str:
     if host.ssh:
         return ssh_tunnel.SCHEME + host.ssh + (host.docker or "")
     return f"unix://{host.docker}" if host.docker else address()
+
+
+def of_plan(plan: Plan) -> list[str]:
+    """The Docker hosts of a plan, each once; none where its roles are processes."""
+    roles = plan.roles if plan.runtime == "docker" else []
+    return list(dict.fromkeys(of_host(role.host) for role in roles))
 
 
 def present() -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from heteropd.console.progress import Progress
 from heteropd.errors import BadInput, KitError
 from heteropd.plan.model import Plan
-from heteropd.processes.identity import boot_id
 from heteropd.processes.record import forget
 from heteropd.processes.sweep import runs_on, sweep
 from heteropd.topology.checks import require_startable
@@ -17,7 +16,7 @@ from heteropd.topology.lock import locked
 from heteropd.topology.probe import RoleProbe
 from heteropd.topology.reuse import reconcile_existing
 from heteropd.topology.starting import Starting, keep_previous, starter
-from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, save
+from heteropd.topology.state import STANDIN_NOTICE, Topology, save
 from heteropd.topology.waiting import Waiting
 
 
@@ -43,17 +42,7 @@ class _BringUp:
         self._plan, self._context, self._scope = plan, context, scope
         topology_id = uuid.uuid4().hex[:12]
         self._starter = starter(plan, context, topology_id)
-        topology = Topology(
-            id=topology_id,
-            phase="starting",
-            boot_id=boot_id(),
-            fingerprint=plan.fingerprint(),
-            created=context.clock.wall(),
-            plan=plan,
-            roles=[RoleState(name=role.name, log=context.log(role.name)) for role in plan.roles],
-            docker_hosts=self._starter.docker_hosts,
-            folders=[context.tmp_root],
-        )
+        topology = Topology.of(plan, topology_id, context)
         self._starting = Starting(topology, context, self._starter)
 
     def run(self) -> Topology:

@@ -30,11 +30,6 @@ _HUB_VOLUME = "heteropd-hub"
 _TOKEN = "/run/secrets/hf_token"  # noqa: S105 - a place, not a secret
 
 
-def docker_hosts_of(plan: Plan) -> list[str]:
-    """Addresses of the Docker hosts of a plan, each once."""
-    return list(dict.fromkeys(docker_host.of_host(role.host) for role in plan.roles))
-
-
 class ContainerStarter:
     """Roles as containers. Their environment is the image's and the plan's; nothing of the caller's.
 
@@ -42,7 +37,6 @@ class ContainerStarter:
     """
 
     def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
-        self.docker_hosts = docker_hosts_of(plan)
         self._plan, self._context, self._id = plan, context, topology_id
         wanted = dict.fromkeys((docker_host.of_host(role.host), _planned(role).image) for role in plan.roles)
         self._baked = dict(parallel_map(lambda key: (key, self._environment(*key)), wanted))

@@ -14,9 +14,8 @@ from heteropd.containers import docker_host, lifecycle
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
-from heteropd.processes.identity import boot_id
 from heteropd.topology.context import Context
-from heteropd.topology.state import RoleState, Topology, load, save
+from heteropd.topology.state import Topology, load, save
 
 Found = Mapping[ContainerRef, Mapping[str, str]]
 
@@ -65,24 +64,4 @@ def _topology(found: Found, where: str, context: Context) -> Topology:
         problem = "what runs on these hosts was started by another version of the kit"
         raise BadInput(where, "hosts", None, problem, "use that version")
     refs = {labels[lifecycle.ROLE]: ref for ref, labels in found.items()}
-    return running(plan, ids[0], refs, context)
-
-
-def running(plan: Plan, topology_id: str, refs: Mapping[str, ContainerRef], context: Context) -> Topology:
-    """A topology of containers that were started before, by role; one that is not there has none."""
-    return Topology(
-        id=topology_id,
-        phase="up",
-        boot_id=boot_id(),
-        fingerprint=plan.fingerprint(),
-        created=context.clock.wall(),
-        plan=plan,
-        roles=[
-            RoleState(
-                name=role.name, log=context.log(role.name), container=refs.get(role.name), healthy_after_s=0.0
-            )
-            for role in plan.roles
-        ],
-        docker_hosts=sorted({ref.docker_host for ref in refs.values()}),
-        folders=[context.tmp_root],
-    )
+    return Topology.of(plan, ids[0], context, refs)

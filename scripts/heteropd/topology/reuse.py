@@ -10,8 +10,6 @@ from heteropd.processes.identity import boot_id
 from heteropd.processes.process_tree import tagged
 from heteropd.processes.record import forget
 from heteropd.processes.sweep import clean, runs_on, sweep
-from heteropd.topology import recover
-from heteropd.topology.containers import docker_hosts_of
 from heteropd.topology.context import Context
 from heteropd.topology.probe import RoleProbe
 from heteropd.topology.state import Topology, load, save
@@ -58,7 +56,7 @@ def _require_answers(found: Topology, plan: Plan) -> None:
     """Raise MissingPrerequisite for a topology that may run well on a host that does not answer: it is not
     cleared away for that, unless the plan needs none of its hosts and nothing else of it runs."""
     away = found.away()
-    wanted = set(docker_hosts_of(plan)) & set(away) if plan.runtime == "docker" else set()
+    wanted = set(docker_host.of_plan(plan)) & set(away)
     if away and (wanted or len(found.dead()) < len(found.roles)):
         where, why = next(iter(away.items()))
         problem = f"{found.plan.case} was started on {where}, which does not answer: {why}"
@@ -84,14 +82,14 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
 
     Raises MissingPrerequisite when a Docker host does not answer.
     """
-    urls = docker_hosts_of(plan)
+    urls = docker_host.of_plan(plan)
     for url in urls:
         docker_host.connect(url=url).close()
     found = {ref: labels for url in urls for ref, labels in lifecycle.find(url, context.state_dir).items()}
     roles = {labels.get(lifecycle.ROLE, ""): ref for ref, labels in found.items() if lifecycle.alive(ref)}
     ours = {labels.get(lifecycle.FINGERPRINT) for labels in found.values()} == {plan.fingerprint()}
     if ours and set(roles) == {role.name for role in plan.roles} and len(found) == len(roles):
-        topology = recover.running(plan, next(iter(found.values()))[lifecycle.TOPOLOGY], roles, context)
+        topology = Topology.of(plan, next(iter(found.values()))[lifecycle.TOPOLOGY], context, roles)
         save(topology, context.state_dir)
         context.console.print(f"adopted the containers of {plan.case}, whose state was lost")
         return topology

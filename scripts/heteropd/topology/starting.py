@@ -32,7 +32,6 @@ class ProcessStarter:
     """Roles as processes of this machine, each in a session of its own."""
 
     def __init__(self, plan: Plan, context: Context, topology_id: str) -> None:
-        self.docker_hosts: list[str] = []
         self._context = context
         places = _places(plan, context)
         peers = [role.host.address for role in plan.roles]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -11,14 +12,16 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from heteropd.config.types import Data
+from heteropd.containers import docker_host
 from heteropd.containers import lifecycle as containers
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput, KitError
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import launcher as processes
-from heteropd.processes.identity import Identity, alive
+from heteropd.processes.identity import Identity, alive, boot_id
 from heteropd.processes.record import NEW_STATE_FILE, STATE_FILE
 from heteropd.processes.sweep import Leftovers
+from heteropd.topology.context import Context
 
 STANDIN_NOTICE = "STAND-IN (CPU): proves the software path, not the hardware"
 
@@ -85,6 +88,29 @@ class Topology(Data):
     docker_hosts: list[str] = Field(default_factory=list, alias="engines", description="Addresses, if any")
     folders: list[Path] = Field(default_factory=list)
     segments: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, plan: Plan, topology_id: str, context: Context, refs: Mapping[str, ContainerRef] | None = None
+    ) -> Topology:
+        """A topology that is about to start; with ``refs``, one of containers (by role) that run already."""
+        after, found = (None, {}) if refs is None else (0.0, refs)
+        roles = [
+            RoleState(name=name, log=context.log(name), container=found.get(name), healthy_after_s=after)
+            for name in (role.name for role in plan.roles)
+        ]
+        urls = {ref.docker_host for ref in found.values()}
+        return cls(
+            id=topology_id,
+            phase="starting" if refs is None else "up",
+            boot_id=boot_id(),
+            fingerprint=plan.fingerprint(),
+            created=context.clock.wall(),
+            plan=plan,
+            roles=roles,
+            docker_hosts=docker_host.of_plan(plan) if refs is None else sorted(urls),
+            folders=[context.tmp_root],
+        )
 
     @property
     def url(self) -> str:

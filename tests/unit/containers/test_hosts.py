@@ -17,9 +17,10 @@ from heteropd import export
 from heteropd.app import wiring
 from heteropd.config.machine import Machine
 from heteropd.containers import lifecycle, stopping, transfer
+from heteropd.containers.docker_host import of_plan
 from heteropd.plan.model import Plan
 from heteropd.topology import Context
-from heteropd.topology.containers import ContainerStarter, docker_hosts_of
+from heteropd.topology.containers import ContainerStarter
 from plan_words import make
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +33,7 @@ def planned() -> Plan:
 
 def test_every_host_has_a_docker_of_its_own() -> None:
     nodes = [f"ssh://root@192.0.2.{number}" for number in (10, 20, 30)]
-    assert docker_hosts_of(planned()) == nodes
+    assert of_plan(planned()) == nodes
 
 
 @dataclass

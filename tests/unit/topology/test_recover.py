@@ -13,12 +13,12 @@ from heteropd.app import operations, wiring
 from heteropd.config.env import load_hosts
 from heteropd.config.machine import Machine
 from heteropd.containers import lifecycle, ssh_tunnel
+from heteropd.containers.docker_host import of_plan
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.plan.model import Plan
 from heteropd.topology import Context, down
 from heteropd.topology import recover as recover_it
-from heteropd.topology.containers import docker_hosts_of
 from heteropd.topology.recover import packed, unpacked
 from heteropd.topology.state import load
 from plan_words import make
@@ -50,7 +50,7 @@ def context(tmp_path: Path) -> Context:
 def containers(plan: Plan, topology: str = "a1b2c3") -> dict[str, dict[ContainerRef, dict[str, str]]]:
     """What the Docker hosts of the example answer, by address."""
     found: dict[str, dict[ContainerRef, dict[str, str]]] = {}
-    for role, url in zip(plan.roles, docker_hosts_of(plan), strict=True):
+    for role, url in zip(plan.roles, of_plan(plan), strict=True):
         ref = ContainerRef(id=f"id-{role.name}", name=f"heteropd-{topology}-{role.name}", docker_host=url)
         labels = lifecycle.labels(Path("/home/me/kit/.heteropd"), topology, role.name, plan.fingerprint())
         found[url] = {ref: {**labels, lifecycle.PLAN: packed(plan)}}
@@ -62,7 +62,7 @@ def test_a_topology_is_found_on_its_hosts(context: Context, monkeypatch: pytest.
     monkeypatch.setattr(lifecycle, "find", containers(plan).__getitem__)
     found = recover_it(load_hosts(ROOT / EXAMPLE, ROOT), EXAMPLE, context)
     assert found is not None
-    assert (found.id, found.plan, found.docker_hosts) == ("a1b2c3", plan, docker_hosts_of(plan))
+    assert (found.id, found.plan, found.docker_hosts) == ("a1b2c3", plan, of_plan(plan))
     assert {one.name: one.container.id for one in found.roles if one.container} == {
         role.name: f"id-{role.name}" for role in plan.roles
     }
