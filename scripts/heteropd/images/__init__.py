@@ -1,5 +1,4 @@
-"""The kit's images: what goes into them (recipe), how they are made (build), and what is in them (manifest).
+"""The kit's images: what decides them (recipe), how they are made (bake, build), what is in them (contents).
 
-env -> recipe -> build -> manifest. A recipe is pure data; only `engine` talks to the container engine and
-only `sources` to git.
+env -> recipe -> bake file -> image -> contents. A recipe is pure data.
 """

@@ -74,8 +74,6 @@ class _BringUp:
             waiting = Waiting(context, starting.topology, probe)
             for role in plan.engines:
                 starting.start(role.name, waiting)
-            if context.router_waits:
-                waiting.until_healthy(plan.engines, progress)
             starting.start(plan.router.name, waiting)
             seconds = waiting.until_answering(progress)
         topology = starting.came_up(waiting, seconds)

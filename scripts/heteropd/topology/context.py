@@ -34,8 +34,7 @@ class Context:
 
     ``engine_python`` and ``model_dir`` (from a plan's ``model_source`` to a folder or hub id) are needed by
     `up` alone. ``memory_gib`` is what one engine on this machine takes, ``disk_gib`` what logs and
-    temporary files may take. ``router_waits``: start the router only when the engines are healthy.
-    ``images`` says where things are in the kit's images, by what a role runs on.
+    temporary files may take. ``images`` says where things are in the kit's images, by what a role runs on.
     """
 
     root: Path
@@ -48,7 +47,6 @@ class Context:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     memory_gib: float = 3.0
     disk_gib: float = 1.0
-    router_waits: bool = False
     images: Mapping[str, Image] = field(default_factory=dict)
     state_dir: Path = field(default=Path())
 

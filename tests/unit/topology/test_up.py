@@ -202,13 +202,6 @@ def test_an_unreadable_state_is_cleared_with_its_processes(kit):
     assert not second.dead()
 
 
-def test_the_router_can_be_made_to_wait_for_the_engines(kit):
-    plan = kit.plan(decode=["--healthy-after", "0.3"])
-    topology = up(plan, replace(kit.context, router_waits=True))
-    waited = (topology.role("router").started - topology.role("decode-0").started).total_seconds()
-    assert waited >= 0.2
-
-
 def test_temporary_folders_have_short_paths_and_are_our_own(kit):
     short = replace(kit.context, state_dir=Path("/srv/kit/.heteropd"))
     assert short.tmp_root == Path("/srv/kit/.heteropd/tmp")
