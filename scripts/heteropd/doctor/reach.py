@@ -4,15 +4,16 @@ Of two that talk, a line ``> …`` of one's stdout is the other's stdin; everyth
 the other's stdin does, by which it knows; at the time limit both are ended.
 """
 
-from __future__ import annotations
-
-import asyncio
 import os
 import shlex
-from asyncio.subprocess import PIPE, Process
+import tempfile
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE, Popen, TimeoutExpired
+from threading import Thread
 
 from heteropd.containers import ssh_tunnel
 from heteropd.doctor.model import HostTarget
@@ -23,7 +24,6 @@ from heteropd.system import Completed, LocalRunner
 Talk = Callable[[Sequence[str], Sequence[str], float], tuple[Completed, Completed]]
 
 _NOT_FOUND, _TIMED_OUT = 127, 124
-_LONGEST_LINE = 2**24
 _LAST_WORDS_S = 5.0
 
 
@@ -85,65 +85,60 @@ class _Side:
     """One of two commands that talk."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self.argv = tuple(argv)
-        self.out, self.err, self.late = "", "", False
-        self.child: Process | None = None
-
-    async def start(self) -> None:
+        self.argv, self.out, self._code = tuple(argv), "", _NOT_FOUND
+        self.child: Popen[bytes] | None = None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has been read
         try:
-            self.child = await asyncio.create_subprocess_exec(
-                *self.argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LONGEST_LINE
-            )
+            self.child = Popen(self.argv, stdin=PIPE, stdout=PIPE, stderr=self._errors)
         except OSError as missing:
-            self.err = str(missing)
+            self._errors.write(str(missing).encode())
 
-    async def pass_on(self, other: _Side) -> None:
-        """Read what it prints to the end: the other's lines to the other."""
+    def pass_on(self, other: "_Side") -> None:
+        """Read what it prints to the end: the other's lines to the other, whose stdin ends then."""
         stdin = other.child.stdin if other.child else None
-        if self.child and self.child.stdout:
-            async for line in self.child.stdout:
-                if not line.startswith(b"> "):
-                    self.out += line.decode(errors="replace")
-                elif stdin and not stdin.is_closing():
+        for line in (self.child.stdout if self.child else None) or ():
+            if not line.startswith(b"> "):
+                self.out += line.decode(errors="replace")
+            elif stdin:
+                with suppress(OSError):  # the other may have ended
                     stdin.write(line[2:])
+                    stdin.flush()
         if stdin:
-            stdin.close()
+            with suppress(OSError):
+                stdin.close()
 
-    async def complain(self) -> None:
-        """Read what it says to stderr, and wait for its end."""
-        if self.child and self.child.stderr:
-            async for line in self.child.stderr:
-                self.err += line.decode(errors="replace")
-            await self.child.wait()
-
-    def end(self) -> None:
+    def end(self, deadline: float) -> None:
+        """Wait for its end, and bring that about at the deadline."""
         if self.child and self.child.returncode is None:
-            self.late = True
-            self.child.kill()
+            try:
+                self._code = self.child.wait(max(deadline - time.monotonic(), 0))
+            except TimeoutExpired:
+                self._code = _TIMED_OUT
+                self.child.kill()
+                self.child.wait()
 
     def completed(self) -> Completed:
-        code = _TIMED_OUT if self.late else self.child.returncode if self.child else _NOT_FOUND
-        return Completed(self.argv, _TIMED_OUT if code is None else code, self.out, self.err)
+        with self._errors as errors:
+            errors.seek(0)
+            return Completed(self.argv, self._code, self.out, errors.read().decode(errors="replace"))
 
 
 def talk(one: Sequence[str], other: Sequence[str], seconds: float) -> tuple[Completed, Completed]:
     """Run both to their ends. Never raises for a non-zero exit or a missing program."""
-    return asyncio.run(_talk(_Side(one), _Side(other), seconds))
-
-
-async def _talk(one: _Side, other: _Side, seconds: float) -> tuple[Completed, Completed]:
-    await asyncio.gather(one.start(), other.start())
-    work = [one.pass_on(other), other.pass_on(one), one.complain(), other.complain()]
-    tasks = [asyncio.create_task(each) for each in work]
+    deadline = time.monotonic() + seconds
+    first, second = sides = _Side(one), _Side(other)
+    threads = [Thread(target=side.pass_on, args=(peer,), daemon=True) for side, peer in (sides, sides[::-1])]
     try:
-        await asyncio.wait(tasks, timeout=seconds)
-    finally:
-        one.end()
-        other.end()
-    await asyncio.wait(tasks, timeout=_LAST_WORDS_S)
-    for task in tasks:
-        task.cancel()
-    return one.completed(), other.completed()
+        for thread in threads:
+            thread.start()
+        first.end(deadline)
+        second.end(deadline)
+    finally:  # an interrupt, say
+        first.end(0)
+        second.end(0)
+    for thread in threads:
+        thread.join(_LAST_WORDS_S)
+    return first.completed(), second.completed()
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,12 @@ def test_only_lines_for_the_other_side_are_passed_on() -> None:
     assert (one.out, other.out) == ("kept\n", "= hello\n")
 
 
+def test_what_is_said_to_one_that_has_ended_costs_nothing_of_the_rest() -> None:
+    late = "sleep 0.3; for i in 1 2 3; do echo '> hello'; echo kept; done"
+    one, other = reach.talk(["sh", "-c", late], ["true"], 20)
+    assert (one.code, one.out, other.code) == (0, "kept\n" * 3, 0)
+
+
 def run_peer(seconds: int, stdin: int) -> subprocess.Popen[bytes]:
     text = programs.text("peer").replace("_GRACE_S = 5.0", "_GRACE_S = 0.1")
     return subprocess.Popen([PYTHON, "-c", f"{text}\nPeer({seconds})\ntime.sleep(60)"], stdin=stdin)
