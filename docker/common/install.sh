@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
 # Usage: [INDEX=URL] install.sh LOCK - hashed requirements into /opt/heteropd, which is made if need be.
-# INDEX names the only registry of a lock whose packages are not in the common one; /wheels is looked into first.
+# INDEX names the only registry of a lock whose packages are not in the common one; the lock's wheels in /wheels come first.
 # OFFLINE (set for a build from a bundle): /wheels is all there is.
 set -euo pipefail
 source "$(dirname "$0")/site.sh"
 uv=/opt/tools/bin/uv
 export UV_LINK_MODE=copy UV_INDEX_STRATEGY=unsafe-best-match
 [ -d /opt/heteropd ] || "$uv" venv --quiet --python "$(command -v python3)" /opt/heteropd
-into=("$uv" pip install --quiet --python /opt/heteropd --no-deps --require-hashes --find-links /wheels -r "$1")
+links=/wheels
+if [ -z "${OFFLINE:-}" ]; then  # a site's folder may hold another build of a version: torch 2.13.0+cpu is a 2.13.0 to uv
+    links=$(mktemp -d)
+    trap 'rm -r "$links"' EXIT
+    for wheel in /wheels/*.whl; do
+        [ ! -f "$wheel" ] || ! grep -q "$(sha256sum "$wheel" | cut -d' ' -f1)" "$1" || ln -s "$wheel" "$links"
+    done
+fi
+into=("$uv" pip install --quiet --python /opt/heteropd --no-deps --require-hashes --find-links "$links" -r "$1")
 if [ -n "${OFFLINE:-}" ]; then
     "${into[@]}" --no-index
 elif [ -n "${INDEX:-}" ]; then

@@ -170,7 +170,13 @@ class Variant(Data):
     trees: dict[str, Commit] = Field(
         default_factory=dict, description="Expected git tree of a source after the picks"
     )
+    parts: dict[ImageName, dict[PartName, Part]] = Field(
+        default_factory=dict, description="Of its images, over the pin set's"
+    )
     capabilities: list[Capability]
+    kv_buffer_device: Literal["cpu"] | None = Field(
+        default=None, description="Of both sides, where KV goes through hosts' memory; else the platform's"
+    )
     note: str | None = None
 
     @property
@@ -183,6 +189,7 @@ class Addition(Data):
 
     platform: PlatformName | None = Field(default=None, description="Only on this platform")
     role: EngineRole | None = Field(default=None, description="Only on this role")
+    variant: Name | None = Field(default=None, description="Only of this variant")
     env: dict[EnvName, str]
     why: str
 
@@ -223,11 +230,14 @@ class Pins(Data):
                 raise ValueError(f"has no base image for {platform!r}; add 'images: {{{platform}: …}}'")
         return self
 
-    def added_env(self, platform: str, role: str) -> dict[str, str]:
+    def added_env(self, platform: str, role: str, variant: str) -> dict[str, str]:
         """What the additions give to a role on a platform, later ones over earlier ones."""
         chosen: dict[str, str] = {}
         for addition in self.additions:
-            if addition.platform in (None, platform) and addition.role in (None, role):
+            only = (addition.platform, addition.role, addition.variant)
+            if all(
+                wanted in (None, given) for wanted, given in zip(only, (platform, role, variant), strict=True)
+            ):
                 chosen.update(addition.env)
         return chosen
 

@@ -6,10 +6,23 @@ block_size, side_channel_port, cores, router_url and so on; ``${NAME}`` is left 
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field
 
 from heteropd.config.container_options import ContainerOptions
-from heteropd.config.types import Data, DnsLabel, EnvName, PlatformName, Quantity, ResourceName, SecurityName
+from heteropd.config.types import (
+    Data,
+    DnsLabel,
+    EngineRole,
+    EnvName,
+    PlatformName,
+    Quantity,
+    ResourceName,
+    SecurityName,
+)
+
+_RELEASE = re.compile(r"(\d+)\.(\d+)")
 
 
 class KVTransfer(Data):
@@ -96,6 +109,23 @@ class Engines(Data):
 
     env: dict[EnvName, str]
     argv: list[str] = Field(min_length=1)
+    nixl_connector: dict[str, int] = Field(
+        description="By release of vLLM: version that its NixlConnector shows in the handshake"
+    )
+    one_way_from: str = Field(
+        pattern=_RELEASE.pattern, description="Release from which kv_role must say which way KV goes"
+    )
+
+    def kv_role(self, role: EngineRole, vllm: str) -> str:
+        """``kv_role`` as this version of vLLM wants it."""
+        if _release(vllm) < _release(self.one_way_from):
+            return "kv_both"
+        return {"prefill": "kv_producer", "decode": "kv_consumer"}[role]
+
+
+def _release(version: str) -> tuple[int, ...]:
+    found = _RELEASE.match(version)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 class Containers(Data):

@@ -55,7 +55,7 @@ class Choice:
     @property
     def parts(self) -> Mapping[PartName, Part]:
         """What the pin set puts the image together from."""
-        return self.pins.parts.get(self.image, {})
+        return {**self.pins.parts.get(self.image, {}), **self.variant.parts.get(self.image, {})}
 
     @property
     def sources(self) -> list[str]:

@@ -53,7 +53,7 @@ def render_engine(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) 
         runs_on=spec.runs_on,
         host=spec.place.host,
         env=with_peers_exempt(variables, request),
-        argv=_command(spec, additions, request, env) + additions.args,
+        argv=_command(spec, additions, request, env, pins) + additions.args,
         ports=Ports(
             api=spec.place.port, side_channel=spec.place.side_channel, side_channels=spec.place.ranks
         ),
@@ -96,10 +96,12 @@ def _environment(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -
     if request.hosts is None:
         rendered |= platform.local_env
         rendered |= platform.local_model_env if _is_local(spec.model) else {}
-    return rendered | pins.added_env(spec.runs_on, spec.role)
+    return rendered | pins.added_env(spec.runs_on, spec.role, spec.variant)
 
 
-def _command(spec: EngineSpec, additions: RoleAdditions, request: PlanRequest, env: Env) -> list[str]:
+def _command(
+    spec: EngineSpec, additions: RoleAdditions, request: PlanRequest, env: Env, pins: Pins
+) -> list[str]:
     platform = env.platforms[spec.runs_on]
     fields = _fields(spec, request, env)
     argv: list[str] = []
@@ -116,15 +118,18 @@ def _command(spec: EngineSpec, additions: RoleAdditions, request: PlanRequest, e
         argv += [TENSOR_PARALLEL, str(additions.tensor_parallel_size)]
     if not spec.prefix_caching:
         argv.append("--no-enable-prefix-caching")
-    return [*argv, KV_TRANSFER, json.dumps(_kv_transfer(spec, request, env))]
+    return [*argv, KV_TRANSFER, json.dumps(_kv_transfer(spec, request, env, pins))]
 
 
-def _kv_transfer(spec: EngineSpec, request: PlanRequest, env: Env) -> dict[str, Any]:
+def _kv_transfer(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -> dict[str, Any]:
     platform = env.platforms[spec.runs_on]
+    through_host = pins.variants[spec.variant].kv_buffer_device
     standin = env.standins.platforms[spec.case.platform] if spec.runs_on != spec.case.platform else None
     permute = platform.kv_transfer.enable_permute_local_kv
     if standin and env.platforms[spec.case.platform].kv_transfer.enable_permute_local_kv is not None:
         permute = True
+    if through_host:  # with it, vLLM keeps the buffer as HND, whatever the cache's layout
+        permute = None
     extra: dict[str, Any] = {"enforce_handshake_compat": False}
     if spec.agreed is not None:
         extra["agreed_block_size"] = spec.agreed
@@ -139,7 +144,8 @@ def _kv_transfer(spec: EngineSpec, request: PlanRequest, env: Env) -> dict[str, 
     elif digest:
         plain = env.defaults.digest
         config = {"kv_connector": plain.connector, "kv_connector_module_path": plain.connector_module}
-    config |= {"kv_role": "kv_both", "kv_buffer_device": platform.kv_transfer.kv_buffer_device}
+    config["kv_role"] = env.defaults.engines.kv_role(spec.role, pins.vllm)
+    config["kv_buffer_device"] = through_host or platform.kv_transfer.kv_buffer_device
     if permute is not None:
         config["enable_permute_local_kv"] = permute
     return config | {"kv_connector_extra_config": extra}

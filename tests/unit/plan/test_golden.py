@@ -119,11 +119,15 @@ def test_release_pins_add_their_switches_on_gaudi_only(case: str) -> None:
     assert engines["gaudi"].env == kept["gaudi"] | V026_GAUDI[case]
 
 
+ALIKE = ["prefill_kv_layout=NHD", "prefill_block_size=128"]
 GOLDEN = {
     "case1-standin": ["case1"],
     "case2-standin": ["case2"],
     "case1-hosts": ["case1", HOSTS],
     "case2-hosts-v0.26": ["case2", HOSTS, "pins=v0.26"],
+    "case1-hosts-v0.30": ["case1", HOSTS, "pins=v0.30"],
+    "case2-hosts-v0.30": ["case2", HOSTS, "pins=v0.30"],
+    "case1-hosts-v0.30-through-host": ["case1", HOSTS, "pins=v0.30", *ALIKE],
 }
 
 

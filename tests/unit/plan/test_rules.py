@@ -175,7 +175,13 @@ EQUAL = "decode_kv_layout=HND decode_block_size=16"
 WINDOWS = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 512}
 OWN = [{"devices": [0], "nics": ["mlx5_0:1"]}, {"devices": [1], "nics": ["mlx5_1:1"]}]
 EAGLE = ('--speculative-config {"method":"eagle3","model":"a/draft","num_speculative_tokens":2}',)
-DOC, REL = "doc-2025-12", "v0.26"
+DOC, REL, NEWEST = "doc-2025-12", "v0.26", "v0.30"
+THROUGH_HOST = f"pins={NEWEST} variant=base"
+ALIKE = "prefill_kv_layout=NHD prefill_block_size=128"
+NO_TAG = {
+    name: source.model_copy(update={"follows": None})
+    for name, source in ENV.accelerator_pins[NEWEST].sources.items()
+}
 BASE_UNRESOLVED = {
     key: image.model_copy(update={"digest": "sha256:" + "0" * 64, "resolve": None})
     for key, image in ENV.accelerator_pins[DOC].images.items()
@@ -282,6 +288,8 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
         (Given("case1 variant=base"), Given("case1 variant=base decode_block_size=16")),
         (Given("case1 variant=base"), Given("case1 variant=base decode_kv_layout=HND")),
         (Given("case1 prefill_kv_layout=NHD"), Given("case1 prefill_kv_layout=NHD prefill_block_size=128")),
+        (Given(f"case1 {THROUGH_HOST} prefill_kv_layout=NHD"), Given(f"case1 {THROUGH_HOST} {ALIKE}")),
+        (Given(f"case1 {THROUGH_HOST} prefill_block_size=128"), Given(f"case1 {THROUGH_HOST} {ALIKE}")),
     ],
     "P24-prefix-caching": [
         (Given("case2", role("prefill", args=["--enable-prefix-caching"])), Given("case2")),
@@ -311,6 +319,7 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
     ],
     "P27-plugin-pair": [
         (Given("case1", edit=pins(DOC, sources=NO_PLUGIN)), Given("case1")),
+        (Given(f"case1 pins={NEWEST}", edit=pins(NEWEST, sources=NO_TAG)), Given(f"case1 pins={NEWEST}")),
     ],
     "P28-device-to-device": [
         (Given("case1", role("decode", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "0"})), Given("case1")),
@@ -322,6 +331,14 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case2", role("prefill", env={"VLLM_NIXL_DEVICE_TO_DEVICE": ""})),
             Given("case2", role("decode", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "0"})),  # CUDA does not read it
         ),
+        (
+            Given(
+                f"case1 {THROUGH_HOST} {ALIKE}", role("decode", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "true"})
+            ),
+            Given(
+                f"case1 {THROUGH_HOST} {ALIKE}", role("prefill", env={"VLLM_NIXL_DEVICE_TO_DEVICE": "true"})
+            ),
+        ),
     ],
     "P37-base-digest": [(Given("case1"), Given(f"case1 pins={REL}"))],
     "P38-digest-confirmed": [(Given("case1"), Given("case1", edit=pins(DOC, images=BASE_UNRESOLVED)))],
@@ -331,7 +348,10 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1", role("prefill", env={"UCX_TLS": "rc_verbs,cuda_copy"})),
         ),
     ],
-    "P40-unresolved-source": [(Given("case2"), Given(f"case2 pins={REL}"))],
+    "P40-unresolved-source": [
+        (Given("case2"), Given(f"case2 pins={REL}")),
+        (Given(f"case1 pins={NEWEST}"), Given(f"case1 pins={REL}")),
+    ],
     "P41-block-multiple": [
         (standin("case1 prefill_block_size=8"), standin("case1 prefill_block_size=16")),
         (standin("case2 decode_block_size=24"), standin("case2 decode_block_size=32")),
@@ -384,9 +404,14 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case2 decode_block_size=32", role("decode", args=kv("cuda"))),  # agreed is 32, it says 16
             Given("case2 decode_block_size=16", role("decode", args=kv("cuda"))),
         ),
+        (
+            Given(f"case1 {THROUGH_HOST} {ALIKE}", role("decode", args=kv("hpu"))),
+            Given(f"case1 {THROUGH_HOST} {ALIKE}", role("decode", args=kv("cpu"))),
+        ),
     ],
     "P45-converts": [
         (Given("case2 variant=base"), Given("case2 variant=prefill-process")),
+        (Given(f"case2 {THROUGH_HOST}"), Given(f"case2 pins={NEWEST}")),
         (Given("case2 variant=decode-post-process"), Given("case2")),
         (
             Given("case2 variant=base"),
@@ -798,6 +823,38 @@ def test_the_agreed_block_size_may_be_text(tmp_path: Path) -> None:
     config[1] = config[1].replace('"agreed_block_size": 16', '"agreed_block_size": "16"')
     words = {"roles": {"prefill": {"args": [*config, "--no-enable-prefix-caching"]}}}
     assert Given("case2", words).plan(tmp_path).agreed_block_size == 16
+
+
+def test_engines_of_two_releases_are_named_with_their_connectors(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as refused:
+        Given("case1", images("vllm/vllm-openai:v0.33.0", "reg.example/gaudi:0.30.0")).plan(tmp_path)
+    assert "the prefill runs vLLM 0.33 and the decode 0.30, whose NixlConnectors (15 and 11)" in str(
+        refused.value
+    )
+
+
+def test_without_gaudi_gdr_kv_goes_through_the_hosts_memory(tmp_path: Path) -> None:
+    plan = Given(f"case1 pins={NEWEST} {ALIKE}").plan(tmp_path)
+    assert plan.variant == "base", "auto takes what the published packages can do, where that is enough"
+    for engine in plan.engines:
+        config = json.loads(engine.argv[-1])
+        assert (config["kv_buffer_device"], "enable_permute_local_kv" in config) == ("cpu", False)
+    with pytest.raises(BadInput, match="through the hosts' memory, where nothing is converted; use variant="):
+        Given(f"case1 {THROUGH_HOST}").plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("vllm", "roles"),
+    [
+        ("0.13.0.dev", ["kv_both", "kv_both"]),
+        ("0.30.0", ["kv_both", "kv_both"]),
+        ("0.32.0", ["kv_producer", "kv_consumer"]),
+        ("1.0.0rc1", ["kv_producer", "kv_consumer"]),
+    ],
+)
+def test_kv_role_is_what_the_release_wants(vllm: str, roles: list[str], tmp_path: Path) -> None:
+    plan = Given(f"case1 pins={REL}", edit=pins(REL, vllm=vllm)).plan(tmp_path)
+    assert [json.loads(engine.argv[-1])["kv_role"] for engine in plan.engines] == roles
 
 
 def test_a_secret_is_in_no_message(tmp_path: Path) -> None:

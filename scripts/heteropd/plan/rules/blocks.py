@@ -37,7 +37,7 @@ def _layout(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine)
         problem = "a decode turns HND into NHD, never NHD into HND"
         field = context.blame("decode_kv_layout", "prefill_kv_layout")
         return context.parameter(field, problem, "use HND on the prefill, or NHD on both sides")
-    config = decode.kv_transfer
+    config = None if context.variant.kv_buffer_device else decode.kv_transfer  # rule P23 says why
     if config is not None and str(config.get("enable_permute_local_kv")).lower() != "true":
         problem = (
             "takes the prefill's HND blocks only with enable_permute_local_kv, which this decode does not set"
@@ -112,6 +112,8 @@ def _variant_lacks(
         f"use variant={fitting[0]}" if fitting else f"use pins={sets[0]}" if sets else "make both sides equal"
     )
     problem = f"the variant of {context.plan.pins} does not do {_SAID[lacking[0]]}"
+    if context.variant.kv_buffer_device:
+        problem += ": its KV goes through the hosts' memory, where nothing is converted"
     if context.request.parameters.variant == "auto":
         geometry = [
             f"{role}_{what}" for role in ("prefill", "decode") for what in ("kv_layout", "block_size")

@@ -54,12 +54,14 @@ def _joint_kv(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngin
     return prefill.env_finding(JOINT_KV, problem, "set it to 'true'")
 
 
-def _device_to_device(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
+def _device_to_device(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     on = engine.plan.env.get(DEVICE_TO_DEVICE, "").lower() in ("1", "true")
-    if engine.plan.runs_on != "gaudi" or on:
+    through_host = context.variant.kv_buffer_device == "cpu"
+    if engine.plan.runs_on != "gaudi" or on != through_host:
         return None
-    problem = "device memory would be registered as host memory"
-    return engine.env_finding(DEVICE_TO_DEVICE, problem, "set it to '1'")
+    memories = ("host", "device") if through_host else ("device", "host")
+    problem = "{} memory would be registered as {} memory".format(*memories)
+    return engine.env_finding(DEVICE_TO_DEVICE, problem, f"set it to '{int(not through_host)}'")
 
 
 def _kv_transfer(context: RuleContext, engine: PlannedEngine) -> Finding | None:
@@ -72,7 +74,9 @@ def _kv_transfer(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     one_way = {"prefill": "kv_producer", "decode": "kv_consumer"}[engine.role]
     expected: dict[str, tuple[Any, ...]] = {
         "kv_role": ("kv_both", one_way),
-        "kv_buffer_device": (engine.platform.kv_transfer.kv_buffer_device,),
+        "kv_buffer_device": (
+            context.variant.kv_buffer_device or engine.platform.kv_transfer.kv_buffer_device,
+        ),
     }
     if not engine.plan.standin:
         digest = context.plan.parameters.get("digest")

@@ -99,12 +99,15 @@ def _images(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine)
     if None in versions or versions[0] == versions[1]:
         return None
     owner = next(engine for engine in (prefill, decode) if _own_image(context, engine))
+    known = context.env.defaults.engines.nixl_connector
+    connectors = " and ".join(str(known.get(str(version), "another")) for version in versions)
     return broken(
         context.hosts_file,
         f"hosts.{owner.plan.host.name}.image",
         _own_image(context, owner),
-        f"by their names the sides run vLLM {versions[0]} and {versions[1]}, whose connectors may not agree",
-        "give both sides images of one release",
+        f"by their names the prefill runs vLLM {versions[0]} and the decode {versions[1]}, whose"
+        f" NixlConnectors ({connectors}) do not understand each other's handshake",
+        "give both sides images of one release; one that is named wrongly, by digest without a tag",
     )
 
 

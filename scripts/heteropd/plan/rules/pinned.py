@@ -32,7 +32,7 @@ def _plugin_pair(context: RuleContext) -> Finding | None:
         return None
     for name in ("vllm", "vllm-gaudi"):
         source = context.pins.sources.get(name)
-        if source is None or source.commit == UNRESOLVED:
+        if source is None or (source.commit == UNRESOLVED and source.follows is None):
             problem = "the Gaudi plugin follows vLLM commit by commit, so a pin set fixes both"
             value = source.commit if source else None
             return broken(
@@ -70,6 +70,12 @@ def _digest_unconfirmed(context: RuleContext) -> Finding | None:
 
 
 def _unresolved_pick(context: RuleContext) -> Finding | None:
+    sources = context.pins.sources if isinstance(context.pins, PinSet) else {}
+    for name, source in sources.items():
+        if source.commit == UNRESOLVED:
+            problem = f"cannot be built before the commit of {source.ref or name} is known"
+            fix = f"resolve it with `make lock pins={context.plan.pins}`"
+            return broken(context.pins_file, f"sources.{name}.commit", UNRESOLVED, problem, fix)
     for pick in context.variant.unresolved:
         field = f"variants.{context.plan.variant}"
         problem = f"cannot be built before the commit of {pick.change} is known"

@@ -7,9 +7,9 @@ from heteropd.findings import Finding
 from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, each_engine
 
 
-def _without_device(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
+def _without_device(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     device, named = engine.platform.transports.device, ucx.transports(engine.plan.env)
-    if device is None or named.allows(device):
+    if device is None or named.allows(device) or context.variant.kv_buffer_device:
         return None
     problem = f"leaves out {device}, without which UCX cannot reach the device's memory"
     fix = _spaced(named) or (f"add {device}" if named.mode == "named" else f"do not exclude {device}")
