@@ -4,8 +4,6 @@ Exit codes, everywhere: 0 good, 1 a verdict that failed or a topology that did n
 or a missing prerequisite, 130 interrupted.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """A finding: what any check says, be it a rule of a plan, the doctor, the proof or a test of an image."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,7 +1,5 @@
 """The two seams to the outside: one runs commands, one reads the clock. Tests replace them."""
 
-from __future__ import annotations
-
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence

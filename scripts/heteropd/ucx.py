@@ -5,8 +5,6 @@ split at commas and never stripped: ``rc, cuda_copy`` names `` cuda_copy``, whic
 is that transport and no alias; ``rc_verbs:aux`` only sets connections up. An empty list is an error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """What a command line says of a plan: a case, and parameters over those of files and defaults."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

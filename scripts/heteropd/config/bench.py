@@ -1,7 +1,5 @@
 """What the benchmarks do and aim at: env/bench.yaml, and what the command line changes of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar

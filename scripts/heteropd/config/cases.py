@@ -1,7 +1,5 @@
 """A case: which platform plays which role, and how each keeps its KV cache."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from heteropd.config.types import BlockSize, Data, KVLayout, PlatformName

@@ -1,7 +1,5 @@
 """Where the kit runs from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from heteropd.errors import BadInput

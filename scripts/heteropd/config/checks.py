@@ -1,7 +1,5 @@
 """What the doctor checks, in words that reports and docs/troubleshooting.md share; and all known failures."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator

@@ -3,8 +3,6 @@
 Renderers are elsewhere: docker-py's in `containers`, compose's and Kubernetes' in `export`.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn, Self

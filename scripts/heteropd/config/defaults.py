@@ -1,7 +1,5 @@
 """The kit's defaults: the lowest layer of the parameters, and the router's own settings."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from heteropd.config.platforms import Connector, Containers, Engines, Kubernetes, StandIn

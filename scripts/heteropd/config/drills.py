@@ -1,7 +1,5 @@
 """What `drill` does to a running topology, in words that its reports and docs/operations.md share."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """Everything that `env/` says, loaded and checked once, then passed along."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """A hosts file: where roles run and how they are reached."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator

@@ -1,7 +1,5 @@
 """env/images.yaml: what the kit builds, and what must be found in it."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

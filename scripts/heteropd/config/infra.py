@@ -1,7 +1,5 @@
 """env/infra.yaml: what the testinfra suites want of hosts."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from heteropd.config.types import Data, PlatformName

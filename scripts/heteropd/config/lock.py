@@ -5,8 +5,6 @@ the pin set states is never changed by it, and an answer to another question (th
 not used.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

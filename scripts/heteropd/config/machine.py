@@ -1,7 +1,5 @@
 """Facts about this machine that a plan depends on, read in one place so that rendering stays pure."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 A mirror changes where an input comes from, never what it is: commits and digests stay those of the pin set.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a model's config.json says of its KV cache, where the file is on this machine."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

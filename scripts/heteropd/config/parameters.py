@@ -1,7 +1,5 @@
 """The parameters of a plan, by name and type."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 What could not be resolved is written ``unresolved`` beside the command that resolves it, never guessed.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Literal, Self
 

@@ -4,8 +4,6 @@ Texts may hold ``{fields}`` that the renderer fills in: model, served_name, port
 block_size, side_channel_port, cores, router_url and so on; ``${NAME}`` is left for the process that starts.
 """
 
-from __future__ import annotations
-
 import re
 
 from pydantic import Field

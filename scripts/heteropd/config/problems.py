@@ -1,7 +1,5 @@
 """Turns what pydantic found into the one line a user can act on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 

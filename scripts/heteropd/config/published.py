@@ -1,7 +1,5 @@
 """A file of images by digest: what `make publish` writes and ``images=FILE`` runs."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from heteropd.config.types import Data

@@ -4,8 +4,6 @@ Command line > parameter file > hosts file > case file > defaults. Every value k
 refusal can name the place it came from.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """env/rules.yaml: what every plan is held against, in words that refusals, notes and docs/rules.md share."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

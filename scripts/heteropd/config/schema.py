@@ -1,7 +1,5 @@
 """JSON Schema of every kind of file, for editors (``# yaml-language-server: $schema=…``)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The words that several kinds of file share: ports, block sizes, commits, digests."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from typing import Annotated, Any, Literal

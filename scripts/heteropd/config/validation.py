@@ -1,7 +1,5 @@
 """What validation asks and how strict it is: `env/validation.yaml`, typed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

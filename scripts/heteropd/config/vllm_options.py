@@ -1,7 +1,5 @@
 """env/vllm-options.yaml: the options of ``vllm serve``, and which of them two engines must share."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema

@@ -1,7 +1,5 @@
 """Reads one YAML file as a mapping, and says in one line what is wrong with it when it is not one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Talking to engines and the router over HTTP."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace

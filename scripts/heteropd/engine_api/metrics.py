@@ -1,9 +1,8 @@
 """Reading an engine's Prometheus page, across the names that metric kinds and vLLM versions use."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -69,20 +68,20 @@ class Counts(dict[str, int | None]):
     """One reading: a count per key of `COUNTERS`, None where the engine has no such metric."""
 
     @classmethod
-    def read(cls, page: str) -> Counts:
+    def read(cls, page: str) -> Self:
         return cls.of(samples(page))
 
     @classmethod
-    def of(cls, page: Iterable[Sample]) -> Counts:
+    def of(cls, page: Iterable[Sample]) -> Self:
         pool = list(page)
         return cls({key: _whole(total(pool, name, labels)) for key, (name, labels) in COUNTERS.items()})
 
-    def since(self, earlier: Counts) -> Counts:
+    def since(self, earlier: Self) -> Self:
         """How far each count has moved."""
-        return Counts({key: _minus(now, earlier.get(key)) for key, now in self.items()})
+        return type(self)({key: _minus(now, earlier.get(key)) for key, now in self.items()})
 
     @classmethod
-    def sum(cls, several: Iterable[Counts]) -> Counts:
+    def sum(cls, several: Iterable[Self]) -> Self:
         """Over engines of one role; a count that one of them lacks is unknown for all."""
         rows = list(several)
         return cls({key: _plus(row.get(key) for row in rows) for key in COUNTERS})

@@ -1,7 +1,5 @@
 """Bodies of requests: what can be compared token by token, and the hand-over of a PD router. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What came of a request, and what an engine's answer says: generated tokens, text, events. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pure rendering: from a request and the environment data to a plan. Nothing is started here."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from heteropd.config.arguments import PlanArguments

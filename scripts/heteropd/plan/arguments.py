@@ -4,8 +4,6 @@ vLLM takes ``_`` for ``-`` in an option's name, ``--name.key value`` for a part 
 argparse does, every beginning of a name that means one option alone.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re
@@ -13,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from heteropd.config.vllm_options import VllmOptions
 
@@ -94,7 +92,7 @@ class _Options:
     kinds: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
 
     @classmethod
-    def of(cls, options: VllmOptions) -> _Options:
+    def of(cls, options: VllmOptions) -> Self:
         kinds = ("value", "values", "optional", "repeated", "flag", "switch")
         return cls(tuple((kind, tuple(map(tuple, getattr(options, kind)))) for kind in kinds))
 

@@ -1,7 +1,5 @@
 """Container arguments, where the docker runtime will run the plan."""
 
-from __future__ import annotations
-
 from heteropd.config.container_options import ContainerOptions
 from heteropd.config.env import Env
 from heteropd.config.request import PlanRequest

@@ -1,7 +1,5 @@
 """Renders a request into a plan that no rule has looked at yet."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from heteropd.config.cases import Case, EngineCase

@@ -1,7 +1,5 @@
 """Renders one engine: environment, command, container."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

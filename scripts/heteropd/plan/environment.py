@@ -1,7 +1,5 @@
 """The environment and the argument list of a child, from the plan's and from ours. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

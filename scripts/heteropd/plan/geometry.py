@@ -1,7 +1,5 @@
 """How blocks of KV look on each side and on the wire, and what a pin set must be able to do for them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ A plan is plain data. It is made by `heteropd.plan.render`, printed by `heteropd
 runtime, kept in the state folder, and read again by validation. It never holds a secret.
 """
 
-from __future__ import annotations
-
 import hashlib
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The table of docs/rules.md, made from env/rules.yaml."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from heteropd.config.env import Env

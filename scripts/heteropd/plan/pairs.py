@@ -1,7 +1,5 @@
 """Which prefill meets which decode, where there are several: all of them, or a bounded number. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import islice
 

@@ -1,7 +1,5 @@
 """Where each engine of a role runs: its host, its ports there, and its share of the host's devices."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

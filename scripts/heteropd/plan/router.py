@@ -1,7 +1,5 @@
 """Renders the router, which clients talk to."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from heteropd.config.env import Env

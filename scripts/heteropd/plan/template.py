@@ -1,7 +1,5 @@
 """Fills ``{fields}`` of env data. ``${NAME}`` is left alone: it belongs to the process that starts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

@@ -3,8 +3,6 @@
 They carry text, no ids, and no salt; what comes through the router is compared with each engine's own answer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -61,7 +59,7 @@ class ApiRequests:
     def __init__(self, model: str, settings: Settings, phases: Phases, *, chat: bool) -> None:
         self._model, self._settings, self._phases, self._chat = model, settings, phases, chat
 
-    def start(self, router: Endpoint) -> RunningRequests:
+    def start(self, router: Endpoint) -> "RunningRequests":
         """Through the router."""
         bodies = self._bodies()
         streamed: dict[ApiKind, Json] = {kind: body for kind, body in bodies.items() if kind != "document"}

@@ -3,8 +3,6 @@
 Probes carry ids, a salt and ignore_eos; a fault that strikes only what lacks these would not be seen in them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From a topology that runs to a verdict that is shown and kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """Requests side by side, on threads."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future

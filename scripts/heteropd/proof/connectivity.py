@@ -1,7 +1,5 @@
 """Is the answer the API's answer? Pure checks on what came back through the router."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

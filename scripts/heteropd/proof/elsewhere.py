@@ -4,8 +4,6 @@ Block sizes and the model are asked of the engines where nobody gives them; an e
 its log only, which is not read here. No process of it is touched.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """What an engine says of itself: over its API, in its metrics, in its log."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

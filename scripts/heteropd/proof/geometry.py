@@ -1,7 +1,5 @@
 """How many bytes a token's KV takes, from the model's configuration."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Heterogeneous layouts need ``enforce_handshake_compat: false``, and the hash tha
 model's *path* only (vllm #55776), so nothing upstream notices different weights.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ A decode engine that quietly computes the prompt itself answers correctly and wi
 #42703), so right answers prove nothing about the transfer; the counters do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from heteropd.engine_api.metrics import Counts

@@ -1,7 +1,5 @@
 """Do all engines load the same files? Hashes of the model's folder, taken where each engine runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import cast
 

@@ -5,8 +5,6 @@ what that answers, to the decode; the pair's own counters say what moved, and th
 engines' alone. It comes last, so that nothing that is counted about the other requests is disturbed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """What a user sees while validation runs: phase, done of total, elapsed."""
 
-from __future__ import annotations
-
 import threading
 from types import TracebackType
 from typing import Self

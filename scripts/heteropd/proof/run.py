@@ -1,7 +1,5 @@
 """The proof, start to end: ask, send, judge."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field

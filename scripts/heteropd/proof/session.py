@@ -1,7 +1,5 @@
 """The running topology, seen from outside: its roles, what they say of themselves, what they count."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial

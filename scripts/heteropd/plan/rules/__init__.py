@@ -1,13 +1,11 @@
 """Rules that a plan must keep: env/rules.yaml has their words, docs/rules.md explains them."""
 
-from __future__ import annotations
-
 from heteropd.config.env import Env
 from heteropd.config.request import PlanRequest
 from heteropd.errors import BadInput
 from heteropd.findings import Finding
 from heteropd.plan.model import Note, Plan
-from heteropd.plan.rules import (
+from heteropd.plan.rules import (  # noqa: F401 - a module's rules are known once it is imported
     addresses,
     blocks,
     connector,
@@ -18,32 +16,20 @@ from heteropd.plan.rules import (
     secrets,
     transports,
 )
-from heteropd.plan.rules.base import Check, RuleContext
+from heteropd.plan.rules.base import CHECKS, RuleContext
 
 __all__ = ["CHECKS", "apply", "examine"]
 
 # First what no other message may show, then what the others need to read an engine's arguments.
 _FIRST = ("P56-secrets", "P51-arguments")
-_ALL: dict[str, Check] = (
-    transports.CHECKS
-    | addresses.CHECKS
-    | blocks.CHECKS
-    | connector.CHECKS
-    | devices.CHECKS
-    | differences.CHECKS
-    | options.CHECKS
-    | pinned.CHECKS
-    | secrets.CHECKS
-)
-CHECKS = {name: _ALL[name] for name in dict.fromkeys([*_FIRST, *sorted(_ALL)])}
 
 
 def examine(plan: Plan, request: PlanRequest, env: Env) -> list[Finding]:
     """What breaks a rule, one finding a rule, up to the first that is refused."""
     context = RuleContext(plan, request, env)
     findings: list[Finding] = []
-    for name, check in CHECKS.items():
-        finding = check(context)
+    for name in dict.fromkeys([*_FIRST, *sorted(CHECKS)]):
+        finding = CHECKS[name](context)
         if finding is not None:
             entry = env.rules[name]
             status = "FAIL" if entry.broken == "refused" else "WARN"

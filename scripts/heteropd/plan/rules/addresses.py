@@ -1,18 +1,17 @@
 """Addresses and ports: whether the roles can find each other."""
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 
 from heteropd.findings import Finding
 from heteropd.plan.model import RolePlan
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_engine
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, engines, rule
 
 SIDE_CHANNEL_HOST = "VLLM_NIXL_SIDE_CHANNEL_HOST"
 LAST_PORT = 65535
 
 
+@rule("P16-side-channel-host", engines)
 def _side_channel_host(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     announced = engine.plan.env.get(SIDE_CHANNEL_HOST, "localhost")
     address = engine.plan.host.address
@@ -59,6 +58,7 @@ class _PortUse:
     addition: tuple[str, int] | None = None
 
 
+@rule("P64-listens", engines)
 def _listens(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     """An engine without --host listens on all of IPv4, as vLLM does."""
     given, reached = engine.arguments.text("--host") or "0.0.0.0", set(engine.plan.host.addresses)  # noqa: S104
@@ -71,6 +71,7 @@ def _listens(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     return engine.option_finding("--host", given, problem, "leave it out: the kit sets it where it must")
 
 
+@rule("P18-port-clash")
 def _port_clash(context: RuleContext) -> Finding | None:
     taken: dict[tuple[str, int], _PortUse] = {}
     for role in context.plan.roles:
@@ -115,6 +116,7 @@ def _blamed(context: RuleContext, uses: list[_PortUse], problem: str, fix: str) 
     return context.parameter(blamed, problem, fix)
 
 
+@rule("P47-remote-process")
 def _remote_process(context: RuleContext) -> Finding | None:
     hosts = [role.host for role in context.plan.roles]
     remote = sorted({host.name for host in hosts if host.ssh and not host.python})
@@ -126,6 +128,7 @@ def _remote_process(context: RuleContext) -> Finding | None:
     )
 
 
+@rule("P55-remote-address")
 def _remote_address(context: RuleContext) -> Finding | None:
     hosts = context.request.hosts
     for name, host in hosts.hosts.items() if hosts else ():
@@ -135,12 +138,3 @@ def _remote_address(context: RuleContext) -> Finding | None:
                 fix = "give the address that others connect to"
                 return broken(context.hosts_file, f"hosts.{name}.{field}", address, problem, fix)
     return None
-
-
-CHECKS: dict[str, Check] = {
-    "P16-side-channel-host": each_engine(_side_channel_host),
-    "P18-port-clash": _port_clash,
-    "P47-remote-process": _remote_process,
-    "P64-listens": each_engine(_listens),
-    "P55-remote-address": _remote_address,
-}

@@ -1,7 +1,5 @@
 """What a rule sees: the rendered plan, so that a user's additions count."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,19 +149,35 @@ class RuleContext:
         return PlannedEngine(role, self.env.platforms[role.runs_on], where, arguments)
 
 
-Check = Callable[[RuleContext], Finding | None]
-EngineCheck = Callable[[RuleContext, PlannedEngine], Finding | None]
-PairCheck = Callable[[RuleContext, PlannedEngine, PlannedEngine], Finding | None]
+Check = Callable[..., Finding | None]
+Subjects = Callable[[RuleContext], Iterable[tuple[PlannedEngine, ...]]]
+CHECKS: dict[str, Callable[[RuleContext], Finding | None]] = {}
+"""What looks for plans that break a rule, by the rule's id."""
 
 
-def each_engine(check: EngineCheck) -> Check:
-    """The check for every engine."""
-    return lambda context: first(check(context, engine) for engine in context.engines)
+def plan(_context: RuleContext) -> Iterable[tuple[PlannedEngine, ...]]:
+    """A rule that looks at the plan as a whole."""
+    return [()]
 
 
-def each_pair(check: PairCheck) -> Check:
-    """The check for every prefill and decode that may exchange KV."""
-    return lambda context: first(check(context, *pair) for pair in context.pairs)
+def engines(context: RuleContext) -> Iterable[tuple[PlannedEngine, ...]]:
+    """A rule that looks at every engine."""
+    return ((engine,) for engine in context.engines)
+
+
+def pairs(context: RuleContext) -> Iterable[tuple[PlannedEngine, ...]]:
+    """A rule that looks at every prefill and decode that may exchange KV."""
+    return context.pairs
+
+
+def rule(name: str, of: Subjects = plan) -> Callable[[Check], Check]:
+    """The check of a rule: asked with the context and each of its subjects, up to the first finding."""
+
+    def register(check: Check) -> Check:
+        CHECKS[name] = lambda context: first(check(context, *subject) for subject in of(context))
+        return check
+
+    return register
 
 
 def first(findings: Iterable[Finding | None]) -> Finding | None:

@@ -1,13 +1,12 @@
 """KV blocks: whether the decode can turn what arrives into what it keeps."""
 
-from __future__ import annotations
-
 from heteropd.config.pins import Capability
 from heteropd.findings import Finding
 from heteropd.plan.geometry import able, missing, needs, reuse_is_wrong
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, each_pair
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, pairs, rule
 
 
+@rule("P21-block-order", pairs)
 def _block_order(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     wire, own = prefill.kv.wire_block_size, decode.kv.block_size
     if wire <= own and own % wire == 0:
@@ -20,6 +19,7 @@ def _block_order(context: RuleContext, prefill: PlannedEngine, decode: PlannedEn
     return context.parameter(context.blame("decode_block_size", "prefill_block_size"), problem, fix)
 
 
+@rule("P41-block-multiple")
 def _block_multiple(context: RuleContext) -> Finding | None:
     for engine in context.engines:
         multiple = engine.platform.block_multiple
@@ -29,6 +29,7 @@ def _block_multiple(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P22-layout", pairs)
 def _layout(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     wire, own = prefill.kv.wire_layout, decode.kv.layout
     if wire == own:
@@ -46,6 +47,7 @@ def _layout(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine)
     return None
 
 
+@rule("P48-decode-prefix-cache", pairs)
 def _decode_prefix_cache(
     _context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine
 ) -> Finding | None:
@@ -59,10 +61,12 @@ def _decode_prefix_cache(
     return decode.option_finding("--no-enable-prefix-caching", "absent", problem, fix)
 
 
+@rule("P42-receives", pairs)
 def _receives(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     return _converts_too_much(context, prefill, decode, decode.plan.runs_on)
 
 
+@rule("P46-stand-in-receives", pairs)
 def _original_receives(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     if not decode.plan.standin:
         return None
@@ -84,12 +88,14 @@ def _converts_too_much(
     return None
 
 
+@rule("P23-block-and-layout", pairs)
 def _variant_receives(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     return _variant_lacks(
         context, prefill, decode, tuple(name for name in _SAID if name != "prefill_conversion")
     )
 
 
+@rule("P45-converts", pairs)
 def _variant_converts(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     return _variant_lacks(context, prefill, decode, ("prefill_conversion",))
 
@@ -127,6 +133,7 @@ def _differs(prefill: PlannedEngine, decode: PlannedEngine) -> bool:
     return kv.convert_on_save or (kv.wire_layout, kv.wire_block_size) != (own.layout, own.block_size)
 
 
+@rule("P68-hybrid-model", pairs)
 def _hybrid(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     facts = context.request.model_facts
     if facts is None or facts.family != "hybrid" or not _differs(prefill, decode):
@@ -135,6 +142,7 @@ def _hybrid(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine)
     return context.parameter("model", problem, "give both sides one layout and one block size")
 
 
+@rule("P69-model-family", pairs)
 def _family(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     facts = context.request.model_facts
     if facts is None or facts.family not in _FAMILIES or not _differs(prefill, decode):
@@ -157,17 +165,4 @@ _SAID: dict[Capability, str] = {
     "hetero_block_nhd": "different block sizes in NHD on both sides",
     "hetero_layout": "different layouts",
     "prefill_conversion": "the conversion on save that this case asks of the prefill",
-}
-
-CHECKS: dict[str, Check] = {
-    "P21-block-order": each_pair(_block_order),
-    "P22-layout": each_pair(_layout),
-    "P23-block-and-layout": each_pair(_variant_receives),
-    "P41-block-multiple": _block_multiple,
-    "P42-receives": each_pair(_receives),
-    "P45-converts": each_pair(_variant_converts),
-    "P46-stand-in-receives": each_pair(_original_receives),
-    "P68-hybrid-model": each_pair(_hybrid),
-    "P69-model-family": each_pair(_family),
-    "P48-decode-prefix-cache": each_pair(_decode_prefix_cache),
 }

@@ -1,12 +1,10 @@
 """The connector's settings, and the switches of the Gaudi plugin."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from heteropd.findings import Finding
 from heteropd.plan.engines import KV_TRANSFER
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_engine, each_pair, first
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, engines, first, pairs, rule
 
 _KEEP_OFF = "keep --no-enable-prefix-caching (prefix_caching: false)"
 HETERO_LAYOUT = "VLLM_HPU_HETERO_KV_LAYOUT"
@@ -14,6 +12,7 @@ JOINT_KV = "VLLM_HPU_NIXL_JOINT_KV"
 DEVICE_TO_DEVICE = "VLLM_NIXL_DEVICE_TO_DEVICE"
 
 
+@rule("P19-handshake-compat", pairs)
 def _handshake(_context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     if prefill.plan.platform == decode.plan.platform:
         return None
@@ -29,6 +28,7 @@ def _engine_handshake(engine: PlannedEngine) -> Finding | None:
     return engine.option_finding("enforce_handshake_compat", value, problem, fix)
 
 
+@rule("P24-prefix-caching", engines)
 def _prefix_caching(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     if engine.role != "prefill" or not engine.kv.convert_on_save or not engine.prefix_caching:
         return None
@@ -36,6 +36,7 @@ def _prefix_caching(_context: RuleContext, engine: PlannedEngine) -> Finding | N
     return engine.option_finding("prefix caching", "on", problem, _KEEP_OFF)
 
 
+@rule("P25-hetero-switch", engines)
 def _hetero_switch(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     value = engine.plan.env.get(HETERO_LAYOUT)
     needed = engine.plan.runs_on == "gaudi" and (value is not None or context.pins.switches.hetero_layout)
@@ -45,6 +46,7 @@ def _hetero_switch(context: RuleContext, engine: PlannedEngine) -> Finding | Non
     return engine.env_finding(HETERO_LAYOUT, problem, "set it to 'true'")
 
 
+@rule("P26-joint-kv", pairs)
 def _joint_kv(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     if not context.pins.switches.joint_kv or (prefill.plan.runs_on, decode.plan.runs_on) != ("gaudi", "cuda"):
         return None
@@ -54,6 +56,7 @@ def _joint_kv(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngin
     return prefill.env_finding(JOINT_KV, problem, "set it to 'true'")
 
 
+@rule("P28-device-to-device", engines)
 def _device_to_device(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     on = engine.plan.env.get(DEVICE_TO_DEVICE, "").lower() in ("1", "true")
     through_host = context.variant.kv_buffer_device == "cpu"
@@ -64,6 +67,7 @@ def _device_to_device(context: RuleContext, engine: PlannedEngine) -> Finding | 
     return engine.env_finding(DEVICE_TO_DEVICE, problem, f"set it to '{int(not through_host)}'")
 
 
+@rule("P44-kv-transfer-config", engines)
 def _kv_transfer(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     config = engine.kv_transfer
     if config is None:
@@ -95,6 +99,7 @@ def _kv_transfer(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     return None
 
 
+@rule("P63-recompute", engines)
 def _recompute(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     policy = {**(engine.kv_transfer or {}), **engine.kv_extra}.get("kv_load_failure_policy")
     if policy != "recompute":
@@ -103,6 +108,7 @@ def _recompute(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     return engine.option_finding("kv_load_failure_policy", policy, problem, "use fail")
 
 
+@rule("P70-kv-digest")
 def _digest(context: RuleContext) -> Finding | None:
     mode, pins = context.request.parameters.digest, context.plan.pins
     if mode == "off" or context.plan.parameters.get("digest"):
@@ -110,15 +116,3 @@ def _digest(context: RuleContext) -> Finding | None:
     without = sorted({engine.plan.runs_on for engine in context.engines} - set(context.pins.kv_digest))
     problem = f"is left out: connectors of {' and '.join(without)} engines of {pins} do not let it"
     return broken(context.request.origins["digest"], "digest", mode, problem, "stand-ins have it")
-
-
-CHECKS: dict[str, Check] = {
-    "P19-handshake-compat": each_pair(_handshake),
-    "P24-prefix-caching": each_engine(_prefix_caching),
-    "P25-hetero-switch": each_engine(_hetero_switch),
-    "P26-joint-kv": each_pair(_joint_kv),
-    "P28-device-to-device": each_engine(_device_to_device),
-    "P44-kv-transfer-config": each_engine(_kv_transfer),
-    "P63-recompute": each_engine(_recompute),
-    "P70-kv-digest": _digest,
-}

@@ -1,22 +1,13 @@
 """Devices: whether every engine has those it needs, and whether the two sides' numbers go together."""
 
-from __future__ import annotations
-
 from heteropd.config.hosts import Host
 from heteropd.findings import Finding
 from heteropd.plan.arguments import PARALLEL
 from heteropd.plan.placement import ENGINE_ROLES, devices_of
-from heteropd.plan.rules.base import (
-    Check,
-    PlannedEngine,
-    RuleContext,
-    broken,
-    each_engine,
-    each_pair,
-    first,
-)
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, engines, first, pairs, rule
 
 
+@rule("P50-devices")
 def _devices(context: RuleContext) -> Finding | None:
     engines: dict[tuple[str, str], list[PlannedEngine]] = {}
     for engine in context.engines:
@@ -74,6 +65,7 @@ def _of_their_own(context: RuleContext, host: Host, sharing: list[PlannedEngine]
     return None
 
 
+@rule("P65-engines")
 def _engines(context: RuleContext) -> Finding | None:
     hosts = context.request.hosts
     for name, host in hosts.hosts.items() if hosts else ():
@@ -92,6 +84,7 @@ def _parallel(engine: PlannedEngine) -> str:
     return " with ".join(f"{option} {size}" for option, size in sizes.items() if size)
 
 
+@rule("P62-stand-in-ranks", engines)
 def _standin_ranks(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     if not engine.plan.standin or engine.arguments.ranks == 1:
         return None
@@ -99,6 +92,7 @@ def _standin_ranks(context: RuleContext, engine: PlannedEngine) -> Finding | Non
     return broken(context.hosts_file, f"roles.{engine.role}", engine.arguments.ranks, problem, "leave it out")
 
 
+@rule("P49-tensor-parallel", pairs)
 def _tensor_parallel(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     ours, theirs = prefill.arguments.tensor_parallel, decode.arguments.tensor_parallel
     field = "roles.decode.tensor_parallel_size"
@@ -118,6 +112,7 @@ def _tensor_parallel(context: RuleContext, prefill: PlannedEngine, decode: Plann
     return None
 
 
+@rule("P61-pipeline", engines)
 def _pipeline(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     for option in ("--pipeline-parallel-size", "--prefill-context-parallel-size"):
         size = engine.arguments.number(option, 1)
@@ -125,12 +120,3 @@ def _pipeline(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
             problem = "NixlConnector refuses engines whose layers or prompts are split"
             return engine.option_finding(option, size, problem, "use tensor_parallel_size, or more engines")
     return None
-
-
-CHECKS: dict[str, Check] = {
-    "P49-tensor-parallel": each_pair(_tensor_parallel),
-    "P50-devices": _devices,
-    "P65-engines": _engines,
-    "P61-pipeline": each_engine(_pipeline),
-    "P62-stand-in-ranks": each_engine(_standin_ranks),
-}

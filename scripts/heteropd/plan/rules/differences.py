@@ -1,7 +1,5 @@
 """What the handshake would compare, were it not off: options of which the two sides must not differ."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -9,7 +7,7 @@ from typing import Any
 
 from heteropd.findings import Finding
 from heteropd.plan.arguments import EngineArguments
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_pair
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, pairs, rule
 
 _SPECULATIVE = {
     "--speculative-config": None,
@@ -26,6 +24,7 @@ _SAME = {"half": "float16", "float": "float32"}
 _VERSION = re.compile(r"(?<![\d.])v?(\d+\.\d+)(?:\.\d+)?")
 
 
+@rule("P53-identical", pairs)
 def _identical(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     problem = "the two sides differ in what KV is made of, and the handshake that would say so is off"
     for name in _OF_CONNECTOR:
@@ -36,6 +35,7 @@ def _identical(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngi
     return _different(context.env.vllm_options.identical, prefill, decode, problem)
 
 
+@rule("P54-alike", pairs)
 def _alike(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     problem = "the two sides differ: one may refuse, or answer otherwise, what the other takes"
     return _different(context.env.vllm_options.alike, prefill, decode, problem)
@@ -67,6 +67,7 @@ def _shown(value: Any) -> str:
     return "without it" if value is None else "with it" if value is True else str(value)
 
 
+@rule("P59-speculative", pairs)
 def _speculative(_context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     ours, theirs = _drafts(prefill.arguments), _drafts(decode.arguments)
     if ours == theirs:
@@ -94,6 +95,7 @@ def _drafts(arguments: EngineArguments) -> dict[str, Any]:
     return {key: config[key] for key in _COMPARED if key in config}
 
 
+@rule("P60-images", pairs)
 def _images(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     versions = [_vllm_version(context, engine) for engine in (prefill, decode)]
     if None in versions or versions[0] == versions[1]:
@@ -122,11 +124,3 @@ def _vllm_version(context: RuleContext, engine: PlannedEngine) -> str | None:
     text = context.pins.vllm if image is None else image.partition("@")[0].rpartition("/")[2]
     version = _VERSION.search(text)
     return version[1] if version else None
-
-
-CHECKS: dict[str, Check] = {
-    "P53-identical": each_pair(_identical),
-    "P54-alike": each_pair(_alike),
-    "P59-speculative": each_pair(_speculative),
-    "P60-images": each_pair(_images),
-}

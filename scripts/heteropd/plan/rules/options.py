@@ -1,7 +1,5 @@
 """Options that cannot be looked into, that are decided elsewhere, or that put an engine out of reach."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from heteropd import ucx
@@ -11,7 +9,7 @@ from heteropd.errors import nearest
 from heteropd.findings import Finding
 from heteropd.plan.arguments import TENSOR_PARALLEL, EngineArguments, parse
 from heteropd.plan.placement import ENGINE_ROLES
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_engine, first
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, engines, first, rule
 
 # What a parameter or a field says already: a second place could only disagree with it.
 _DECIDED = {
@@ -62,6 +60,7 @@ def _additions(context: RuleContext) -> Iterator[tuple[EngineRole, RoleAdditions
         yield role, roles.engine(role), parse(roles.engine(role).args, context.env.vllm_options)
 
 
+@rule("P51-arguments")
 def _readable(context: RuleContext) -> Finding | None:
     for role, additions, arguments in _additions(context):
         shown = " ".join(word.partition("=")[0] for word in additions.args if word.startswith("-"))
@@ -79,12 +78,14 @@ def _readable(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P57-unknown-option")
 def _unknown(context: RuleContext) -> Finding | None:
     """For the very version that the list was read from, an option that it lacks ends the engine."""
     same = context.pins.vllm == context.env.vllm_options.vllm
     return _not_listed(context) if same else None
 
 
+@rule("P58-perhaps-unknown")
 def _perhaps_unknown(context: RuleContext) -> Finding | None:
     same = context.pins.vllm == context.env.vllm_options.vllm
     return None if same else _not_listed(context)
@@ -102,6 +103,7 @@ def _not_listed(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P43-shadowed")
 def _shadowed(context: RuleContext) -> Finding | None:
     for role, additions, arguments in _additions(context):
         decided = _DECIDED | _decided_by_hosts(role, context)
@@ -138,6 +140,7 @@ def _decided_by_hosts(role: str, context: RuleContext) -> dict[str, str]:
     return decided
 
 
+@rule("P66-container")
 def _container(context: RuleContext) -> Finding | None:
     hosts = context.request.hosts
     for name, host in hosts.hosts.items() if hosts else ():
@@ -156,6 +159,7 @@ def _container(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P67-router")
 def _router(context: RuleContext) -> Finding | None:
     hosts, kind = context.request.hosts, context.env.defaults.routers[context.request.parameters.router]
     words = [word for entry in kind.argv for word in (entry if isinstance(entry, list) else [entry])]
@@ -168,6 +172,7 @@ def _router(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P52-reach", engines)
 def _out_of_reach(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     given = engine.arguments.given
     return first(
@@ -175,14 +180,3 @@ def _out_of_reach(_context: RuleContext, engine: PlannedEngine) -> Finding | Non
         for option in _OUT_OF_REACH
         if given.get(option) not in (None, False)
     )
-
-
-CHECKS: dict[str, Check] = {
-    "P51-arguments": _readable,
-    "P43-shadowed": _shadowed,
-    "P52-reach": each_engine(_out_of_reach),
-    "P66-container": _container,
-    "P67-router": _router,
-    "P57-unknown-option": _unknown,
-    "P58-perhaps-unknown": _perhaps_unknown,
-}

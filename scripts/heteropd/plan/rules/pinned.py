@@ -1,13 +1,12 @@
 """The pin set: whether what the plan runs is decided, and fits together."""
 
-from __future__ import annotations
-
 from heteropd.config.pins import PinSet
 from heteropd.config.types import UNRESOLVED
 from heteropd.findings import Finding
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, broken, each_pair
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, pairs, rule
 
 
+@rule("P02-nixl-pinned")
 def _nixl_unresolved(context: RuleContext) -> Finding | None:
     for engine in context.engines:
         nixl = context.pins.nixl[engine.platform_name]
@@ -18,6 +17,7 @@ def _nixl_unresolved(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P03-nixl-versions", pairs)
 def _nixl_versions(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
     ours, theirs = (context.pins.nixl[engine.platform_name].version for engine in (prefill, decode))
     if UNRESOLVED in (ours, theirs) or ours.split(".")[:2] == theirs.split(".")[:2]:
@@ -27,6 +27,7 @@ def _nixl_versions(context: RuleContext, prefill: PlannedEngine, decode: Planned
     return broken(context.pins_file, "nixl", f"prefill {ours}, decode {theirs}", problem, fix)
 
 
+@rule("P27-plugin-pair")
 def _plugin_pair(context: RuleContext) -> Finding | None:
     if not context.on("gaudi") or not isinstance(context.pins, PinSet):
         return None
@@ -41,6 +42,7 @@ def _plugin_pair(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P37-base-digest")
 def _base_digest(context: RuleContext) -> Finding | None:
     if context.plan.runtime != "docker" or not isinstance(context.pins, PinSet):
         return None
@@ -53,6 +55,7 @@ def _base_digest(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P38-digest-confirmed")
 def _digest_unconfirmed(context: RuleContext) -> Finding | None:
     if context.plan.runtime != "docker" or not isinstance(context.pins, PinSet):
         return None
@@ -69,6 +72,7 @@ def _digest_unconfirmed(context: RuleContext) -> Finding | None:
     return None
 
 
+@rule("P40-unresolved-source")
 def _unresolved_pick(context: RuleContext) -> Finding | None:
     sources = context.pins.sources if isinstance(context.pins, PinSet) else {}
     for name, source in sources.items():
@@ -82,13 +86,3 @@ def _unresolved_pick(context: RuleContext) -> Finding | None:
         fix = f"resolve it with `{pick.resolve}`, or use a pin set that needs none"
         return broken(context.pins_file, field, UNRESOLVED, problem, fix)
     return None
-
-
-CHECKS: dict[str, Check] = {
-    "P02-nixl-pinned": _nixl_unresolved,
-    "P03-nixl-versions": each_pair(_nixl_versions),
-    "P27-plugin-pair": _plugin_pair,
-    "P37-base-digest": _base_digest,
-    "P38-digest-confirmed": _digest_unconfirmed,
-    "P40-unresolved-source": _unresolved_pick,
-}

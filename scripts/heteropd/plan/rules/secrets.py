@@ -1,13 +1,11 @@
 """Secrets: a hosts file holds none, by name or by value. Their values are in no message."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 
 from heteropd.findings import Finding
 from heteropd.plan.arguments import parse
-from heteropd.plan.rules.base import Check, RuleContext, broken
+from heteropd.plan.rules.base import RuleContext, broken, rule
 
 _NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|APIKEY|CREDENTIALS?|[-_]KEY)$")
 # A user and password in an address, and what model hubs, clouds and code hosts begin their tokens with.
@@ -20,6 +18,7 @@ _VALUE = re.compile(
 _JSON_NAME = re.compile(r"[\"']([\w-]+)[\"']\s*:")
 
 
+@rule("P56-secrets")
 def _secrets(context: RuleContext) -> Finding | None:
     for field, name, value in _given(context):
         if _NAME.search(name.upper()) or any(_NAME.search(key.upper()) for key in _JSON_NAME.findall(value)):
@@ -59,8 +58,3 @@ def _given(context: RuleContext) -> Iterator[tuple[str, str, str]]:
         for word in additions.args:  # what cannot be read as options, too
             name, _, value = word.partition("=")
             yield f"roles.{role}.args", name if name.startswith("-") else "a word", value or word
-
-
-CHECKS: dict[str, Check] = {
-    "P56-secrets": _secrets,
-}

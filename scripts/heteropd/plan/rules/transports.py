@@ -1,12 +1,11 @@
 """UCX transports: which path the bytes of a KV block take."""
 
-from __future__ import annotations
-
 from heteropd import ucx
 from heteropd.findings import Finding
-from heteropd.plan.rules.base import Check, PlannedEngine, RuleContext, each_engine
+from heteropd.plan.rules.base import PlannedEngine, RuleContext, engines, rule
 
 
+@rule("P07-ucx-tls-device", engines)
 def _without_device(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     device, named = engine.platform.transports.device, ucx.transports(engine.plan.env)
     if device is None or named.allows(device) or context.variant.kv_buffer_device:
@@ -16,6 +15,7 @@ def _without_device(context: RuleContext, engine: PlannedEngine) -> Finding | No
     return engine.env_finding(ucx.TLS, problem, fix)
 
 
+@rule("P08-ucx-tls-tcp", engines)
 def _slow_path(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     facts, named = engine.platform.transports, ucx.transports(engine.plan.env)
     slow = [transport for transport in facts.forbidden if named.allows(transport)]
@@ -28,6 +28,7 @@ def _slow_path(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     return engine.env_finding(ucx.TLS, problem, f"use {','.join(fast)}")
 
 
+@rule("P39-ucx-tls-common", engines)
 def _nothing_in_common(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
     common, named = engine.platform.transports.any_of, ucx.transports(engine.plan.env)
     if not common or any(map(named.allows, common)):
@@ -43,10 +44,3 @@ def _spaced(named: ucx.Transports) -> str | None:
     """The fix for a word with a space about it."""
     spaced = [word for word in named.words if word != word.strip()]
     return f"leave out the space: to UCX it is part of {spaced[0]!r}" if spaced else None
-
-
-CHECKS: dict[str, Check] = {
-    "P07-ucx-tls-device": each_engine(_without_device),
-    "P08-ucx-tls-tcp": each_engine(_slow_path),
-    "P39-ucx-tls-common": each_engine(_nothing_in_common),
-}

@@ -1,7 +1,5 @@
 """Shows a verdict, and keeps it: JSON for machines, Markdown for people, the same data in both."""
 
-from __future__ import annotations
-
 from heteropd.proof.report.kept import Paths, compare_reports, keep, list_reports
 from heteropd.proof.report.markdown import render
 from heteropd.proof.report.terminal import show, show_next

@@ -1,7 +1,5 @@
 """Verdicts that are kept: each under its time, the newest under fixed names beside; listed and compared."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The Markdown form of a verdict: the conclusion first, then what it rests on."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterable, Sequence

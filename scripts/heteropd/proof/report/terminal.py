@@ -1,7 +1,5 @@
 """The verdict on the terminal: what failed and how to fix it; and what to do next."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.markup import escape
 
