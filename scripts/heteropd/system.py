@@ -22,6 +22,11 @@ class Completed:
     out: str
     err: str
 
+    @property
+    def why(self) -> str:
+        """What it said last on stderr, in one line; its exit status where it said nothing."""
+        return " ".join(self.err.split())[-300:] or f"exit status {self.code}"
+
 
 # Of a user's PYTHON… variables, those that change nothing that the kit does.
 _HARMLESS = (
@@ -31,6 +36,14 @@ _HARMLESS = (
     "PYTHONUTF8",
     "PYTHONIOENCODING",
 )
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file, whole or not at all, and make its folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
 
 
 def without_python_settings(environ: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from heteropd.images.contents_compare import compare
 from heteropd.images.contents_expected import by_hand, expected
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import LABEL, Choice, Recipe, choose
+from heteropd.system import write_whole
 
 PROGRAM = "heteropd-inventory"
 _LIMIT_S = 90
@@ -62,10 +63,7 @@ def kept(file: Path) -> dict[str, Any]:
 
 def write(made: dict[str, Any], to: Path) -> None:
     """Write it whole or not at all; the same image gives the same bytes."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    part = to.with_suffix(".part")
-    part.write_text(json.dumps(made, indent=2, sort_keys=True) + "\n")
-    part.replace(to)
+    write_whole(to, json.dumps(made, indent=2, sort_keys=True) + "\n")
 
 
 def read(

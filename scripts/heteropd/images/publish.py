@@ -24,6 +24,7 @@ from heteropd.images.build import HEARTBEAT_S
 from heteropd.images.context import BuildContext
 from heteropd.images.imagetools import RegistryImage
 from heteropd.images.recipe import LABEL, Choice
+from heteropd.system import write_whole
 
 _SIGN_TIMEOUT_S = 300.0
 _DESTINATION = re.compile(
@@ -155,9 +156,8 @@ def _publish(item: Item, client: DockerClient, context: BuildContext) -> Publish
         fix = f"build it anew (make build images={image}) and publish it under another name"
         raise KitError(f"{item.target}: is in the registry without provenance or SBOM; {fix}")
     folder = documents_folder(context.root, item.tag)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, document in (("provenance", remote.provenance), ("sbom.spdx", remote.sbom)):
-        (folder / f"{image}.{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_whole(folder / f"{image}.{name}.json", json.dumps(document, indent=1) + "\n")
     return PublishedImage(
         ref=f"{item.repository}@{remote.digest}",
         tag=item.target,
@@ -197,7 +197,7 @@ def _sign(ref: str, context: BuildContext) -> None:
     argv = ["cosign", "sign", "--yes", ref]
     done = context.runner.run(argv, env=context.environ, timeout_s=_SIGN_TIMEOUT_S)
     if done.code != 0:
-        raise KitError(f"{ref}: is pushed but not signed: {' '.join(done.err.split())[-300:]}")
+        raise KitError(f"{ref}: is pushed but not signed: {done.why}")
     context.say(f"signed {ref}")
 
 
@@ -216,9 +216,5 @@ def record(root: Path, tag: str, new: Published) -> Path:
     file = documents_folder(root, tag).with_name(f"{tag}.yaml")
     old = yamlfile.load(Published, file, root).images if file.exists() else {}
     made = new.model_copy(update={"images": {**old, **new.images}})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    body = yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False, width=200)
-    part.write_text(_HEADER + body, encoding="utf-8")
-    part.replace(file)
+    write_whole(file, _HEADER + yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False, width=200))
     return file

@@ -53,7 +53,7 @@ class Repository:
             fetched = self._remotely(self.remote, "+refs/*:refs/remote/*")  # an old server: everything it has
         if fetched.code != 0 and "not our ref" not in fetched.err:
             fix = "check the network, or name a mirror in env/mirrors.yaml"
-            problem = f"cannot be fetched from ({_last(fetched)})"
+            problem = f"cannot be fetched from ({fetched.why})"
             raise BadInput(self.where, "remote", self.remote, problem, fix)
         if not self._has(commit, parents):
             fix = "correct the commit, or the mirror that lacks it (env/mirrors.yaml)"
@@ -100,7 +100,7 @@ class Repository:
 
     def _refuse(self, onto: str, pick: Pick, work: str, picked: Completed) -> None:
         files = self._ours("-C", work, "diff", "--name-only", "--diff-filter=U", check=False).split()
-        what = f"conflicts with {onto[:12]} in {', '.join(files)}" if files else _last(picked)
+        what = f"conflicts with {onto[:12]} in {', '.join(files)}" if files else picked.why
         fix = "add the commits that it builds on before it, or 'prefer: theirs'"
         raise BadInput(self.where, f"pick of {pick.change}", pick.commit, what, fix)
 
@@ -113,7 +113,7 @@ class Repository:
         argv = ["git", *words] if words[0] in ("-C", "init") else self._git(*words)
         done = self._run(argv, {**_OURS, **(extra or {})})
         if check and done.code != 0:
-            raise KitError(f"{self.bare}: git {words[0]}: {_last(done)}; remove that folder and try again")
+            raise KitError(f"{self.bare}: git {words[0]}: {done.why}; remove that folder and try again")
         return done.out.strip()
 
     def _git(self, *words: str) -> list[str]:
@@ -127,8 +127,3 @@ class Repository:
         if done.code == 127:
             raise MissingPrerequisite("git is missing", "install it (Debian, Ubuntu: apt install git)")
         return done
-
-
-def _last(done: Completed) -> str:
-    lines = [line.strip() for line in done.err.splitlines() if line.strip()]
-    return lines[-1][-200:] if lines else f"exit status {done.code}"

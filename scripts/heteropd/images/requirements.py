@@ -15,6 +15,7 @@ from heteropd.images import recipe
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice
 from heteropd.prepare import environments, pip_settings
+from heteropd.system import write_whole
 
 _TIMEOUT_S = 600.0
 # NIXL's meta package asks for every binary of its; one is installed.
@@ -79,11 +80,8 @@ def resolve(choice: Choice, context: BuildContext) -> None:
         argv += ["--override", str(overrides), str(asked), "--output-file", str(made)]
         done = context.runner.run(argv, env=environ, timeout_s=_TIMEOUT_S)
         if done.code != 0:
-            reason = " ".join(done.err.split())[-300:] or f"exit status {done.code}"
-            raise KitError(f"{file(choice)}: cannot be resolved: {reason}")
-        part = (context.root / file(choice)).with_suffix(".part")
-        part.write_text(_header(choice) + made.read_text(encoding="utf-8"), encoding="utf-8")
-        part.replace(context.root / file(choice))
+            raise KitError(f"{file(choice)}: cannot be resolved: {done.why}")
+        write_whole(context.root / file(choice), _header(choice) + made.read_text(encoding="utf-8"))
 
 
 def _overrides(choice: Choice, lines: list[str], root: Path) -> str:

@@ -137,9 +137,8 @@ def _commit(question: Question, context: BuildContext) -> str:
     environ = {**context.environ, "GIT_TERMINAL_PROMPT": "0"}
     done = context.runner.run(["git", "ls-remote", remote, *refs], env=environ, timeout_s=_GIT_TIMEOUT_S)
     if done.code != 0:
-        reason = " ".join(done.err.split())[-200:] or f"exit status {done.code}"
         fix = "check the network, or name a mirror in env/mirrors.yaml"
-        raise BadInput(remote, "ref", question.what, f"cannot be asked for ({reason})", fix)
+        raise BadInput(remote, "ref", question.what, f"cannot be asked for ({done.why})", fix)
     lines = [line.split("\t", 1) for line in done.out.splitlines() if "\t" in line]
     found = {ref: commit for commit, ref in lines}
     for ref in reversed(refs):
@@ -163,7 +162,6 @@ def _version(question: Question, context: BuildContext) -> str:
     name = re.escape(question.where)
     found = re.search(rf"^{name}==(\S+)", done.out, re.MULTILINE | re.IGNORECASE)
     if done.code != 0 or found is None:
-        reason = " ".join(done.err.split())[-200:] or f"exit status {done.code}"
         fix = "check the name and 'range:' in the pin set, and the network"
-        raise BadInput(wanted, None, None, f"no registry has it ({reason})", fix)
+        raise BadInput(wanted, None, None, f"no registry has it ({done.why})", fix)
     return found[1]
