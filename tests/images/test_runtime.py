@@ -170,7 +170,7 @@ def test_a_restart_replaces_the_containers_of_its_roles(lab: Lab, role: str, ane
     first = up(lab.plan(), lab.context)
     dead = first.role(role).container
     assert dead is not None
-    faults.kill(dead)
+    faults.inflict(dead, "kill")
     second = restart(role, lab.context)
     assert status(lab.context).state == "up"
     assert {one.name for one in second.roles if one.container != first.role(one.name).container} == anew
@@ -186,11 +186,11 @@ def test_what_drills_do_to_containers(lab: Lab) -> None:
     prefill, decode = (topology.role(name).container for name in ("prefill-0", "decode-0"))
     assert prefill is not None
     assert decode is not None
-    faults.pause(decode)
+    faults.inflict(decode, "pause")
     assert status(lab.context).state == "broken"
-    faults.unpause(decode)
+    faults.inflict(decode, "unpause")
     assert status(lab.context).state == "up"
-    faults.kill(prefill)
+    faults.inflict(prefill, "kill")
     faults.inflict(prefill, "start")
     _until(lambda: status(lab.context).state == "up")
 
