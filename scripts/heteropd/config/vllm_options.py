@@ -14,6 +14,14 @@ Spellings = Annotated[
 ]
 
 
+class OutOfReach(Data):
+    """Options that keep an engine from being one server, on one host, that speaks plain HTTP on its port."""
+
+    options: list[str]
+    problem: str
+    fix: str
+
+
 class VllmOptions(Data):
     """Options by what they take; of each its spellings, the one it is known by first."""
 
@@ -28,6 +36,10 @@ class VllmOptions(Data):
         description="Equal on both sides, else refused; what it is unless it is given"
     )
     alike: dict[str, str | None] = Field(description="Equal on both sides, else warned of")
+    decided: dict[str, str] = Field(
+        description="Options and variables, and what says the same: {role} is filled in"
+    )
+    out_of_reach: list[OutOfReach]
 
     def all(self) -> list[list[str]]:
         """The spellings of every option."""

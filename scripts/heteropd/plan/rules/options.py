@@ -7,50 +7,9 @@ from heteropd.config.hosts import RoleAdditions, Roles
 from heteropd.config.types import EngineRole
 from heteropd.errors import nearest
 from heteropd.findings import Finding
-from heteropd.plan.arguments import TENSOR_PARALLEL, EngineArguments, parse
+from heteropd.plan.arguments import EngineArguments, parse
 from heteropd.plan.placement import ENGINE_ROLES
 from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, engines, first, rule
-
-# What a parameter or a field says already: a second place could only disagree with it.
-_DECIDED = {
-    "VLLM_KV_CACHE_LAYOUT": "{role}_kv_layout=…",
-    "VLLM_NIXL_SIDE_CHANNEL_PORT": "roles.{role}.side_channel_port",
-    "--block-size": "{role}_block_size=…",
-    "--port": "{role}_port=…",
-    "--model": "model=…",
-    "--served-model-name": "served_model_name=…",
-    TENSOR_PARALLEL: "roles.{role}.tensor_parallel_size",
-}
-
-_TLS = ("the router, health checks and the verdict speak plain HTTP to engines", "end TLS before the router")
-_SEVERAL_HOSTS = (
-    "spreads one engine over hosts, which a plan cannot say",
-    "give each host its engine",
-)
-_OUT_OF_REACH = {
-    "--uds": ("makes the engine listen on a file, which no other host reaches", "leave it out"),
-    "--root-path": ("moves the engine's API to where nothing looks for it", "leave it out"),
-    "--grpc": ("makes the engine speak another protocol than the router does", "leave it out"),
-    **dict.fromkeys(
-        ("--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs", "--ssl-cert-reqs", "--enable-ssl-refresh"), _TLS
-    ),
-    **dict.fromkeys(
-        (
-            "--headless",
-            "--nnodes",
-            "--node-rank",
-            "--master-addr",
-            "--data-parallel-address",
-            "--data-parallel-rank",
-            "--data-parallel-start-rank",
-            "--data-parallel-size-local",
-            "--data-parallel-hybrid-lb",
-            "--data-parallel-external-lb",
-            "--data-parallel-multi-port-external-lb",
-        ),
-        _SEVERAL_HOSTS,
-    ),
-}
 
 
 def _additions(context: RuleContext) -> Iterator[tuple[EngineRole, RoleAdditions, EngineArguments]]:
@@ -106,7 +65,7 @@ def _not_listed(context: RuleContext) -> Finding | None:
 @rule("P43-shadowed")
 def _shadowed(context: RuleContext) -> Finding | None:
     for role, additions, arguments in _additions(context):
-        decided = _DECIDED | _decided_by_hosts(role, context)
+        decided = context.env.vllm_options.decided | _decided_by_hosts(role, context)
         given = [(f"roles.{role}", name) for name in (*additions.env, *arguments.given)]
         for field, name in [*given, *_hosts_variables(role, context)]:
             if name in decided:
@@ -173,10 +132,11 @@ def _router(context: RuleContext) -> Finding | None:
 
 
 @rule("P52-reach", engines)
-def _out_of_reach(_context: RuleContext, engine: PlannedEngine) -> Finding | None:
+def _out_of_reach(context: RuleContext, engine: PlannedEngine) -> Finding | None:
     given = engine.arguments.given
     return first(
-        engine.option_finding(option, given[option], *_OUT_OF_REACH[option])
-        for option in _OUT_OF_REACH
+        engine.option_finding(option, given[option], entry.problem, entry.fix)
+        for entry in context.env.vllm_options.out_of_reach
+        for option in entry.options
         if given.get(option) not in (None, False)
     )
