@@ -1,4 +1,4 @@
-"""What the doctor checks, in words that reports and docs/troubleshooting.md share; and all known failures."""
+"""What plans, hosts and topologies are checked for, in words that reports and docs share; known failures."""
 
 from typing import Annotated, Literal, Self
 
@@ -100,3 +100,29 @@ class Checks(Data):
 def tier(name: str) -> Tier:
     """The tier that a check's id says: ``T2`` a node, ``T3`` a pair of nodes, ``T4`` a running topology."""
     return _TIERS[name[:2]]
+
+
+RuleId = Annotated[str, matching(r"P[0-9]{2}-[a-z0-9-]+", "is not the id of a rule", "write P99-words")]
+
+
+class RuleEntry(Data):
+    """One rule. A broken one that is ``refused`` stops a plan; one that is ``warned`` leaves a note."""
+
+    broken: Literal["refused", "warned"]
+    holds: str = Field(description="What must hold")
+    source: str = Field(description="Where the failure is known from")
+
+
+class Rules(Data):
+    """env/rules.yaml: what every plan is held against."""
+
+    rules: dict[RuleId, RuleEntry]
+
+
+class InfraFacts(Data):
+    """env/infra.yaml: what the testinfra suites want of hosts, their libraries and kernel modules."""
+
+    active_mtu: int = Field(gt=0, description="Bytes that an active RDMA port sends at once, at least")
+    libraries: list[str] = Field(min_length=1, description="At most one copy of each in a process")
+    rdma_modules: dict[str, str] = Field(description="Kernel module of a device, by how its name begins")
+    accelerator_modules: dict[PlatformName, list[str]]

@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from heteropd.config import lock, yamlfile
 from heteropd.config.cases import Case
+from heteropd.config.checks import RuleEntry, Rules
 from heteropd.config.defaults import Defaults, StandIns
 from heteropd.config.hosts import Hosts
 from heteropd.config.images import Images
 from heteropd.config.pins import Pins, PinSet, StandinPins
 from heteropd.config.platforms import Platform
-from heteropd.config.rules import RuleEntry, Rules
 from heteropd.config.types import Data
 from heteropd.config.vllm_options import VllmOptions
 from heteropd.errors import BadInput, did_you_mean

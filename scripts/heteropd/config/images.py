@@ -1,4 +1,4 @@
-"""env/images.yaml: what the kit builds, and what must be found in it."""
+"""env/images.yaml: what the kit builds, and what must be found in it; and files of published images."""
 
 from typing import Literal
 
@@ -61,3 +61,19 @@ class Images(Data):
     healthcheck: list[str] = Field(description="Of every image, as the engine shows it")
     stop_signal: str = Field(pattern=r"^SIG[A-Z]+$", description="Ends every image's program")
     images: dict[ImageName, Image]
+
+
+class PublishedImage(Data):
+    """``ref`` is what to run; ``inputs`` is the SHA-256 over what the image was made from."""
+
+    ref: str = Field(pattern=r"^[^@\s]+@sha256:[0-9a-f]{64}$", description="REGISTRY/NAME@sha256:…")
+    tag: str = Field(description="The tag it was published under, for people")
+    inputs: str = ""
+
+
+class Published(Data):
+    """Images of one pin set and variant by digest: what `make publish` writes and ``images=FILE`` runs."""
+
+    pins: str
+    variant: str
+    images: dict[str, PublishedImage] = Field(default_factory=dict)

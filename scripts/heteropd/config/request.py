@@ -16,10 +16,10 @@ from heteropd.config import model_facts, yamlfile
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.env import Env, load_hosts, pick
 from heteropd.config.hosts import Hosts
+from heteropd.config.images import Published
 from heteropd.config.model_facts import ModelFacts
 from heteropd.config.parameters import FILE_NAMES, HUB_ID, PACKAGE, PORT_NAMES, Parameters, looks_like_a_path
 from heteropd.config.problems import validate
-from heteropd.config.published import Published
 from heteropd.config.types import Data
 from heteropd.errors import BadInput, did_you_mean
 

@@ -5,19 +5,17 @@ from pathlib import Path
 
 from heteropd.config.bench import BenchSettings
 from heteropd.config.cases import Case
-from heteropd.config.checks import Checks
+from heteropd.config.checks import Checks, InfraFacts, Rules
 from heteropd.config.defaults import Defaults, StandIns
 from heteropd.config.drills import Drills
 from heteropd.config.hints import Hints
 from heteropd.config.hosts import Hosts
 from heteropd.config.images import Images
-from heteropd.config.infra import InfraFacts
 from heteropd.config.lock import Lock
 from heteropd.config.mirrors import Mirrors
 from heteropd.config.parameters import Parameters
 from heteropd.config.pins import PinSet, StandinPins
 from heteropd.config.platforms import Platform
-from heteropd.config.rules import Rules
 from heteropd.config.types import Data
 from heteropd.config.validation import Settings
 from heteropd.config.vllm_options import VllmOptions

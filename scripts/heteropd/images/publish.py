@@ -15,7 +15,7 @@ from docker.errors import ImageNotFound
 from docker.models.images import Image
 
 from heteropd.config import yamlfile
-from heteropd.config.published import Published, PublishedImage
+from heteropd.config.images import Published, PublishedImage
 from heteropd.console.progress import Progress, Row
 from heteropd.containers import docker_host
 from heteropd.errors import BadInput, KitError, MissingPrerequisite

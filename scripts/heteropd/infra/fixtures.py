@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 import pytest
 
 from heteropd.config import yamlfile
-from heteropd.config.checks import Checks
+from heteropd.config.checks import Checks, InfraFacts
 from heteropd.config.env import Env
-from heteropd.config.infra import InfraFacts
 from heteropd.doctor import judge
 from heteropd.doctor.examination import read_host
 from heteropd.doctor.model import ExaminedHost

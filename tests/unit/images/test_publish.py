@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from heteropd.config.published import Published, PublishedImage
+from heteropd.config.images import Published, PublishedImage
 from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.images import imagetools, publish
 from heteropd.images.imagetools import RegistryImage

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from heteropd.config import yamlfile
-from heteropd.config.infra import InfraFacts
+from heteropd.config.checks import InfraFacts
 from heteropd.infra import judge, processes
 from heteropd.infra.processes import ProcessTree
 from heteropd.system import Completed, LocalRunner

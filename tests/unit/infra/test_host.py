@@ -11,7 +11,7 @@ import pytest
 
 from heteropd.config import env as room
 from heteropd.config import yamlfile
-from heteropd.config.infra import InfraFacts
+from heteropd.config.checks import InfraFacts
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
 from heteropd.infra import expected, fabric, judge, reading
