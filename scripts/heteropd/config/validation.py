@@ -36,7 +36,9 @@ class Probes(Data):
     ``token_budget`` bounds what is added beyond the lengths that the block sizes call for; those are always
     sent. ``long`` goes beyond them; one near max_model_len is sent where computing it is expected to take no
     longer than ``longest_s``, or when asked to be thorough. The ``again`` longest are sent a second time, to
-    meet the prefix caches; ``each_pair`` go through every prefill and decode, where there are several.
+    meet the prefix caches; where no more than ``second_opinions`` are beyond the noise, the decode alone is
+    asked for these once more, in the shape of a hand-over; ``each_pair`` go through every prefill and decode,
+    where there are several.
     ``prefill_references`` are also computed by the prefill engine alone, cold and once more from its prefix
     cache; the decode engine alone computes all prompts, on time it would spend waiting.
     """
@@ -49,6 +51,7 @@ class Probes(Data):
     top_logprobs: Annotated[int, Field(ge=2, le=20)]
     one_by_one: Positive
     again: Positive
+    second_opinions: Positive
     each_pair: Positive
     in_flight: Positive
     references_in_flight: Positive

@@ -164,11 +164,19 @@ def _check_tokens(judged: Sequence[ProbeResult], bound: float) -> Check:
     ties = sum(result.outcome == "tie" for result in judged)
     text = f"{len(judged) - len(wrong)} of {len(judged)} probes give the tokens of the engines alone"
     text += f", {ties} of them up to a tie" if ties else ""
+    again = [result.prompt_tokens for result in judged if result.first_distance is not None]
+    text += f", {len(again)} by a second opinion" if again else ""
     return checked(
         "integrity.tokens",
         text if wrong or not judged else None,
         text,
-        {"probes": len(judged), "ties": ties, "diverged_at_lengths": wrong, "bound": bound},
+        {
+            "probes": len(judged),
+            "ties": ties,
+            "second_opinion_at_lengths": again,
+            "diverged_at_lengths": wrong,
+            "bound": bound,
+        },
         FIX,
     )
 

@@ -31,10 +31,12 @@ from heteropd.proof.integrity import Pair
 from heteropd.proof.investigate import Investigation, ProbeRun
 from heteropd.proof.model_files import FileHashes, ReadFiles, check_files
 from heteropd.proof.pairwise import PairResults
+from heteropd.proof.probes import Probe
 from heteropd.proof.progress import Phases
+from heteropd.proof.second_opinion import SecondOpinion
 from heteropd.proof.session import ProbeSession, Stalled
 from heteropd.proof.trial import Trial, prepare
-from heteropd.proof.verdict import Check, Floor, ProbeResult, Verdict, checked, skipped, standin_note
+from heteropd.proof.verdict import Check, Floor, ProbeResult, Sent, Verdict, checked, skipped, standin_note
 from heteropd.system import Clock
 
 _UP_FIX = "bring the topology up (make case1 or make case2), look at it with make status and make logs"
@@ -197,15 +199,7 @@ class _Proof:
         # A floor that is not noise fails identity.weights; it must not excuse the probes as well.
         most = settings.noise.times_largest * limits.most_position
         bound = min(floor.position_bound or limits.least_position, most)
-        results = [
-            integrity.judge_probe(probe, trial.sent(probe), seen.replies, bound, trial.pair)
-            for probe in seen.sent
-        ]
-        repeated = [
-            integrity.judge_probe(probe, "again", seen.replies, bound, trial.pair)
-            for probe in seen.sent
-            if probe.index in seen.replies.again
-        ]
+        results, repeated = self._results(trial, seen, bound)
         document = seen.answers.document
         expected = self._expected(trial, seen)
         return _Judged(
@@ -226,6 +220,31 @@ class _Proof:
             {name: engine.version or "unknown" for name, engine in trial.engines.items()},
             None if isinstance(document, str) else text_of(document),
         )
+
+    def _results(
+        self, trial: Trial, seen: ProbeRun, bound: float
+    ) -> tuple[list[ProbeResult], list[ProbeResult]]:
+        """Every probe, and those that were sent again. The few that are beyond the noise are looked at once
+        more; where there are many, the topology is wrong and no opinion is needed."""
+        replies = seen.replies
+        sent: list[tuple[Probe, Sent]] = [(probe, trial.sent(probe)) for probe in seen.sent]
+        sent += [(probe, "again") for probe in seen.sent if probe.index in replies.again]
+        results = [integrity.judge_probe(probe, way, replies, bound, trial.pair) for probe, way in sent]
+        doubtful = [result for result in results if result.outcome in ("far", "diverged")]
+        if 0 < len(doubtful) <= self.session.settings.probes.second_opinions:
+            self.phases.begin("second opinion", len(doubtful))
+            results = [self._reconsider(result, seen, bound) for result in results]
+        first = [result for result in results if result.sent != "again"]
+        return first, [result for result in results if result.sent == "again"]
+
+    def _reconsider(self, result: ProbeResult, seen: ProbeRun, bound: float) -> ProbeResult:
+        if result.outcome not in ("far", "diverged"):
+            return result
+        probe = next(probe for probe in seen.sent if probe.index == result.index)
+        answers = seen.replies.again if result.sent == "again" else seen.replies.routed
+        opinion = SecondOpinion(self.session, bound).reconsider(probe, result, answers[probe.index].steps)
+        self.phases.step("second opinion")
+        return opinion
 
     def _connectivity(self, trial: Trial, seen: ProbeRun, bound: float) -> list[Check]:
         answers, settings, model = seen.answers, self.session.settings, self.session.plan.model

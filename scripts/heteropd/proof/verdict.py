@@ -125,7 +125,8 @@ class ProbeResult(_VerdictData):
 
     ``distance`` and ``mean`` are the largest and the average log-probability difference (nats) over aligned
     positions, against the worse of the two references. ``diverged_at`` is the first generated position whose
-    token differs, and ``gap`` is how much likelier the reference found its own token there.
+    token differs, and ``gap`` is how much likelier the reference found its own token there. Where a second
+    opinion found the answer right, the figures are against that; ``first_distance`` is what it was before.
     """
 
     index: int
@@ -140,6 +141,7 @@ class ProbeResult(_VerdictData):
     gap: float | None = None
     distance: float | None = None
     mean: float | None = None
+    first_distance: float | None = None
     error: str | None = None
 
 

@@ -100,6 +100,21 @@ def test_a_planted_fault_is_caught(prove, fault, caught_by):
     assert all(check.fix for check in verdict.failures())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_prompt_whose_last_token_counts_in_a_step_of_its_own_is_right_by_a_second_opinion(prove, dtype):
+    verdict = prove("step counts", dtype=dtype)
+    assert failed(verdict) == set()
+    (first, again) = [probe for probe in verdict.probes if probe.prompt_tokens == 607]
+    assert first.distance == again.distance == 0.0
+    assert first.first_distance > 1
+    assert "1 by a second opinion" in next(c.text for c in verdict.checks if c.id == "integrity.tokens")
+
+
+def test_without_a_second_opinion_a_probe_beyond_the_noise_fails(prove):
+    verdict = prove("step counts, no opinion", dtype="bfloat16")
+    assert {"integrity.tokens", "integrity.reuse"} <= failed(verdict)
+
+
 @pytest.mark.parametrize("fault", ["last block", "swapped", "stale"])
 def test_a_fault_is_caught_above_bfloat16_noise_too(prove, fault):
     assert "integrity.tokens" in failed(prove(fault, noise=0.03, dtype="bfloat16"))
