@@ -1,8 +1,8 @@
 """A probe that is beyond the noise is looked at once more, as a hand-over computes it.
 
 The decode of a hand-over computes a prompt's last token in a step of its own, an engine alone together with
-the prompt. In 16 bits that alone moves what comes next by 0.9 to 2.3 nats for one prompt of 2,042 tokens in
-fifteen, though every bit of KV is right (docs/evidence/proof.md). So the decode alone is asked for the same
+the prompt. In 16 bits that alone moves what comes next by 0.9 to 2.3 nats for a few prompts of 2,042 tokens in
+a hundred, though every bit of KV is right (docs/evidence/proof.md). So the decode alone is asked for the same
 context without its last token, and is allowed no other token than that one: it computes it in a step of its
 own, from KV that is its own. What comes after it is what right KV gives.
 """
