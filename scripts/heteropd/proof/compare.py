@@ -96,6 +96,15 @@ def judge(comparison: Comparison, bound: float) -> Outcome:
     return "tie" if near and tied else "diverged"
 
 
+def first_beyond(comparison: Comparison, bound: float) -> int | None:
+    """The first position that ``bound`` does not explain, None where it explains all that is known."""
+    for position, value in enumerate(comparison.distances):
+        if value is not None and value > bound:
+            return position
+    tied = comparison.gap is not None and comparison.gap <= 2 * bound
+    return None if tied else comparison.diverged_at
+
+
 def floor_of(
     between: Iterable[Comparison], warm: Iterable[Comparison], dtype: str, noise: Noise, limits: NoiseLimits
 ) -> Floor:

@@ -33,7 +33,7 @@ from heteropd.proof.model_files import FileHashes, ReadFiles, check_files
 from heteropd.proof.pairwise import PairResults
 from heteropd.proof.probes import Probe
 from heteropd.proof.progress import Phases
-from heteropd.proof.second_opinion import SecondOpinion
+from heteropd.proof.second_opinion import reconsider
 from heteropd.proof.session import ProbeSession, Stalled
 from heteropd.proof.trial import Trial, prepare
 from heteropd.proof.verdict import Check, Floor, ProbeResult, Sent, Verdict, checked, skipped, standin_note
@@ -241,8 +241,7 @@ class _Proof:
         if result.outcome not in ("far", "diverged"):
             return result
         probe = next(probe for probe in seen.sent if probe.index == result.index)
-        answers = seen.replies.again if result.sent == "again" else seen.replies.routed
-        opinion = SecondOpinion(self.session, bound).reconsider(probe, result, answers[probe.index].steps)
+        opinion = reconsider(self.session, probe, result, seen.replies, bound)
         self.phases.step("second opinion")
         return opinion
 

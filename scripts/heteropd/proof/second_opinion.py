@@ -1,23 +1,23 @@
 """A probe that is beyond the noise is looked at once more, as a hand-over computes it.
 
 The decode of a hand-over computes a prompt's last token in a step of its own, an engine alone together with
-the prompt. In 16 bits that alone moves what comes next by 0.9 to 2.3 nats for a few prompts of 2,042 tokens in
-a hundred, though every bit of KV is right (docs/evidence/proof.md). So the decode alone is asked for the same
-context without its last token, and is allowed no other token than that one: it computes it in a step of its
-own, from KV that is its own. What comes after it is what right KV gives.
+the prompt. In 16 bits that alone moves what comes next by 0.9 to 2.3 nats for some prompts of 2,042 tokens,
+though every bit of KV is right (docs/evidence/proof.md). So the decode alone is asked for the same context
+without its last token, and is allowed no other token than that one: it computes it in a step of its own, from
+KV that is its own. What comes after it is what right KV gives.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from functools import partial
 
-from heteropd.engine_api.client import COMPLETIONS, AnswerProblem, Endpoint
+from heteropd.engine_api.client import COMPLETIONS, AnswerProblem
 from heteropd.engine_api.requests import greedy
 from heteropd.engine_api.responses import Step, steps_of
-from heteropd.proof.compare import compare, judge, worst
+from heteropd.proof.compare import compare, first_beyond, judge
 from heteropd.proof.concurrency import side_by_side
+from heteropd.proof.integrity import Replies
 from heteropd.proof.probes import Probe
 from heteropd.proof.session import ProbeSession, Stalled
 from heteropd.proof.verdict import ProbeResult
@@ -26,48 +26,50 @@ AGAINST = "decode, last token in a step of its own"
 _ID_PREFIX = "token_id:"
 
 
-class SecondOpinion:
-    """Asks the first decode alone; ``bound`` is in nats."""
+def reconsider(
+    session: ProbeSession, probe: Probe, result: ProbeResult, replies: Replies, bound: float
+) -> ProbeResult:
+    """The result against the second opinion where that finds the answer right, else as it was.
 
-    def __init__(self, session: ProbeSession, bound: float) -> None:
-        self.session, self.bound = session, bound
+    Asked is what follows the answer's tokens up to the first that is beyond ``bound`` (nats) of what the
+    engines alone gave. What the answer has after that is compared with nothing: to no engine's KV was it
+    written by the same steps.
+    """
+    routed = (replies.again if result.sent == "again" else replies.routed)[probe.index]
+    compared = [compare(reply.steps, routed.steps) for reply in replies.references(probe.index).values()]
+    at = min(at for comparison in compared if (at := first_beyond(comparison, bound)) is not None)
+    try:
+        before = [int(step.token.removeprefix(_ID_PREFIX)) for step in routed.steps[:at]]
+        (future,) = side_by_side([lambda: _next_token(session, [*probe.tokens, *before])], 1)
+        session.gather([future])
+        opinion = compare([future.result()], routed.steps[at : at + 1])
+    except (AnswerProblem, Stalled, ValueError):
+        return result
+    outcome = judge(opinion, bound)
+    if outcome not in ("equal", "tie"):
+        return result
+    nearer = [*(value for comparison in compared for value in comparison.known[:at]), *opinion.known]
+    return result.model_copy(
+        update={
+            "outcome": outcome,
+            "against": [*result.against, f"{AGAINST} (token {at + 1})"],
+            "first_distance": result.distance,
+            "distance": max(nearer),
+            "mean": sum(nearer) / len(nearer),
+            "diverged_at": None,
+            "gap": None,
+        }
+    )
 
-    def reconsider(self, probe: Probe, result: ProbeResult, routed: Sequence[Step]) -> ProbeResult:
-        """The result against the second opinion; as it was where there is none."""
-        try:
-            ids = [int(step.token.removeprefix(_ID_PREFIX)) for step in routed]
-            contexts = [(*probe.tokens, *ids[:at]) for at in range(len(ids))]
-            futures = side_by_side([partial(self._next_token, context) for context in contexts], 1)
-            self.session.gather(futures)
-            opinions = [future.result() for future in futures]
-        except (AnswerProblem, Stalled, ValueError):
-            return result
-        compared = [compare([own], [step]) for own, step in zip(opinions, routed, strict=True)]
-        distances = [value for comparison in compared for value in comparison.known]
-        outcome = worst(judge(comparison, self.bound) for comparison in compared)
-        if outcome not in ("equal", "tie") or len(distances) < len(routed):
-            return result
-        return result.model_copy(
-            update={
-                "outcome": outcome,
-                "against": [AGAINST],
-                "first_distance": result.distance,
-                "distance": max(distances),
-                "mean": sum(distances) / len(distances),
-                "diverged_at": None,
-                "gap": None,
-            }
-        )
 
-    def _next_token(self, context: Sequence[int]) -> Step:
-        """What follows ``context`` (ids), whose last token is computed alone. Raises `AnswerProblem`."""
-        session, probes = self.session, self.session.settings.probes
-        engine: Endpoint = session.decodes[0]
-        body = greedy(session.plan.model, context[:-1], 2, probes.top_logprobs, secrets.token_hex(8))
-        steps = steps_of(engine.post(COMPLETIONS, {**body, "allowed_token_ids": [context[-1]]}))
-        if len(steps) < 2 or not steps[1].top:
-            raise AnswerProblem(f"{engine.name}: no second token with logprobs")
-        top = dict(steps[1].top)
-        if len(top) > probes.top_logprobs:
-            del top[steps[1].token]  # the only one that it was allowed, listed though it is not likely
-        return Step(max(top, key=top.__getitem__), top)
+def _next_token(session: ProbeSession, context: Sequence[int]) -> Step:
+    """What follows ``context`` (token ids), whose last token is computed alone. Raises `AnswerProblem`."""
+    engine, wanted = session.decodes[0], session.settings.probes.top_logprobs
+    body = greedy(session.plan.model, context[:-1], 2, wanted, secrets.token_hex(8))
+    steps = steps_of(engine.post(COMPLETIONS, {**body, "allowed_token_ids": [context[-1]]}))
+    if len(steps) < 2 or not steps[1].top:
+        raise AnswerProblem(f"{engine.name}: no second token with logprobs")
+    top = dict(steps[1].top)
+    if len(top) > wanted:
+        del top[steps[1].token]  # the only one that it was allowed, listed though it is not likely
+    return Step(max(top, key=top.__getitem__), top)

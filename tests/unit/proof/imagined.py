@@ -17,6 +17,7 @@ import httpx
 BASES = {18100: "prefill", 18200: "decode", 18000: "router"}
 TOKEN_VALUES = 2 * 2 * 2 * 8  # K and V, 2 layers, 2 KV heads, head size 8
 WIRE = 16
+STEP_COUNTS = {"step counts": 607, "step counts, no opinion": 607, "step counts later": 609}  # tokens
 SPARED = 6  # what users send: most faults strike only later
 
 
@@ -258,7 +259,7 @@ class Topology:
         steps, (weights, tokens) = [], context
         noise = self.noise + self.steps * stepwise
         for _ in range(body["max_tokens"]):
-            counts = stepwise and (self.fault or "").startswith("step counts") and len(tokens) == 607
+            counts = stepwise and len(tokens) == STEP_COUNTS.get(self.fault)
             raw = _logits(("in a step of its own" if counts else weights, tokens))
             with self.lock:
                 logits = [value + self.rng.gauss(0, noise) for value in raw]

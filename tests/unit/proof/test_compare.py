@@ -8,7 +8,16 @@ import pytest
 
 from heteropd.config.validation import Noise, NoiseLimits
 from heteropd.engine_api.responses import Step
-from heteropd.proof.compare import Comparison, compare, distance, floor_of, judge, run_statistic, worst
+from heteropd.proof.compare import (
+    Comparison,
+    compare,
+    distance,
+    first_beyond,
+    floor_of,
+    judge,
+    run_statistic,
+    worst,
+)
 
 VOCABULARY = 48
 NOISE = Noise(times_largest=4, times_median=2.5)
@@ -197,3 +206,17 @@ def test_the_worst_outcome_speaks_for_the_probe():
     assert worst(["far", "equal"]) == "far"
     assert worst(["diverged", "error"]) == "error"
     assert worst([]) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("distances", "diverged_at", "gap", "at"),
+    [
+        ((0.1, 0.2), None, None, None),
+        ((0.1, 1.5, 2.0), None, None, 1),
+        ((0.1, 0.2), 1, 1.9, None),
+        ((0.1, 0.2), 1, 2.1, 1),
+        ((0.1, None, 0.2), 2, None, 2),
+    ],
+)
+def test_the_first_position_beyond_a_bound(distances, diverged_at, gap, at):
+    assert first_beyond(Comparison(diverged_at, gap, distances), 1.0) == at

@@ -100,13 +100,17 @@ def test_a_planted_fault_is_caught(prove, fault, caught_by):
     assert all(check.fix for check in verdict.failures())
 
 
+@pytest.mark.parametrize(("fault", "token"), [("step counts", 1), ("step counts later", 3)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_prompt_whose_last_token_counts_in_a_step_of_its_own_is_right_by_a_second_opinion(prove, dtype):
-    verdict = prove("step counts", dtype=dtype)
+def test_a_prompt_whose_last_token_counts_in_a_step_of_its_own_is_right_by_a_second_opinion(
+    prove, fault, token, dtype
+):
+    verdict = prove(fault, dtype=dtype)
     assert failed(verdict) == set()
     (first, again) = [probe for probe in verdict.probes if probe.prompt_tokens == 607]
     assert first.distance == again.distance == 0.0
     assert first.first_distance > 1
+    assert first.against[-1] == f"decode, last token in a step of its own (token {token})"
     assert "1 by a second opinion" in next(c.text for c in verdict.checks if c.id == "integrity.tokens")
 
 
