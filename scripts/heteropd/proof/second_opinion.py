@@ -7,8 +7,6 @@ without its last token, and is allowed no other token than that one: it computes
 KV that is its own. What comes after it is what right KV gives.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 
