@@ -134,19 +134,27 @@ def test_a_source_tree_is_no_part(gaudi_base: str, parts: Path, tmp_path: Path) 
     assert "must be an installed prefix, not a source tree" in said
 
 
-def test_a_prefix_of_a_published_image(
-    bases: tuple[str, str], parts: Path, registry: str, tmp_path: Path
-) -> None:
-    """By digest, the image is as locked as its other inputs; by tag it is refused with what helps."""
-    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY ucx /opt/site/ucx\n")
+@pytest.fixture(scope="module")
+def published(parts: Path, registry: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """An image with a UCX under /opt/site/ucx in a registry: its tag, and its name by digest."""
+    file = tmp_path_factory.mktemp("published") / "Dockerfile"
+    file.write_text("FROM scratch\nCOPY ucx /opt/site/ucx\n")
     tag = f"{registry}/test-parts/ucx:1"
     made = ["docker", "buildx", "build", "--quiet", "--provenance=false", f"--tag={tag}"]
-    subprocess.run([*made, f"--file={tmp_path}/Dockerfile", parts], check=True, capture_output=True)
+    subprocess.run([*made, f"--file={file}", parts], check=True, capture_output=True)
     subprocess.run(["docker", "push", "--quiet", tag], check=True, capture_output=True)
-    look = ["docker", "buildx", "imagetools", "inspect", tag]
-    assert " ".join(look) in build("cuda", bases[0], f"part.ucx=image://{tag}:/opt/site/ucx", code=2)
-    shown = subprocess.run([*look, "--format", "{{json .Manifest}}"], check=True, capture_output=True)
-    ref = f"{registry}/test-parts/ucx@{json.loads(shown.stdout)['digest']}"
+    look = ["docker", "buildx", "imagetools", "inspect", tag, "--format", "{{json .Manifest}}"]
+    shown = subprocess.run(look, check=True, capture_output=True)
+    return tag, f"{registry}/test-parts/ucx@{json.loads(shown.stdout)['digest']}"
+
+
+def test_a_prefix_of_a_published_image(
+    bases: tuple[str, str], parts: Path, published: tuple[str, str]
+) -> None:
+    """By digest, the image is as locked as its other inputs; by tag it is refused with what helps."""
+    tag, ref = published
+    said = build("cuda", bases[0], f"part.ucx=image://{tag}:/opt/site/ucx", code=2)
+    assert f"docker buildx imagetools inspect {tag}" in said
     build("cuda", bases[0], f"part.ucx=image://{ref}:/opt/site/ucx", f"part.vllm={parts / 'vllm'}", code=1)
     assert inside("cuda", "sh", "-c", "ls /opt/ucx/lib") == "libucp.so.0\nucx"
     labels = json.loads(settings("cuda", ".Config.Labels"))
@@ -154,6 +162,23 @@ def test_a_prefix_of_a_published_image(
     assert "part.ucx" not in labels["io.heteropd.unlocked"]
     said = build("cuda", bases[0], f"part.ucx=image://{ref}:/nowhere", code=1)
     assert "part.ucx: the image has no folder /nowhere" in said
+
+
+def test_a_prefix_of_an_image_from_a_bundle(
+    bases: tuple[str, str], published: tuple[str, str], tmp_path: Path
+) -> None:
+    """Collected by digest, built without a network; the image is not on the engine any more."""
+    _, ref = published
+    small = checkout(tmp_path / "kit", f"{PREFIX}-bundle")
+    lock = small.root / "env/locks/engine-cuda-v0.26.txt"
+    lock.write_text((ROOT / "env/locks/nox.txt").read_text())
+    given = [f"base={bases[0]}", f"part.ucx=image://{ref}:/opt/site/ucx", f"to={tmp_path / 'bundle'}"]
+    small.heteropd("bundle", "cuda", *given)
+    subprocess.run(["docker", "image", "rm", "--force", *published], check=False, capture_output=True)
+    small.heteropd("build", "cuda", f"bundle={tmp_path / 'bundle'}", code=1)  # a small lock has no NIXL
+    made = f"{PREFIX}-bundle/cuda:v0.26-base"
+    assert run(made, "sh", "-c", "ls /opt/ucx/lib") == "libucp.so.0\nucx"
+    subprocess.run(["docker", "image", "rm", "--force", made], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -288,6 +288,21 @@ def test_a_lock_gives_one_version_for_each_python(cpu):
     assert "nox" not in old, "the lock of the tools is not in an image"
 
 
+@pytest.mark.parametrize(
+    ("version", "package", "wrong"),
+    [
+        ("2.13.0+cu130", "2.13.0", []),  # as the common registry's package has it
+        ("2.13.0+cpu", "2.13.0+cpu", ["package_version"]),
+        ("2.11.0+cu130", "2.11.0", ["version", "package_version"]),
+    ],
+)
+def test_torch_may_say_what_it_was_built_for(version, package, wrong, env):
+    expected = make_expected(recipe.choose("cuda", "v0.30", None, env), env, ROOT)
+    torch = {"version": version, "package_version": package, "path": "/opt/torch"}
+    said = compare.torch({"torch": torch, "records": {}, "python": {**PYTHON, "version": "3.12.3"}}, expected)
+    assert [line.partition(":")[0].removeprefix("torch.") for line in said] == wrong
+
+
 def test_a_lock_that_is_missing_is_one_line(tmp_path):
     with pytest.raises(BadInput, match=r"env/locks/x.txt: cannot be read \(No such file"):
         contents_expected.locked_versions(tmp_path / "x", "env/locks/x.txt", {})

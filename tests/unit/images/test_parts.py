@@ -109,6 +109,16 @@ def test_a_gaudi_image_says_whether_it_has_the_vendors_transport(tmp_path):
     assert made.build_args["VLLM_GAUDI_VERSION"] == "0.26.0"
 
 
+def test_a_variant_may_ask_for_a_part_of_its_own(tmp_path):
+    gdr = choice("gaudi", "v0.30", "gaudi-gdr")
+    made, given = rendered(gdr), rendered(gdr, f"part.ucx={tmp_path}")
+    assert (made.labels["io.heteropd.gaudi_gdr"], given.labels["io.heteropd.gaudi_gdr"]) == ("true", "true")
+    assert "parts.gaudi.ucx (UCX 1.21 or newer" in made.labels["io.heteropd.unlocked"]
+    assert "parts.gaudi.ucx" not in given.labels["io.heteropd.unlocked"]
+    assert rendered(choice("gaudi", "v0.30")).labels["io.heteropd.gaudi_gdr"] == "false"
+    assert not list(recipe.unresolved(choice("cuda", "v0.30", "gaudi-gdr")))
+
+
 def test_wheels_of_ones_own_take_the_place_of_trees(tmp_path):
     made = rendered(choice("gaudi", "v0.26"), f"part.vllm={tmp_path}")
     assert made.contexts == {"vllm-part": str(tmp_path)}

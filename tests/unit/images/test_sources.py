@@ -14,7 +14,7 @@ from rich.console import Console
 
 from heteropd.config import env as specs
 from heteropd.config import mirrors
-from heteropd.config.pins import Pick, PinSet, Source, Variant
+from heteropd.config.pins import Pick, PinSet, Source, TreePart, Variant
 from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.images import sources
 from heteropd.images.context import BuildContext
@@ -161,6 +161,25 @@ def test_a_wrong_tree_is_never_kept(upstream: Upstream, shop: BuildContext, tmp_
         with pytest.raises(BadInput, match="expected 1111"):
             sources.prepare(choice(source), shop)
     assert not list((tmp_path / "cache/heteropd").glob("sources/*"))
+
+
+def test_a_commit_on_an_overlay_may_change_python_only(upstream: Upstream, shop: BuildContext) -> None:
+    """What the package was compiled from stays as it is; tests and documents are in no image."""
+    for folder in ("vllm", "csrc", "tests"):
+        (upstream.folder / folder).mkdir()
+    base = upstream.commit("vllm/a.py", "one\n")
+    fine = [upstream.commit("vllm/a.py", "two\n"), upstream.commit("tests/t.cu", "x\n")]
+    native = {name: upstream.commit(name, "x\n") for name in ("csrc/kernel.cu", "vllm/_C.abi3.so")}
+
+    def overlaid(*commits: str) -> Choice:
+        made = choice(Source(remote=str(upstream.folder), commit=base), [pick(commit) for commit in commits])
+        parts = {"router": {"vllm-python": TreePart(tree="lib")}}
+        return replace(made, pins=made.pins.model_copy(update={"parts": parts}))
+
+    assert (sources.prepare(overlaid(*fine), shop)["lib"] / "vllm/a.py").read_text() == "two\n"
+    for name, commit in native.items():
+        with pytest.raises(BadInput, match=rf"changes {name}, which vLLM's package was built from;"):
+            sources.prepare(overlaid(*fine, commit), shop)
 
 
 def test_a_checkout_takes_the_branch_instead(
