@@ -12,7 +12,7 @@ from heteropd.config.hosts import Hosts
 from heteropd.config.images import Images
 from heteropd.config.pins import Pins, PinSet, StandinPins
 from heteropd.config.platforms import Platform
-from heteropd.config.types import Data
+from heteropd.config.types import Data, PlatformName
 from heteropd.config.vllm_options import VllmOptions
 from heteropd.errors import BadInput, did_you_mean
 
@@ -39,6 +39,10 @@ class Env(Data):
     def pins(self) -> dict[str, Pins]:
         """Every pin set; the stand-ins' is the one that env/standins.yaml names."""
         return {**self.accelerator_pins, self.standins.defaults.pins: self.standin}
+
+    def kv_digest(self, pins: Pins) -> set[PlatformName]:
+        """Platforms that can have the KV digest, stand-ins among them."""
+        return {*pins.kv_digest, *self.standin.kv_digest}
 
 
 def load(root: Path, *, locked: bool = True) -> Env:

@@ -67,6 +67,9 @@ def _late_fetches(stage: DrillSession, prefill: Endpoint) -> None:
     stage.saw(
         "fetches after their lease since the prefill's start", str(prefill.counts()["late_notifications"])
     )
+    if "digest" in stage.plan.parameters:
+        differ = stage.endpoint("decode").counts()["digests_differs"]
+        stage.saw("prompts whose KV digest differs, since the decode's start", str(differ))
 
 
 def _cache_tokens(engine: Endpoint) -> int:

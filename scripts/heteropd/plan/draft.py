@@ -23,7 +23,7 @@ def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
     pins = pick("pins", parameters.pins, env.pins, request.origins["pins"])
     engines: dict[EngineRole, EngineCase] = {"prefill": case.prefill, "decode": case.decode}
     runs_on = {role: _runs_on(engine.platform, request, env, pins) for role, engine in engines.items()}
-    if not set(runs_on.values()) <= set(pins.kv_digest):  # rule P70 says so
+    if not set(runs_on.values()) <= env.kv_digest(pins):  # rule P70 says so
         parameters = parameters.model_copy(update={"digest": "off", "digest_sample": 1.0})
         request = request.model_copy(update={"parameters": parameters})
     agreed = (

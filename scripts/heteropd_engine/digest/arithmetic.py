@@ -127,13 +127,20 @@ def _hashed(
     caches: Sequence[torch.Tensor], rows: torch.Tensor, weights: torch.Tensor, at_once: int
 ) -> torch.Tensor:
     """y [layer, head, token] of some layers, ``at_once`` blocks at a time."""
-    _, heads, size, _ = caches[0].shape
+    _, heads, size, content = _words(caches[0]).shape
     hashed = torch.empty(len(caches), len(rows), heads, size, dtype=torch.int64, device=rows.device)
+    # Room that is used again: fresh memory for each layer costs a CPU as much as the arithmetic.
+    shape = (min(at_once, len(rows)), heads, size, content)
+    gathered = torch.empty(shape, dtype=_words(caches[0]).dtype, device=rows.device)
+    products = torch.empty(shape, dtype=torch.int64, device=rows.device)
     for layer, cache in enumerate(caches):
         words = _words(cache)
         for start in range(0, len(rows), at_once):
             some = slice(start, start + at_once)
-            torch.sum(words[rows[some]] * weights, -1, out=hashed[layer, some])
+            count = len(rows[some])
+            torch.index_select(words, 0, rows[some], out=gathered[:count])
+            products[:count].copy_(gathered[:count]).mul_(weights)
+            torch.sum(products[:count], -1, out=hashed[layer, some])
     return hashed.transpose(1, 2).flatten(2)
 
 

@@ -107,6 +107,14 @@ def test_the_digest_changes_connectors_alone(tmp_path: Path) -> None:
     assert plan("case1", f"params={file}") == plan("case1")
 
 
+def test_the_digest_is_left_out_of_engines_that_cannot_have_it() -> None:
+    off, left_out = plan("case1", EXAMPLE), plan("case1", EXAMPLE, "digest=enforce")
+    assert left_out.model_copy(update={"notes": off.notes}) == off
+    [note] = [note.text for note in left_out.notes if note not in off.notes]
+    assert "digest: enforce: is left out" in note
+    assert "gaudi engines of" in note
+
+
 @pytest.mark.parametrize("word", ["digest=on", "digest_sample=0", "digest_sample=1.5", "digest_sample=half"])
 def test_a_digest_that_is_none(word: str) -> None:
     with pytest.raises(BadInput, match=f"command line: {word.partition('=')[0]}: "):

@@ -113,6 +113,8 @@ def _digest(context: RuleContext) -> Finding | None:
     mode, pins = context.request.parameters.digest, context.plan.pins
     if mode == "off" or context.plan.parameters.get("digest"):
         return None
-    without = sorted({engine.plan.runs_on for engine in context.engines} - set(context.pins.kv_digest))
+    without = sorted(
+        {engine.plan.runs_on for engine in context.engines} - context.env.kv_digest(context.pins)
+    )
     problem = f"is left out: connectors of {' and '.join(without)} engines of {pins} do not let it"
     return broken(context.request.origins["digest"], "digest", mode, problem, "stand-ins have it")
