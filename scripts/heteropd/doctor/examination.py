@@ -86,13 +86,11 @@ def read_host(target: HostTarget, reader: Reader, limits: HostLimits) -> Examine
     for engine in target.engines:
         if engine.python:
             different.setdefault((engine.launch, engine.python, *sorted(engine.env.items())), engine)
-    readings = tuple(_read_nixl(engine, reader) for engine in different.values())
-    return ExaminedHost(target, facts, limits, readings)
-
-
-def _read_nixl(engine: EngineTarget, reader: Reader) -> nixl.NixlReading:
-    argv = launch.nixl(engine, "nixl_node", {"seconds": _PROGRAM_S}, log="debug")
-    return nixl.read(engine.name, nixl.report(reader.run(argv, timeout_s=_TIMEOUT_S)))
+    readings = []
+    for engine in different.values():
+        argv = launch.nixl(engine, "nixl_node", {"seconds": _PROGRAM_S}, log="debug")
+        readings.append(nixl.read(engine.name, nixl.report(reader.run(argv, timeout_s=_TIMEOUT_S))))
+    return ExaminedHost(target, facts, limits, tuple(readings))
 
 
 def _exchanged(

@@ -60,7 +60,7 @@ class _BringUp:
             leftovers = self._starting.topology.leftovers
             missed = sweep(context.state_dir, topology.id, context.clock, leftovers)
             if missed:  # its record stays: `down` knows then what to look for
-                context.console.print(runs_on(missed), soft_wrap=True, markup=False, style="yellow")
+                context.say(runs_on(missed), "yellow")
             else:
                 forget(context.state_dir, topology.id)
             raise
@@ -81,13 +81,11 @@ class _BringUp:
         return topology
 
     def _announce(self) -> None:
-        say = self._context.console.print
+        say = self._context.say
         if self._plan.standin:
-            say(STANDIN_NOTICE, style="yellow")
+            say(STANDIN_NOTICE, "yellow")
         if names := ", ".join(self._starter.dropped()):
-            say(
-                f"not passed on from your environment: {names} (what engines need is in env/)", soft_wrap=True
-            )
+            say(f"not passed on from your environment: {names} (what engines need is in env/)")
 
 
 def _make_own(folder: Path) -> None:

@@ -41,7 +41,7 @@ class ContainerStarter:
         wanted = dict.fromkeys((docker_host.of_host(role.host), _planned(role).image) for role in plan.roles)
         self._baked = dict(parallel_map(lambda key: (key, self._environment(*key)), wanted))
         serving = {_model_key(role): role for role in plan.engines}
-        found = parallel_map(lambda role: mounts(plan, role, context, self._say), serving.values())
+        found = parallel_map(lambda role: mounts(plan, role, context, context.say), serving.values())
         self._mounts = dict(zip(serving, found, strict=True))
         self._launches = {role.name: self._launch(role) for role in plan.roles}
         self._hosts = {role.name: docker_host.of_host(role.host) for role in plan.roles}
@@ -91,7 +91,7 @@ class ContainerStarter:
 
     def _environment(self, url: str, name: str) -> dict[str, str]:
         """The environment that an image brings, which is made present. Raises BadInput without one."""
-        attributes = transfer.image(name, url, docker_host.address(), self._say)
+        attributes = transfer.image(name, url, docker_host.address(), self._context.say)
         if attributes is None:
             short = name.rpartition("/")[2].partition(":")[0]
             plan = self._plan
@@ -104,9 +104,6 @@ class ContainerStarter:
         """The caller, who can read what is mounted; root, where a hub's cache of root's must be written."""
         caller = lifecycle.default_user() if role.host.ssh is None else None
         return caller or ("0:0" if from_hub(self._plan, role) else None)
-
-    def _say(self, text: str) -> None:
-        self._context.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _model_key(role: RolePlan) -> tuple[str, str | None, str | None]:

@@ -68,6 +68,10 @@ class Context:
         """What any topology of this state folder may leave, besides what its own state says."""
         return Leftovers(folders=(self.tmp_root,))
 
+    def say(self, text: str, style: str | None = None) -> None:
+        """A line for whoever waits; not folded, so that paths and commands can be copied."""
+        self.console.print(text, soft_wrap=True, markup=False, highlight=False, style=style)
+
     def shown(self, path: Path) -> str:
         """The path as a user would type it in the repository."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

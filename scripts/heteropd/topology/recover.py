@@ -5,7 +5,6 @@ import binascii
 import zlib
 from collections import ChainMap
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
@@ -14,6 +13,7 @@ from heteropd.containers import docker_host, lifecycle
 from heteropd.containers.lifecycle import ContainerRef
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
+from heteropd.system import parallel_map
 from heteropd.topology.context import Context
 from heteropd.topology.state import Topology, load, save
 
@@ -43,13 +43,12 @@ def recover(hosts: Hosts, where: str, context: Context) -> Topology | None:
     if known is not None:
         return known
     urls = list(dict.fromkeys(docker_host.of_host(host) for host in hosts.hosts.values()))
-    with ThreadPoolExecutor(max_workers=len(urls)) as pool:
-        found: Found = dict(ChainMap(*pool.map(lifecycle.find, urls)))
+    found: Found = dict(ChainMap(*parallel_map(lifecycle.find, urls)))
     if not found:
         return None
     topology = _topology(found, where, context)
     save(topology, context.state_dir)
-    context.console.print(f"found {topology.plan.case} on the hosts of {where}", soft_wrap=True, markup=False)
+    context.say(f"found {topology.plan.case} on the hosts of {where}")
     return topology
 
 

@@ -11,7 +11,7 @@ from heteropd.topology.context import Context
 from heteropd.topology.lock import locked
 from heteropd.topology.probe import RoleProbe
 from heteropd.topology.starting import Starting, keep_previous, starter
-from heteropd.topology.state import RoleState, StateNotWritten, Topology, load
+from heteropd.topology.state import RoleState, StateNotWritten, Topology, require
 from heteropd.topology.teardown import end_roles
 from heteropd.topology.waiting import Waiting
 
@@ -37,7 +37,7 @@ def restart(name: str, context: Context) -> Topology:
         names = affected(topology, name)
         begun = _Restart(topology, names, context)  # refuses what cannot work while everything still runs
         try:
-            context.console.print(_why(topology, name, names), soft_wrap=True, markup=False, highlight=False)
+            context.say(_why(topology, name, names))
             return begun.run()
         except KeyboardInterrupt:
             raise Interrupted(_afterwards("interrupted", name)) from None
@@ -61,9 +61,7 @@ def affected(topology: Topology, name: str) -> list[str]:
 
 
 def _recorded(context: Context) -> Topology:
-    topology = load(context.state_dir)
-    if topology is None:
-        raise MissingPrerequisite("nothing is running", "start a topology: `make case1` or `make case2`")
+    topology = require(context.state_dir)
     if len(topology.dead()) == len(topology.roles):
         case = topology.plan.case
         raise MissingPrerequisite(f"no role of {case} runs any more", f"start it anew: `make {case}`")
@@ -117,8 +115,7 @@ class _Restart:
         topology = starting.came_up(waiting, seconds)
         if starting.unwritten:
             raise starting.unwritten
-        restarted = f"{', '.join(self._names)} restarted: {topology.url} answers after {seconds:.1f} s"
-        context.console.print(restarted, soft_wrap=True)
+        context.say(f"{', '.join(self._names)} restarted: {topology.url} answers after {seconds:.1f} s")
         return topology
 
     def _end(self, roles: Sequence[RoleState]) -> None:

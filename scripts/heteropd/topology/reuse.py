@@ -100,13 +100,13 @@ def adopted(plan: Plan, context: Context) -> Topology | None:
 
 
 def _clear(context: Context, found: Topology | None, why: str) -> None:
-    context.console.print(f"cleared: {why}", soft_wrap=True, markup=False)
+    context.say(f"cleared: {why}")
     watchdog.stop(context.state_dir)
     missed = sweep(context.state_dir, None, context.clock, found.leftovers if found else context.leftovers)
     if found:  # another checkout may have started it
         stopping.sweep(found.docker_hosts, context.state_dir, found.id)
     if missed:
-        context.console.print(runs_on(missed), soft_wrap=True, markup=False, style="yellow")
+        context.say(runs_on(missed), "yellow")
     forget(context.state_dir, None)
 
 

@@ -15,7 +15,7 @@ from heteropd.config.types import Data
 from heteropd.containers import docker_host
 from heteropd.containers import lifecycle as containers
 from heteropd.containers.lifecycle import ContainerRef
-from heteropd.errors import BadInput, KitError
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import launcher as processes
 from heteropd.processes.identity import Identity, alive, boot_id
@@ -165,6 +165,14 @@ def save(topology: Topology, state_dir: Path) -> None:
     except OSError as problem:
         why = f"cannot be written ({problem.strerror}); free or repair that place"
         raise StateNotWritten(f"{state_dir / STATE_FILE} {why}") from None
+
+
+def require(state_dir: Path) -> Topology:
+    """The recorded topology. Raises MissingPrerequisite where there is none, and as `load`."""
+    topology = load(state_dir)
+    if topology is None:
+        raise MissingPrerequisite("nothing is running", "start a topology: `make case1` or `make case2`")
+    return topology
 
 
 def load(state_dir: Path) -> Topology | None:

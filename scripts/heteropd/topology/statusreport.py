@@ -16,7 +16,7 @@ from heteropd.system import parallel_map
 from heteropd.topology.context import Context
 from heteropd.topology.lock import holder
 from heteropd.topology.probe import RoleProbe
-from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, load
+from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, load, require
 
 RoleCondition = Literal["running", "dead", "not reached", "not started"]
 
@@ -139,9 +139,7 @@ def status(context: Context) -> StatusReport:
 
 def running(context: Context) -> Topology:
     """The topology, if every role of it runs and its server answers. Raises MissingPrerequisite otherwise."""
-    topology = load(context.state_dir)
-    if topology is None:
-        raise MissingPrerequisite("nothing is running", "start a topology: `make case1` or `make case2`")
+    topology = require(context.state_dir)
     case, dead = topology.plan.case, topology.dead()
     if dead:
         for url, why in topology.away().items():
