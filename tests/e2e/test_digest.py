@@ -127,7 +127,8 @@ def test_clean_requests_all_pass(digesting: Digesting, clean_requests: int) -> N
 
 
 def test_chunks_and_blocks_of_earlier_requests_are_digested(digesting: Digesting) -> None:
-    """Prompts longer than a step of the prefill, the same again, and longer ones that begin with them."""
+    """The same prompt again, and longer ones that begin with it: from the prefill's cache in case 1; together
+    more than a step's 2,048 tokens in case 2, so some are computed in chunks."""
     equal, generator = digesting.counted("equal"), random.Random("again")
     request = digesting.request(1000, generator)
     longer = request | {"prompt": request["prompt"] + [17] * 90}
