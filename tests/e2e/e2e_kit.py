@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -37,16 +38,20 @@ BRIEF = {
 
 
 def free_ports(count: int, *, adjacent: bool = False) -> list[int]:
-    """Ports that nobody listens on now; one after the other if ``adjacent``."""
+    """Ports that nobody listens on now; one after the other if ``adjacent``.
+
+    None that the kernel hands out by itself: a router starts half a minute later, and until then an engine's
+    own connections (UCX, ZMQ) could get its port.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
-        with ExitStack() as stack:
-            first = _bound(stack, 0)
-            if not adjacent:
-                return [first, *(_bound(stack, 0) for _ in range(count - 1))]
-            try:
-                return [first, *(_bound(stack, first + step) for step in range(1, count))]
-            except OSError:
-                continue
+        first = random.randrange(10_000, lowest - count)
+        wanted = range(first, first + count) if adjacent else random.sample(range(10_000, lowest), count)
+        try:
+            with ExitStack() as stack:
+                return [_bound(stack, port) for port in wanted]
+        except OSError:
+            continue
 
 
 def listening(port: int) -> bool:
