@@ -34,14 +34,22 @@ class ModelFacts(Data):
 
 
 def find(model: str, root: Path, environ: Mapping[str, str] = os.environ) -> ModelFacts | None:
-    """Of a folder, or of a model of the hub that this machine's cache holds; None where no file says it."""
+    """What is known of a model; None where no file says it."""
+    found = read_config(model, root, environ)
+    return ModelFacts(file=str(found[0]), family=_family(found[1])) if found else None
+
+
+def read_config(
+    model: str, root: Path, environ: Mapping[str, str] = os.environ
+) -> tuple[Path, dict[str, Any]] | None:
+    """The config.json of a folder, or of a model of the hub that this machine's cache holds."""
     for file in _files(model, root, environ):
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(config, dict):
-            return ModelFacts(file=str(file), family=_family(config))
+            return file, config
     return None
 
 
@@ -62,8 +70,8 @@ def _files(model: str, root: Path, environ: Mapping[str, str]) -> list[Path]:
         if (folder / "config.json").is_file():
             return [folder / "config.json"]
         home = Path(environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-        entry = home / "hub" / f"models--{model.replace('/', '--')}"
-        return sorted(entry.glob("snapshots/*/config.json"))
+        hub = Path(environ.get("HF_HUB_CACHE") or home / "hub")
+        return sorted(hub.glob(f"models--{model.replace('/', '--')}/snapshots/*/config.json"))
     except (OSError, RuntimeError, ValueError):  # a name that is no path, or no home folder
         return []
 

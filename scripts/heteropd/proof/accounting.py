@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from heteropd.engine_api.metrics import Counts
-from heteropd.proof.verdict import Check, checked, skipped
+from heteropd.findings import Evidence
+from heteropd.proof.verdict import Check, checked, measured, skipped
 
 _TINY = 8  # tokens of a prompt that only asks whether an engine computes
 ROUTER_FIX = (
@@ -120,8 +121,8 @@ def check_recomputed(sent: Traffic, decode: Counts) -> Check:
     text = f"the decode engine computed {extra:,} prompt tokens of {requests} disaggregated requests"
     if extra < 0:
         text = f"the decode engine computed {decode['computed']:,} of its references' {own:,} prompt tokens"
-    problem = None if 0 <= extra <= most else text
-    return checked("kv_transfer.recomputed", problem, text, {"tokens": extra, "most": most}, ROUTER_FIX)
+    evidence: Evidence = {"tokens": extra, "most": most}
+    return measured("kv_transfer.recomputed", 0 <= extra <= most, text, evidence, ROUTER_FIX)
 
 
 def check_requests(role: str, sent: Traffic, observed: Observed) -> Check:
@@ -136,18 +137,14 @@ def check_requests(role: str, sent: Traffic, observed: Observed) -> Check:
     good = tiny or (others == 0 and not tokens)
     text = f"the {role} engine saw {counts['requests'] - others * tiny} of {expected.requests} requests"
     text += f", and {others} of a few tokens from others" if tiny else ""
-    return checked(
-        check_id,
-        None if good else text,
-        text,
-        {
-            "requests": counts["requests"],
-            "expected": expected.requests,
-            "prompt_tokens": counts["prompt_tokens"],
-            "expected_tokens": expected.prompt_tokens,
-        },
-        f"fewer: {ROUTER_FIX}; more: other requests ran, validate an idle topology",
-    )
+    evidence: Evidence = {
+        "requests": counts["requests"],
+        "expected": expected.requests,
+        "prompt_tokens": counts["prompt_tokens"],
+        "expected_tokens": expected.prompt_tokens,
+    }
+    fix = f"fewer: {ROUTER_FIX}; more: other requests ran, validate an idle topology"
+    return measured(check_id, good, text, evidence, fix)
 
 
 def check_generated(role: str, sent: Traffic, observed: Observed) -> Check:
@@ -158,13 +155,9 @@ def check_generated(role: str, sent: Traffic, observed: Observed) -> Check:
     routed = sent.routed.requests if role == "prefill" else sent.routed.generated
     expected = routed + sent.cold[role].generated + sent.warm[role].generated
     text = f"the {role} engine generated {generated:,} of {expected:,} tokens"
-    return checked(
-        check_id,
-        None if abs(generated - expected) <= sent.stopped else text,
-        text,
-        {"tokens": generated, "expected": expected, "routed": routed},
-        f"answers are to be the decode's: {ROUTER_FIX}",
-    )
+    right = abs(generated - expected) <= sent.stopped
+    evidence: Evidence = {"tokens": generated, "expected": expected, "routed": routed}
+    return measured(check_id, right, text, evidence, f"answers are to be the decode's: {ROUTER_FIX}")
 
 
 def check_honest(sent: Traffic, observed: Observed) -> Check:

@@ -1,11 +1,10 @@
 """How many bytes a token's KV takes, from the model's configuration."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heteropd.config.model_facts import read_config
 from heteropd.plan.model import RolePlan
 
 Config = Mapping[str, Any]
@@ -15,21 +14,8 @@ ITEM_BYTES: Mapping[str, int] = {"float32": 4, "float": 4, "bfloat16": 2, "float
 
 def find_config(*sources: str) -> Config | None:
     """The first ``config.json`` found: a folder on this machine, or a hub id in this user's hub cache."""
-    for source in sources:
-        for path in [Path(source) / "config.json", *_cached(source)]:
-            try:
-                config = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            if isinstance(config, dict):
-                return config
-    return None
-
-
-def _cached(hub_id: str) -> list[Path]:
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    return sorted(hub.glob(f"models--{hub_id.strip('/').replace('/', '--')}/snapshots/*/config.json"))
+    found = filter(None, (read_config(source, Path.cwd()) for source in sources))
+    return next((config for _, config in found), None)
 
 
 def layers_of(config: Config) -> int | None:

@@ -59,37 +59,22 @@ def check_tokenizer(engines: Mapping[str, EngineInfo]) -> Check:
     return checked("identity.tokenizer", None, good, {"texts": len(names), "chat": without is None})
 
 
-def check_block_sizes(engines: Mapping[str, EngineInfo], plan: Plan) -> Check:
-    """The blocks that engines say they have are the plan's."""
-    return _check_seen(
-        "identity.block_size",
-        "block size",
-        {role.name: role.kv.block_size if role.kv else None for role in plan.engines},
-        {name: engine.block_size for name, engine in engines.items()},
-        "vllm:cache_config_info",
-    )
-
-
-def check_layouts(engines: Mapping[str, EngineInfo], plan: Plan) -> Check:
-    """So are the layouts, as their logs have them."""
-    return _check_seen(
-        "identity.layout",
-        "KV layout",
-        {role.name: role.kv.layout if role.kv else None for role in plan.engines},
-        {name: engine.log.layout for name, engine in engines.items()},
-        "the log",
-    )
-
-
-def check_dtypes(engines: Mapping[str, EngineInfo], plan: Plan, config: geometry.Config | None) -> Check:
-    """So is the data type."""
-    return _check_seen(
-        "identity.dtype",
-        "data type",
-        {role.name: geometry.planned_dtype(role, config) for role in plan.engines},
-        {name: engine.log.dtype for name, engine in engines.items()},
-        "the log",
-    )
+def check_geometry(
+    engines: Mapping[str, EngineInfo], plan: Plan, config: geometry.Config | None
+) -> list[Check]:
+    """Block sizes, KV layouts and data types are the plan's, as far as engines and their logs tell them."""
+    kv = {role.name: role.kv for role in plan.engines}
+    blocks = {name: own.block_size if own else None for name, own in kv.items()}
+    layouts = {name: own.layout if own else None for name, own in kv.items()}
+    dtypes = {role.name: geometry.planned_dtype(role, config) for role in plan.engines}
+    seen_blocks = {name: engine.block_size for name, engine in engines.items()}
+    seen_layouts = {name: engine.log.layout for name, engine in engines.items()}
+    seen_dtypes = {name: engine.log.dtype for name, engine in engines.items()}
+    return [
+        _check_seen("identity.block_size", "block size", blocks, seen_blocks, "vllm:cache_config_info"),
+        _check_seen("identity.layout", "KV layout", layouts, seen_layouts, "the log"),
+        _check_seen("identity.dtype", "data type", dtypes, seen_dtypes, "the log"),
+    ]
 
 
 def judged_dtype(engines: Mapping[str, EngineInfo], plan: Plan, config: geometry.Config | None) -> str:

@@ -12,7 +12,7 @@ from heteropd.findings import Evidence
 from heteropd.plan.model import KVGeometry
 from heteropd.proof.compare import Comparison, compare, floor_of, judge, run_statistic, worst
 from heteropd.proof.probes import Probe
-from heteropd.proof.verdict import Check, Floor, Outcome, ProbeResult, Sent, checked, skipped
+from heteropd.proof.verdict import Check, Floor, Outcome, ProbeResult, Sent, checked, measured, skipped
 
 FIX = "see the probes table in the report: which lengths fail says which blocks are wrong (docs/proof.md)"
 GOOD: tuple[Outcome, ...] = ("equal", "tie", "unknown")
@@ -66,11 +66,8 @@ def judge_probe(probe: Probe, sent: Sent, replies: Replies, bound: float, pair: 
     references = replies.references(probe.index)
     error = routed.error or (None if references else "no engine answered this prompt alone")
     compared = [] if error else [compare(reply.steps, routed.steps) for reply in references.values()]
-    split = min(
-        (comparison for comparison in compared if comparison.diverged_at is not None),
-        key=_where,
-        default=None,
-    )
+    splits = [comparison for comparison in compared if comparison.diverged_at is not None]
+    split = min(splits, key=lambda comparison: comparison.diverged_at or 0, default=None)
     prefill, decode = pair
     return ProbeResult(
         index=probe.index,
@@ -87,10 +84,6 @@ def judge_probe(probe: Probe, sent: Sent, replies: Replies, bound: float, pair: 
         mean=_largest(comparison.mean for comparison in compared),
         error=error,
     )
-
-
-def _where(comparison: Comparison) -> int:
-    return -1 if comparison.diverged_at is None else comparison.diverged_at
 
 
 def checks(
@@ -166,19 +159,14 @@ def _check_tokens(judged: Sequence[ProbeResult], bound: float) -> Check:
     text += f", {ties} of them up to a tie" if ties else ""
     again = [result.prompt_tokens for result in judged if result.first_distance is not None]
     text += f", {len(again)} by a second opinion" if again else ""
-    return checked(
-        "integrity.tokens",
-        text if wrong or not judged else None,
-        text,
-        {
-            "probes": len(judged),
-            "ties": ties,
-            "second_opinion_at_lengths": again,
-            "diverged_at_lengths": wrong,
-            "bound": bound,
-        },
-        FIX,
-    )
+    evidence: Evidence = {
+        "probes": len(judged),
+        "ties": ties,
+        "second_opinion_at_lengths": again,
+        "diverged_at_lengths": wrong,
+        "bound": bound,
+    }
+    return measured("integrity.tokens", bool(judged) and not wrong, text, evidence, FIX)
 
 
 def _check_distributions(judged: Sequence[ProbeResult], bound: float) -> Check:
@@ -192,13 +180,8 @@ def _check_distributions(judged: Sequence[ProbeResult], bound: float) -> Check:
         )
     far = [result.prompt_tokens for result in judged if result.distance and result.distance > bound]
     text = f"largest log-probability difference {max(distances):.3g} nats, {bound:.3g} allowed"
-    return checked(
-        "integrity.distributions",
-        text if far else None,
-        text,
-        {"largest": max(distances), "bound": bound, "far_at_lengths": far},
-        FIX,
-    )
+    evidence: Evidence = {"largest": max(distances), "bound": bound, "far_at_lengths": far}
+    return measured("integrity.distributions", not far, text, evidence, FIX)
 
 
 def _check_shift(judged: Sequence[ProbeResult], replies: Replies, floor: Floor) -> Check:
@@ -217,19 +200,14 @@ def _check_shift(judged: Sequence[ProbeResult], replies: Replies, floor: Floor) 
         f"typical difference {middle:.3g} nats, {floor.run_bound:.3g} allowed "
         f"({floor.median or 0:.3g} between the engines alone, {floor.warm_median or 0:.3g} cold against warm)"
     )
-    return checked(
-        "integrity.shift",
-        text if middle > floor.run_bound else None,
-        text,
-        {
-            "median": middle,
-            "bound": floor.run_bound,
-            "floor_median": floor.median,
-            "floor_warm_median": floor.warm_median,
-            "mean": statistics.fmean(pair.mean or 0.0 for pair in pairs),
-        },
-        FIX,
-    )
+    evidence: Evidence = {
+        "median": middle,
+        "bound": floor.run_bound,
+        "floor_median": floor.median,
+        "floor_warm_median": floor.warm_median,
+        "mean": statistics.fmean(pair.mean or 0.0 for pair in pairs),
+    }
+    return measured("integrity.shift", middle <= floor.run_bound, text, evidence, FIX)
 
 
 def _largest(values: Iterable[float | None]) -> float | None:

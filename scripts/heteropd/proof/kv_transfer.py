@@ -10,7 +10,7 @@ from heteropd.engine_api.metrics import Counts
 from heteropd.findings import Evidence
 from heteropd.proof import accounting
 from heteropd.proof.accounting import ROUTER_FIX, ExpectedTransfer, Observed, Traffic, uncounted
-from heteropd.proof.verdict import Check, checked
+from heteropd.proof.verdict import Check, checked, measured
 
 
 def checks(expected: ExpectedTransfer, sent: Traffic, observed: Observed) -> list[Check]:
@@ -68,7 +68,7 @@ def check_bytes(expected: ExpectedTransfer, window: Counts) -> Check:
         evidence["expected"] = wanted
         good = moved == wanted
         text = f"{moved:,} of {wanted:,} expected bytes moved"
-    return checked("kv_transfer.bytes", None if good else text, text, evidence, fix if moved else ROUTER_FIX)
+    return measured("kv_transfer.bytes", good, text, evidence, fix if moved else ROUTER_FIX)
 
 
 def check_single(expected: ExpectedTransfer, single: Sequence[tuple[int, int | None]]) -> Check:
@@ -80,13 +80,11 @@ def check_single(expected: ExpectedTransfer, single: Sequence[tuple[int, int | N
     token_bytes = expected.token_bytes or (known[0][1] // slots[0])
     right = [moved == room * token_bytes > 0 for (_, moved), room in zip(known, slots, strict=True)]
     text = f"{sum(right)} of {len(known)} lone probes moved exactly their blocks"
-    return checked(
-        "kv_transfer.single",
-        None if all(right) else text,
-        text,
-        {"prompt_tokens": [tokens for tokens, _ in known], "bytes": [moved for _, moved in known]},
-        "see kv_transfer.bytes",
-    )
+    evidence: Evidence = {
+        "prompt_tokens": [tokens for tokens, _ in known],
+        "bytes": [moved for _, moved in known],
+    }
+    return measured("kv_transfer.single", all(right), text, evidence, "see kv_transfer.bytes")
 
 
 def check_descriptors(expected: ExpectedTransfer, window: Counts) -> Check:
@@ -97,13 +95,9 @@ def check_descriptors(expected: ExpectedTransfer, window: Counts) -> Check:
         return uncounted("kv_transfer.descriptors", "vllm:nixl_num_descriptors")
     most = 2 * sum(expected.blocks) * expected.layers if expected.layers else None
     text = f"{count:,} descriptors for {probes} probes"
-    return checked(
-        "kv_transfer.descriptors",
-        None if count >= probes and (most is None or count <= most) else text,
-        text,
-        {"descriptors": count, "least": probes, "most": most},
-        "see kv_transfer.bytes",
-    )
+    right = count >= probes and (most is None or count <= most)
+    evidence: Evidence = {"descriptors": count, "least": probes, "most": most}
+    return measured("kv_transfer.descriptors", right, text, evidence, "see kv_transfer.bytes")
 
 
 def check_external(expected: ExpectedTransfer, window: Counts) -> Check:
@@ -113,10 +107,5 @@ def check_external(expected: ExpectedTransfer, window: Counts) -> Check:
     if hits is None:
         return uncounted("kv_transfer.external", "vllm:external_prefix_cache_hits")
     text = f"{hits:,} of {most:,} prompt tokens came from the prefill engine"
-    return checked(
-        "kv_transfer.external",
-        None if least <= hits <= most else text,
-        text,
-        {"tokens": hits, "least": least, "most": most},
-        ROUTER_FIX,
-    )
+    evidence: Evidence = {"tokens": hits, "least": least, "most": most}
+    return measured("kv_transfer.external", least <= hits <= most, text, evidence, ROUTER_FIX)

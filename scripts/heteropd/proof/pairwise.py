@@ -23,7 +23,7 @@ from heteropd.proof.integrity import FIX, GOOD, Replies, Reply
 from heteropd.proof.probes import Probe
 from heteropd.proof.progress import Phases
 from heteropd.proof.session import ProbeSession
-from heteropd.proof.verdict import Check, Outcome, checked
+from heteropd.proof.verdict import Check, Outcome, measured
 
 _PHASE = "pairs of engines"
 
@@ -128,7 +128,7 @@ def _check_moved(results: PairResults, expected: ExpectedTransfer) -> Check:
     }
     text = f"{_how_many(results, wrong)} moved exactly their blocks"
     fix = "make logs of the two; a firewall between them, or a side channel that is not reached"
-    return checked("kv_transfer.pairs", text if wrong else None, text, evidence, fix)
+    return measured("kv_transfer.pairs", not wrong, text, evidence, fix)
 
 
 def _check_right(results: PairResults, references: Replies, bound: float) -> Check:
@@ -142,7 +142,7 @@ def _check_right(results: PairResults, references: Replies, bound: float) -> Che
     text = f"{_how_many(results, wrong)} give the answers of the engines alone"
     text += f": {lost[0]}" if lost else ""
     evidence = {**_evidence(results, wrong), "bound": bound}
-    return checked("integrity.pairs", text if wrong else None, text, evidence, FIX)
+    return measured("integrity.pairs", not wrong, text, evidence, FIX)
 
 
 def _outcome(result: PairResult, references: Replies, bound: float) -> Outcome:

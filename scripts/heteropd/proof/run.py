@@ -177,9 +177,7 @@ class _Proof:
             identity.check_tokenizer(engines),
             identity.check_length(engines),
             identity.check_versions(engines),
-            identity.check_block_sizes(engines, plan),
-            identity.check_layouts(engines, plan),
-            identity.check_dtypes(engines, plan, trial.config),
+            *identity.check_geometry(engines, plan, trial.config),
             check_files(self._files(engines)),
         ]
 

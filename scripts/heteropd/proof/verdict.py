@@ -73,6 +73,11 @@ def checked(
     )
 
 
+def measured(check_id: str, right: bool, text: str, evidence: Evidence, fix: str) -> Check:
+    """PASS or FAIL with one text, which holds the numbers for both."""
+    return checked(check_id, None if right else text, text, evidence, fix)
+
+
 def skipped(
     check_id: str,
     text: str,
@@ -194,6 +199,11 @@ class Verdict(_VerdictData):
 
     def failures(self) -> list[Check]:
         return [check for check in self.checks if check.status == "FAIL"]
+
+    @property
+    def largest(self) -> float | None:
+        """The largest log-probability difference (nats) of all probes."""
+        return max((probe.distance for probe in self.probes if probe.distance is not None), default=None)
 
     @property
     def ran_on(self) -> str:

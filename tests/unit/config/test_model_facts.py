@@ -43,6 +43,8 @@ def test_a_model_of_the_hub_is_looked_for_in_its_cache(tmp_path: Path) -> None:
     facts = find("org/name", tmp_path, {"HF_HOME": str(tmp_path)})
     assert facts is not None
     assert (facts.family, facts.file) == ("mla", str(snapshot / "config.json"))
+    moved = {"HF_HOME": "/nowhere", "HF_HUB_CACHE": str(tmp_path / "hub")}
+    assert find("org/name", tmp_path, moved) == facts
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\0"])

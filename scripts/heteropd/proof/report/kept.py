@@ -62,7 +62,7 @@ def list_reports(folder: Path, console: Console) -> int:
         ran = "unknown" if verdict.elsewhere else "stand-ins" if verdict.standin else "hardware"
         ran += ", thorough" if verdict.thorough else ""
         first = next((failure.id for failure in verdict.failures()), "")
-        table.add_row(report.name, result, ran, f"{verdict.seconds:.0f}", _largest(verdict), first)
+        table.add_row(report.name, result, ran, f"{verdict.seconds:.0f}", _nats(verdict.largest), first)
     console.print(table if reports else "no verdict is kept yet: `make validate` makes one")
     return len(reports)
 
@@ -95,7 +95,7 @@ def _figures(verdict: Verdict) -> dict[str, str]:
         "thorough": "yes" if verdict.thorough else "no",
         "seconds": f"{verdict.seconds:.0f}",
         "probes": f"{len(verdict.probes)}",
-        "largest difference (nats)": _largest(verdict),
+        "largest difference (nats)": _nats(verdict.largest),
     }
     if floor:
         facts |= {
@@ -108,12 +108,6 @@ def _figures(verdict: Verdict) -> dict[str, str]:
     problems = {check.id: check.status if check.status == "PASS" else f"{check.status}: {check.text}"
                 for check in verdict.checks}  # fmt: skip
     return facts | problems
-
-
-def _largest(verdict: Verdict) -> str:
-    return _nats(
-        max((probe.distance for probe in verdict.probes if probe.distance is not None), default=None)
-    )
 
 
 def _nats(value: float | None) -> str:

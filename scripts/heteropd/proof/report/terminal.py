@@ -46,9 +46,7 @@ def _figures(verdict: Verdict) -> str:
     outcomes = [probe.outcome for probe in verdict.probes]
     tally = [f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes)]
     text = f"{len(verdict.probes)} probes: {', '.join(tally)}"
-    distances = [probe.distance for probe in verdict.probes if probe.distance is not None]
-    if distances and verdict.floor and verdict.floor.maximum is not None:
-        text += (
-            f"; largest difference {max(distances):.1e} nats, {verdict.floor.maximum:.1e} between the engines"
-        )
+    most, floor = verdict.largest, verdict.floor
+    if most is not None and floor and floor.maximum is not None:
+        text += f"; largest difference {most:.1e} nats, {floor.maximum:.1e} between the engines"
     return text
