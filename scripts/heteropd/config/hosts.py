@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from heteropd.config.container_options import ContainerOptions
 from heteropd.config.types import (
@@ -16,6 +16,7 @@ from heteropd.config.types import (
     ImageRef,
     Name,
     NetDevice,
+    OneOrMore,
     PlatformName,
     Port,
     Role,
@@ -27,16 +28,6 @@ from heteropd.errors import did_you_mean
 
 Devices = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(unique)]
 Nics = Annotated[list[NetDevice], Field(min_length=1), AfterValidator(unique)]
-
-# One engine on each; a name that stands there twice is a host of two. A single name may stand without a list.
-HostNames = Annotated[
-    list[str],
-    Field(min_length=1),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
-]
 
 
 class HostEngine(Data):
@@ -126,7 +117,7 @@ class Hosts(Data):
     """One hosts file: machines by name, the machines of each platform, and the router's machine."""
 
     hosts: dict[Name, Host] = Field(min_length=1)
-    platforms: dict[PlatformName, HostNames] = Field(
+    platforms: dict[PlatformName, OneOrMore] = Field(
         description="Hosts of each platform's engines: one name, or a list with one name an engine"
     )
     router: str | None = Field(default=None, description="Host of the router; this machine where null")

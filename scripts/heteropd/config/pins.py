@@ -4,7 +4,7 @@ What could not be resolved is written ``unresolved`` beside the command that res
 """
 
 import re
-from typing import Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,10 @@ from heteropd.config.types import (
 
 BUNDLED = "bundled"
 
+VersionRange = Annotated[
+    str | None, Field(description="What `make lock` may take for an unresolved version: '>=0.7,<2'")
+]
+
 Capability = Literal[
     "hetero_block",  # smaller HND blocks into larger HND blocks
     "hetero_block_nhd",  # the same, NHD to NHD
@@ -33,24 +37,25 @@ Capability = Literal[
 
 
 class _Resolvable(Data):
+    pinned_by: ClassVar[str | None] = None
+    """The field that may be unresolved where a command resolves it."""
+
     resolve: str | None = Field(default=None, description="Command that resolves or confirms the pin")
     note: str | None = Field(default=None, description="Where the pin comes from, and what is not certain")
 
-    def _needs_command(self, value: str) -> None:
-        if value == UNRESOLVED and not self.resolve:
+    @model_validator(mode="after")
+    def _has_command(self) -> Self:
+        if self.pinned_by and getattr(self, self.pinned_by) == UNRESOLVED and not self.resolve:
             raise ValueError("is unresolved without a way to resolve it; add 'resolve:' with the command")
+        return self
 
 
 class BaseImage(_Resolvable):
     """An image of somebody else's, by tag for people and by digest for builds."""
 
+    pinned_by: ClassVar[str | None] = "digest"
     ref: str = Field(min_length=1, description="Registry, repository and tag")
     digest: Digest
-
-    @model_validator(mode="after")
-    def _resolvable(self) -> Self:
-        self._needs_command(self.digest)
-        return self
 
     @property
     def pinned(self) -> str:
@@ -97,6 +102,7 @@ class SitePart(Data):
 class Source(_Resolvable):
     """A git tree. ``path`` names the part of it that is used, where it is not the whole."""
 
+    pinned_by: ClassVar[str | None] = "commit"
     remote: str = Field(min_length=1)
     commit: Commit
     ref: GitRef | None = Field(default=None, description="What `make lock` asks for an unresolved commit")
@@ -107,20 +113,13 @@ class Source(_Resolvable):
     tree: Commit | None = Field(default=None, description="Git tree of the commit, checked where it is given")
     path: str | None = None
 
-    @model_validator(mode="after")
-    def _resolvable(self) -> Self:
-        self._needs_command(self.commit)
-        return self
-
 
 class Package(_Resolvable):
     """A package of a registry at one version. Hashes are in the lock files."""
 
     package: str = Field(min_length=1)
     version: str = Field(min_length=1)
-    range: str | None = Field(
-        default=None, description="What `make lock` may take for an unresolved version: '>=0.7,<2'"
-    )
+    range: VersionRange = None
 
 
 Part = Package | ImagePart | TreePart | SitePart
@@ -129,35 +128,25 @@ Part = Package | ImagePart | TreePart | SitePart
 class Nixl(_Resolvable):
     """The NIXL of one platform: a package or a source tree, and the version peers see."""
 
+    pinned_by: ClassVar[str | None] = "version"
     version: str = Field(pattern=r"^(\d+\.\d+\.\d+|unresolved)$")
     source: str | None = Field(default=None, description="Key of 'sources', where it is built")
     package: str | None = Field(default=None, description="Registry package, where it is installed")
-    range: str | None = Field(
-        default=None, description="What `make lock` may take for an unresolved version: '>=0.7,<2'"
-    )
+    range: VersionRange = None
     ucx: str = Field(description=f"Key of 'sources', or {BUNDLED!r} in the package")
     build_flags: list[str] = Field(default_factory=list, description="UCX configure flags, where it is built")
-
-    @model_validator(mode="after")
-    def _resolvable(self) -> Self:
-        self._needs_command(self.version)
-        return self
 
 
 class Pick(_Resolvable):
     """A commit to put on top of a source, or a branch head to take instead of it."""
 
+    pinned_by: ClassVar[str | None] = "commit"
     source: str = Field(description="Key of 'sources'")
     commit: Commit
     ref: GitRef | None = Field(default=None, description="What `make lock` asks for an unresolved commit")
     action: Literal["cherry-pick", "checkout"] = "cherry-pick"
     prefer: Literal["theirs"] | None = Field(default=None, description="git's -X option")
     change: str = Field(description="The pull request it comes from")
-
-    @model_validator(mode="after")
-    def _resolvable(self) -> Self:
-        self._needs_command(self.commit)
-        return self
 
 
 class Variant(Data):

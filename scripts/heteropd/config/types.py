@@ -4,7 +4,7 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 UNRESOLVED = "unresolved"
 
@@ -46,6 +46,16 @@ def unique(values: list[Any]) -> list[Any]:
         raise ValueError(f"names {twice[0]} twice; name each once")
     return values
 
+
+OneOrMore = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    ),
+]
+"""Texts, of which a single one may stand without a list."""
 
 Port = Annotated[int, Field(ge=1, le=65535, description="TCP port")]
 Count = Annotated[int, Field(ge=1, le=1000)]

@@ -1,17 +1,8 @@
 """env/vllm-options.yaml: the options of ``vllm serve``, and which of them two engines must share."""
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
-
-from heteropd.config.types import Data
-
-Spellings = Annotated[
-    list[str],
-    Field(min_length=1),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+from heteropd.config.types import Data, OneOrMore
 
 
 class OutOfReach(Data):
@@ -26,12 +17,12 @@ class VllmOptions(Data):
     """Options by what they take; of each its spellings, the one it is known by first."""
 
     vllm: str = Field(description="Version of vLLM that they were read from")
-    value: list[Spellings]
-    values: list[Spellings] = Field(description="One value or more")
-    optional: list[Spellings] = Field(description="A value, or none")
-    repeated: list[Spellings] = Field(description="One value each time; all count")
-    flag: list[Spellings] = Field(description="On, or off with --no-")
-    switch: list[Spellings]
+    value: list[OneOrMore]
+    values: list[OneOrMore] = Field(description="One value or more")
+    optional: list[OneOrMore] = Field(description="A value, or none")
+    repeated: list[OneOrMore] = Field(description="One value each time; all count")
+    flag: list[OneOrMore] = Field(description="On, or off with --no-")
+    switch: list[OneOrMore]
     identical: dict[str, str | None] = Field(
         description="Equal on both sides, else refused; what it is unless it is given"
     )

@@ -55,18 +55,10 @@ def _published(platform: str, variant: str, request: PlanRequest) -> str:
     given, where = request.images, request.images_file or "images"
     assert given is not None, "asked for only then"
     publish = f"make publish images={platform} registry=HOST/NAME"
-    for field, value, wanted in (
-        ("pins", given.pins, request.parameters.pins),
-        ("variant", given.variant, variant),
-    ):
+    for field, wanted in {"pins": request.parameters.pins, "variant": variant}.items():
+        value = getattr(given, field)
         if value != wanted:
-            raise BadInput(
-                where,
-                field,
-                value,
-                f"the plan is for {wanted!r}",
-                f"publish that: {publish}",
-            )
+            raise BadInput(where, field, value, f"the plan is for {wanted!r}", f"publish that: {publish}")
     if platform not in given.images:
         problem = f"has no image for {platform!r}"
         raise BadInput(where, "images", ", ".join(given.images), problem, publish)

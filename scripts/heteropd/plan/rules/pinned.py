@@ -1,6 +1,6 @@
 """The pin set: whether what the plan runs is decided, and fits together."""
 
-from heteropd.config.pins import PinSet
+from heteropd.config.pins import BuildBase, PinSet
 from heteropd.config.types import UNRESOLVED
 from heteropd.findings import Finding
 from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, pairs, rule
@@ -44,32 +44,27 @@ def _plugin_pair(context: RuleContext) -> Finding | None:
 
 @rule("P37-base-digest")
 def _base_digest(context: RuleContext) -> Finding | None:
-    if context.plan.runtime != "docker" or not isinstance(context.pins, PinSet):
-        return None
-    for name, image in context.pins.images.items():
+    for field, image in _base_images(context).items():
         if image.digest == UNRESOLVED:
             fix = f"before building, resolve it with `{image.resolve}`"
-            return broken(
-                context.pins_file, f"images.{name}.digest", UNRESOLVED, "a tag can move or vanish", fix
-            )
+            return broken(context.pins_file, field, UNRESOLVED, "a tag can move or vanish", fix)
     return None
 
 
 @rule("P38-digest-confirmed")
 def _digest_unconfirmed(context: RuleContext) -> Finding | None:
-    if context.plan.runtime != "docker" or not isinstance(context.pins, PinSet):
-        return None
-    for name, image in context.pins.images.items():
+    for field, image in _base_images(context).items():
         if image.digest != UNRESOLVED and image.resolve:
-            field = f"images.{name}.digest"
-            return broken(
-                context.pins_file,
-                field,
-                image.digest,
-                f"is {image.note}",
-                f"confirm it with `{image.resolve}`",
-            )
+            fix = f"confirm it with `{image.resolve}`"
+            return broken(context.pins_file, field, image.digest, f"is {image.note}", fix)
     return None
+
+
+def _base_images(context: RuleContext) -> dict[str, BuildBase]:
+    """What a plan's containers are built on, by field; none where no container of accelerators runs."""
+    if context.plan.runtime != "docker" or not isinstance(context.pins, PinSet):
+        return {}
+    return {f"images.{name}.digest": image for name, image in context.pins.images.items()}
 
 
 @rule("P40-unresolved-source")
