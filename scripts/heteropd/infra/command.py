@@ -85,7 +85,7 @@ def choose(planned: Plan | None, topology: Topology | None, options: InfraOption
 def argv(tested: Subjects, file: Path, options: InfraOptions) -> list[str]:
     """The command that tests them: all suites that one of them needs; `selection` picks for each."""
     command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "-rN"]
-    command += [word for name in _PLUGINS for word in ("-p", f"heteropd.infra.{name}")]
+    command += [word for name in _PLUGINS for word in ("-p", f"infra_facts.{name}")]
     command.append(f"--subjects={file}")
     command.append(f"--hosts={','.join(subject.connection for subject in tested.subjects)}")
     command.append(f"--ssh-config={file.with_name(_SSH_CONFIG)}")
@@ -108,7 +108,9 @@ def _alive(context: Context) -> Topology | None:
 
 
 def _environ(context: Context, topology: Topology | None) -> Mapping[str, str]:
-    """testinfra asks containers through the docker program, which must reach the same engine."""
+    """testinfra asks containers through the docker program, which must reach the same engine. The suites'
+    plugins are in tests/infra_facts."""
     here = [url for url in (topology.docker_hosts if topology else []) if not url.startswith(SCHEME)]
     environ = own_python({**os.environ, **context.environ})
-    return {**environ, "DOCKER_HOST": here[0] if here else docker_host.address()}
+    path = os.pathsep.join([environ["PYTHONPATH"], str(context.root / "tests")])
+    return {**environ, "PYTHONPATH": path, "DOCKER_HOST": here[0] if here else docker_host.address()}

@@ -1,8 +1,8 @@
 """InfiniBand and RoCE, where an engine's UCX_TLS names them, whatever it runs on. Numbers: failure modes."""
 
 from heteropd.doctor.fabric import GID_INDEX, named_ports, used_ports
-from heteropd.infra import fabric, reading
-from heteropd.infra.fixtures import not_needed
+from infra_facts import fabric, reading
+from infra_facts.fixtures import not_needed
 
 
 def test_kernel_modules_are_loaded(host, examined, facts):

@@ -1,7 +1,7 @@
 """What every host needs, whatever its engines run on. Numbers: failure modes."""
 
-from heteropd.infra import judge, reading
-from heteropd.infra.fixtures import not_needed
+from infra_facts import judge, reading
+from infra_facts.fixtures import not_needed
 
 
 def test_host_answers(examined):

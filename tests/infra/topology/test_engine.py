@@ -1,10 +1,10 @@
 """Engines and router as they run: read from their processes, never from a shell. Numbers: failure modes."""
 
 from heteropd.doctor import targets
-from heteropd.infra import expected, judge
-from heteropd.infra.fixtures import not_needed
 from heteropd.plan.engines import SIDE_CHANNEL_PORT
 from heteropd.plan.rules.addresses import SIDE_CHANNEL_HOST
+from infra_facts import expected, judge
+from infra_facts.fixtures import not_needed
 
 _WHO = "be root, or the user it runs as"
 

@@ -12,9 +12,9 @@ import pytest
 
 from heteropd.config import yamlfile
 from heteropd.config.checks import InfraFacts
-from heteropd.infra import judge, processes
-from heteropd.infra.processes import ProcessTree
 from heteropd.system import Completed, LocalRunner
+from infra_facts import judge, processes
+from infra_facts.processes import ProcessTree
 
 ROOT = Path(__file__).parents[3]
 FACTS = yamlfile.load(InfraFacts, ROOT / "env" / "infra.yaml", ROOT)

@@ -14,9 +14,9 @@ from heteropd.config import yamlfile
 from heteropd.config.checks import InfraFacts
 from heteropd.config.machine import Machine
 from heteropd.errors import BadInput
-from heteropd.infra import expected, fabric, judge, reading
 from heteropd.plan.model import Plan
 from heteropd.system import LocalRunner
+from infra_facts import expected, fabric, judge, reading
 from plan_words import make
 
 ROOT = Path(__file__).parents[3]

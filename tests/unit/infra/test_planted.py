@@ -24,12 +24,12 @@ import pytest
 
 from heteropd.config import env as room
 from heteropd.config.machine import Machine
-from heteropd.infra import expected
 from heteropd.plan.engines import SIDE_CHANNEL_PORT
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes.identity import boot_id, identify
 from heteropd.topology import Topology
 from heteropd.topology.state import RoleState, save
+from infra_facts import expected
 from plan_words import make
 
 ROOT = Path(__file__).parents[3]

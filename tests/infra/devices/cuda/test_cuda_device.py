@@ -1,7 +1,7 @@
 """A host with GPUs, before and while an engine uses them. Numbers: failure modes."""
 
-from heteropd.infra import reading
-from heteropd.infra.fixtures import not_needed
+from infra_facts import reading
+from infra_facts.fixtures import not_needed
 
 
 def test_driver_answers(doctor):

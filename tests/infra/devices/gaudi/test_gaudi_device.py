@@ -1,7 +1,7 @@
 """A host with Gaudi cards, used or not; nothing here opens one. Numbers: failure modes."""
 
-from heteropd.infra import reading
-from heteropd.infra.fixtures import not_needed
+from infra_facts import reading
+from infra_facts.fixtures import not_needed
 
 
 def test_driver_answers(doctor):

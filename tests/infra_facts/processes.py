@@ -13,7 +13,7 @@ from heteropd.doctor.facts import Memlock
 from heteropd.doctor.probe import Reader, parse_memlock
 
 _TIMEOUT_S = 60.0
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a socket says that listens on every address
+_WILDCARDS = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from heteropd.doctor import judge
 from heteropd.doctor.examination import read_host
 from heteropd.doctor.model import ExaminedHost
 from heteropd.errors import BadInput
-from heteropd.infra import expected, fabric, processes, reading, selection
-from heteropd.infra.judge import NO_PROXY, PROXIES
-from heteropd.infra.processes import ProcessTree
 from heteropd.infra.subjects import Subject
 from heteropd.plan.model import Plan, RolePlan
+from infra_facts import expected, fabric, processes, reading, selection
+from infra_facts.judge import NO_PROXY, PROXIES
+from infra_facts.processes import ProcessTree
 
 Once = Callable[[str, Callable[[], Any]], Any]
 Unknown = Callable[[str], NoReturn]

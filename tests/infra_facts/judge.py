@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from heteropd.images.contents_compare import same_version
-from heteropd.infra.processes import Process, ProcessTree, everywhere
+from infra_facts.processes import Process, ProcessTree, everywhere
 
 _PLACE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 # vLLM's own modules put folders and libraries of theirs before and after (cv2, torch's libgomp).
