@@ -17,7 +17,11 @@ from heteropd.console.width import console
 from heteropd.errors import EXIT_OK, BadInput, did_you_mean
 from heteropd.system import LocalRunner, SystemClock
 
-WHAT = ("router", "engines", "bringup")
+MEASURE: dict[str, Callable[..., Figures]] = {
+    "router": router.measure,
+    "engines": engines.measure,
+    "bringup": bringup.measure,
+}
 
 
 def run(what: str | None, given: Mapping[str, str | bool], root: Path, prepare: Callable[[], object]) -> int:
@@ -49,14 +53,8 @@ def _benchmark(
     what: str | None, given: Mapping[str, str | bool], chosen: BenchSettings
 ) -> tuple[dict[str, Any], partial[Figures]]:
     """The settings of a benchmark, and what measures it in a workspace."""
-    if what == "router":
-        of_router = bench.changed(chosen.router, given)
-        return of_router.model_dump(), partial(router.measure, of_router, chosen.prompt)
-    if what == "engines":
-        of_engines = bench.changed(chosen.engines, given)
-        return of_engines.model_dump(), partial(engines.measure, of_engines, chosen.prompt)
-    if what == "bringup":
-        of_bringup = bench.changed(chosen.bringup, given)
-        return of_bringup.model_dump(), partial(bringup.measure, of_bringup, chosen.prompt)
+    if what in MEASURE:
+        section = bench.changed(getattr(chosen, what), given)
+        return section.model_dump(), partial(MEASURE[what], section, chosen.prompt)
     problem = "missing" if what is None else "no such benchmark"
-    raise BadInput("command line", "what", what, problem, did_you_mean(what or "", WHAT))
+    raise BadInput("command line", "what", what, problem, did_you_mean(what or "", MEASURE))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,8 +12,8 @@ from heteropd.doctor.facts import Facts
 from heteropd.doctor.model import HostTarget
 from heteropd.doctor.probe import Reader, read_facts
 from heteropd.errors import BadInput, KitError
+from heteropd.system import parallel_map
 
-_AT_ONCE = 32
 _WHERE = "command line"
 _SSH: TypeAdapter[str] = TypeAdapter(SshDestination)
 
@@ -47,8 +46,8 @@ def ask(nodes: Mapping[str, str], reach: Callable[[HostTarget], Reader]) -> dict
     Raises KitError naming each node that does not answer.
     """
     targets = [HostTarget(name, ssh=ssh) for name, ssh in nodes.items()]
-    with ThreadPoolExecutor(max_workers=min(len(nodes), _AT_ONCE)) as pool:
-        answers = dict(zip(nodes, pool.map(lambda target: read_facts(reach(target)), targets), strict=True))
+    facts = parallel_map(lambda target: read_facts(reach(target)), targets)
+    answers = dict(zip(nodes, facts, strict=True))
     silent = [f"{nodes[name]}: {answer.trouble}" for name, answer in answers.items() if answer.trouble]
     if silent:
         fix = "`ssh -o BatchMode=yes NODE true` must work; nothing was written"

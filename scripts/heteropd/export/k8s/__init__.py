@@ -11,9 +11,10 @@ import yaml
 
 from heteropd.config.env import Env
 from heteropd.errors import BadInput
-from heteropd.export.k8s import addresses, workloads
+from heteropd.export.k8s import addresses
 from heteropd.export.k8s.head import head
-from heteropd.export.k8s.pod import PodDraft, draft
+from heteropd.export.k8s.pod import draft
+from heteropd.export.k8s.workloads import documents
 from heteropd.export.yaml_emitter import Emitter
 from heteropd.plan.model import Plan
 
@@ -31,16 +32,10 @@ def k8s(plan: Plan, env: Env) -> str:
     _refuse(plan, env)
     names = addresses.names(plan)
     drafts = [draft(role, plan, env, names) for role in plan.roles]
-    documents = [pod for pods in drafts for pod in _documents(pods, plan)]
+    manifests = [document for pod in drafts for document in documents(pod, plan)]
     return head(plan, env, drafts) + yaml.dump_all(
-        documents, Dumper=_ManifestDumper, sort_keys=False, explicit_start=True, width=2**16
+        manifests, Dumper=_ManifestDumper, sort_keys=False, explicit_start=True, width=2**16
     )
-
-
-def _documents(pod: PodDraft, plan: Plan) -> list[dict[str, Any]]:
-    if pod.role.role == "router":
-        return [workloads.service(pod, plan), workloads.deployment(pod, plan)]
-    return [workloads.headless(pod, plan), workloads.stateful(pod, plan)]
 
 
 def _refuse(plan: Plan, env: Env) -> None:
