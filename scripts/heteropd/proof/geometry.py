@@ -67,11 +67,12 @@ def planned_dtype(role: RolePlan, config: Config | None) -> str | None:
 
 
 def _argument(argv: Sequence[str], option: str) -> str | None:
-    """The last value that an option is given; None when absent or ``auto``."""
+    """The last value that an option is given, in any spelling that a plan takes (an ambiguous beginning is
+    refused there); None when absent or ``auto``."""
     value = None
     for argument, following in zip(argv, [*argv[1:], "auto"], strict=False):
         name, equals, joined = argument.partition("=")
-        if name == option:
+        if len(name) > len("--d") and option.startswith(name.replace("_", "-")):
             value = joined if equals else following
     return None if value == "auto" else value
 

@@ -78,4 +78,5 @@ def test_a_response_has_the_length_that_it_says() -> None:
 def test_cpu_time_of_the_machine_only_grows() -> None:
     before = busy_s()
     sum(range(10**6))
-    assert busy_s() >= before > 0
+    assert busy_s() >= before - 1e-6  # a sum of floats
+    assert before > 0

@@ -72,7 +72,8 @@ def nixl(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     api.nixlBind = types.SimpleNamespace(nixlAgentConfig=Config)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "nixl", package)
     monkeypatch.setitem(sys.modules, "nixl._api", api)
-    monkeypatch.delenv("UCX_RCACHE_MAX_UNRELEASED", raising=False)
+    monkeypatch.setenv("UCX_RCACHE_MAX_UNRELEASED", "")  # so that what the engine sets is gone afterwards
+    monkeypatch.delenv("UCX_RCACHE_MAX_UNRELEASED")
     return api
 
 

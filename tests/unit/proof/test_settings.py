@@ -92,6 +92,8 @@ def test_a_configuration_is_found_in_a_folder_or_the_hub_cache(tmp_path, monkeyp
 @pytest.mark.parametrize(("argv", "expected"), [
     (["--kv-cache-dtype", "fp8_e4m3"], "fp8"),
     (["--kv-cache-dtype=bfloat16"], "bfloat16"),
+    (["--kv_cache_dtype=fp8"], "fp8"),
+    (["--kv_cache_dtype_skip_layers", "1"], None),
     (["--kv-cache-dtype", "auto"], None),
     (["--dtype", "float32"], None),
     (["--kv-cache-dtype"], None),
