@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from heteropd.console.heartbeat import heartbeat
 from heteropd.errors import KitError, MissingPrerequisite
@@ -85,8 +86,12 @@ def ensure(environment: Environment, root: Path, runner: CommandRunner, say: Say
     # As pip, take a package from any configured index; the hashes in the lock make that safe.
     strategy = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     env = {**strategy, **os.environ, **pip_settings.variables(options, os.environ)}
-    with heartbeat(f"setting up .nox/{environment.name}", say):
-        _fill(environment, root, runner, uv, env)
+    # uv leaves the lock of a project that it builds in the temporary folder.
+    with (
+        heartbeat(f"setting up .nox/{environment.name}", say),
+        TemporaryDirectory(prefix="heteropd-") as ours,
+    ):
+        _fill(environment, root, runner, uv, {**env, "TMPDIR": ours})
     _stamp(environment, root).write_text(fingerprint(environment, root))
     return True
 

@@ -151,3 +151,15 @@ def test_settings_of_tools_make_no_environment_old(tmp_path: Path) -> None:
     assert fingerprint('[project]\nname = "a"\n[tool.ruff]\nline-length = 80\n') == before
     assert fingerprint('[project]\nname = "a"\ndependencies = ["b"]\n') != before
     assert fingerprint('[project]\nname = "a"\n[tool.setuptools]\npackages = []\n') != before
+
+
+def test_what_uv_leaves_in_the_temporary_folder_goes_with_it(root: Path) -> None:
+    class Leaves(Recorder):
+        def show(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+            (Path((env or {})["TMPDIR"]) / "uv-setuptools-0.lock").touch()
+            return super().show(argv, env=env)
+
+    runner = Leaves()
+    assert environments.ensure(KIT, root, runner, lambda _: None)
+    assert {env["TMPDIR"] for env in runner.env} == {runner.env[0]["TMPDIR"]}
+    assert not Path(runner.env[0]["TMPDIR"]).exists()
