@@ -11,6 +11,7 @@ from typing import Literal
 
 TLS = "UCX_TLS"
 NET_DEVICES = "UCX_NET_DEVICES"
+MODULES = "UCX_MODULES"
 
 _ALL = "all"
 _SHARED_MEMORY = ("posix", "sysv", "xpmem", "knem", "cma")
@@ -77,6 +78,12 @@ def net_devices(environment: Mapping[str, str]) -> tuple[str, ...]:
     value = environment.get(NET_DEVICES, _ALL)
     words = _words(value)
     return () if value.startswith("^") or _ALL in words else words
+
+
+def left_out_modules(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The modules that UCX_MODULES keeps UCX from loading."""
+    value = environment.get(MODULES, _ALL)
+    return _words(value[1:]) if value.startswith("^") else ()
 
 
 def expand(word: str) -> tuple[str, ...]:

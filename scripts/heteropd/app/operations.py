@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from heteropd.app import wiring
 from heteropd.app.planning import planned, refuse_processes_elsewhere
 from heteropd.config import env, yamlfile
@@ -24,6 +26,9 @@ def ready_to_start(
     plan, context = planned(requested), wiring.context(root(), aside=aside)
     require_healthy_hosts(plan, context, reach.use(ssh_config), examine=doctor)
     refuse_processes_elsewhere(plan)
+    hint = wiring.could_be_real(plan)
+    if hint:
+        context.console.print(hint, soft_wrap=True, markup=False)
     return plan, _prepared(plan, context)
 
 
@@ -46,6 +51,9 @@ def located(hosts: str | None = None, ssh_config: str | None = None, *, aside: b
 
 
 def _prepared(plan: Plan, context: Context) -> Context:
-    in_containers = plan.runtime == "docker"
-    model = wiring.prepare_for_containers(root(), plan) if in_containers else wiring.prepare(root())
+    if plan.runtime == "docker":
+        model = wiring.prepare_for_containers(root(), plan)
+    else:
+        context = replace(context, accelerator_python=wiring.real_engine(root(), plan))
+        model = wiring.prepare(root())
     return wiring.with_patience(wiring.with_model(context, model), plan)

@@ -12,7 +12,7 @@ from heteropd.console.width import console
 from heteropd.containers.docker_host import address, connect, of_plan
 from heteropd.images.context import BuildContext
 from heteropd.plan.model import Plan
-from heteropd.prepare import engine
+from heteropd.prepare import accelerator, engine
 from heteropd.system import LocalRunner
 from heteropd.topology import Context, Timeouts
 
@@ -26,6 +26,35 @@ def prepare(root: Path) -> Path:
     engine.require_writable(pins)
     engine.ensure(pins, root, runner, _say)
     return engine.ensure_model(pins, root, runner, _say)
+
+
+def real_engine(root: Path, plan: Plan) -> Path | None:
+    """The Python of the plan's real engine; None without one. Asks for the GPU and the driver first.
+
+    Raises MissingPrerequisite.
+    """
+    real = next((role for role in plan.engines if not role.standin), None)
+    if real is None:
+        return None
+    known, runner = env.load(root), LocalRunner()
+    needs = known.platforms[real.runs_on].process
+    assert needs is not None, "a plan has no other real engine on this machine"
+    gpu = accelerator.require_gpu(real, needs, runner)
+    _say(f"{real.name} runs on this machine's {gpu.name} (driver {gpu.driver})")
+    given = plan.parameters.get("engine_python")
+    if given:
+        accelerator.require_vllm(Path(str(given)), known.pins[plan.pins].vllm, runner)
+        return Path(str(given))
+    lock = known.images.images["cuda"].locks[0].format(pins=plan.pins)
+    return accelerator.ensure_python(lock, needs, root, runner, _say)
+
+
+def could_be_real(plan: Plan) -> str | None:
+    """What to say where every engine is a stand-in and this machine has a GPU."""
+    if plan.runtime != "process" or any(not role.standin for role in plan.engines):
+        return None
+    gpu = accelerator.find_gpu(LocalRunner())
+    return f"this machine has an {gpu.name}: standin=gaudi runs the CUDA engine on it" if gpu else None
 
 
 def prepare_for_containers(root: Path, plan: Plan) -> Path | None:

@@ -62,8 +62,17 @@ class Defaults(Data):
     timeouts: TimeoutDefaults
 
 
+class Beside(Data):
+    """A plan of stand-ins and real engines."""
+
+    defaults: Choices
+    dtype: str = Field(description="Of every engine's KV cache")
+    argv: list[str] = Field(description="Added to the real engines")
+
+
 class StandIns(Data):
     """env/standins.yaml: what takes a platform's place on a machine without it, and what changes."""
 
     defaults: Choices
+    beside: Beside
     platforms: dict[PlatformName, StandIn]

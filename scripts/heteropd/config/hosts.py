@@ -67,6 +67,7 @@ class Host(Data):
     docker: HostSocket | None = Field(
         default=None, description="Socket of its container engine; /var/run/docker.sock where null"
     )
+    standin: bool = Field(default=False, description="CPU stand-ins take its engines' places")
     env: dict[EnvName, Word] = Field(default_factory=dict, description="Environment of its engines")
     container: ContainerOptions = Field(
         default=ContainerOptions(), description="Options of its engines' containers, beside the platform's"
@@ -121,7 +122,7 @@ class Hosts(Data):
         description="Hosts of each platform's engines: one name, or a list with one name an engine"
     )
     router: str | None = Field(default=None, description="Host of the router; this machine where null")
-    standin: bool = Field(default=False, description="Run CPU stand-ins on these hosts")
+    standin: bool = Field(default=False, description="Run CPU stand-ins on all of these hosts")
     roles: Roles = Roles()
     parameters: dict[str, Any] = Field(default_factory=dict, description="As on the command line")
 

@@ -10,11 +10,13 @@ from heteropd.config.types import (
     Count,
     Data,
     DigestMode,
+    HostFile,
     KVLayout,
     Port,
     RouterName,
     RuntimeName,
     SecurityName,
+    StandinName,
     matching,
 )
 
@@ -85,6 +87,14 @@ class Parameters(Data):
     )
     digest_sample: Part = Field(
         description="Part of all prompts that the prefill digests", exclude_if=lambda part: part == 1
+    )
+    standin: StandinName | None = Field(
+        description="Platforms whose places CPU stand-ins take; all without hosts, none with them",
+        exclude_if=_is_none,
+    )
+    engine_python: HostFile | None = Field(
+        description="Python with vLLM, for the real engine on this machine, instead of the kit's environment",
+        exclude_if=_is_none,
     )
 
     @field_validator("model")

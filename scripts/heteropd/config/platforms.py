@@ -76,6 +76,13 @@ class Pod(Data):
     shm: Quantity | None = Field(default=None, description="Size of /dev/shm; the cluster's own where null")
 
 
+class ProcessNeeds(Data):
+    """What a machine must have before an engine's environment is made there."""
+
+    driver: int = Field(ge=1, description="Oldest driver, by its first number")
+    disk_gib: float = Field(gt=0)
+
+
 class Platform(Data):
     """One file of env/platforms."""
 
@@ -99,6 +106,13 @@ class Platform(Data):
     )
     container: Container = Container()
     kubernetes: Pod = Pod()
+    alone_env: dict[EnvName, str] = Field(
+        default_factory=dict, description="Added where stand-ins take every engine's place"
+    )
+    alone_argv: list[str] = Field(default_factory=list, description="Likewise")
+    process: ProcessNeeds | None = Field(
+        default=None, description="What its engine needs as a process of this machine; null: cannot be one"
+    )
     health_path: str = "/health"
 
 
@@ -107,6 +121,7 @@ class Engines(Data):
 
     env: dict[EnvName, str]
     argv: list[str] = Field(min_length=1)
+    process_argv: list[str] = Field(min_length=1, description="Instead, as a process of this machine")
     nixl_connector: dict[str, int] = Field(
         description="By release of vLLM: version that its NixlConnector shows in the handshake"
     )

@@ -49,8 +49,14 @@ class PlanRequest(Data):
 
     @property
     def standin(self) -> bool:
-        """True when CPU stand-ins take the platforms' places."""
-        return self.hosts is None or self.hosts.standin
+        """True when CPU stand-ins take every platform's place."""
+        return _replaced(self.parameters.standin, self.hosts) == "all"
+
+    def replaces(self, platform: str, host: str) -> bool:
+        """True when a CPU stand-in takes the platform's place on the host."""
+        if self.hosts is not None and self.hosts.hosts[host].standin:
+            return True
+        return _replaced(self.parameters.standin, self.hosts) in ("all", platform)
 
 
 def resolve(requested: PlanArguments, env: Env, root: Path) -> PlanRequest:
@@ -65,23 +71,22 @@ def resolve(requested: PlanArguments, env: Env, root: Path) -> PlanRequest:
     case = pick("case", case_name, env.cases)
     hosts_file, params_file, images_file = (_path(given.pop(name, None), name, root) for name in FILE_NAMES)
     hosts = load_hosts(hosts_file, root) if hosts_file else None
-    choices = env.standins.defaults if hosts is None or hosts.standin else env.defaults.hardware
-    layers = [
-        _Layer("defaults", "env/defaults.yaml", _defaults(env) | choices.model_dump()),
-        _Layer("case", f"env/cases/{case_name}.yaml", case.parameters()),
-    ]
+    layers = [_Layer("case", f"env/cases/{case_name}.yaml", case.parameters())]
     if hosts is not None and hosts_file is not None:
         layers.append(_Layer("hosts", yamlfile.shown(hosts_file, root), hosts.parameters))
     if params_file is not None:
         where = yamlfile.shown(params_file, root)
         layers.append(_Layer("params", where, yamlfile.read(params_file, where)))
     layers.append(_Layer(COMMAND_LINE, COMMAND_LINE, given))
+    word = next((layer.values["standin"] for layer in reversed(layers) if "standin" in layer.values), None)
+    layers.insert(0, _Layer("defaults", "env/defaults.yaml", _defaults(env) | _choices(env, word, hosts)))
     parameters, source = _shifted(*_merge(layers))
     if parameters.revision and not HUB_ID.fullmatch(parameters.model):
         problem = f"is for a model of the hub, and the model is {parameters.model}"
         raise BadInput(source["revision"].where, "revision", parameters.revision, problem, "leave it out")
     parameters = _with_model_checked(parameters, source["model"].where, root, remote=_remote(hosts))
     _require_containers(parameters, source["runtime"].where, images_file, hosts)
+    _require_real_here(parameters, source, hosts, env)
     for name in ("prefills", "decodes"):
         many = getattr(parameters, name)
         if hosts is not None and many != 1:
@@ -108,6 +113,38 @@ def _require_containers(parameters: Parameters, where: str, images: Path | None,
         if parameters.runtime != "docker":
             problem = f"{word} is for containers"
             raise BadInput(where, "runtime", parameters.runtime, problem, "add runtime=docker")
+
+
+def _replaced(word: str | None, hosts: Hosts | None) -> str:
+    """The platforms whose places stand-ins take everywhere."""
+    return word or ("all" if hosts is None or hosts.standin else "none")
+
+
+def _choices(env: Env, word: str | None, hosts: Hosts | None) -> dict[str, Any]:
+    """Defaults that follow from what is real."""
+    replaced, beside = _replaced(word, hosts), env.standins.beside.defaults
+    if replaced == "all":
+        return env.standins.defaults.model_dump()
+    if hosts is None:
+        return beside.model_dump()
+    mixed = replaced != "none" or any(host.standin for host in hosts.hosts.values())
+    return env.defaults.hardware.model_dump() | ({"pins": beside.pins} if mixed else {})
+
+
+def _require_real_here(
+    parameters: Parameters, source: "Mapping[str, _Layer]", hosts: Hosts | None, env: Env
+) -> None:
+    """Raise BadInput for a real engine on this machine that cannot be one."""
+    word = parameters.standin
+    able = [name for name, platform in env.platforms.items() if platform.process]
+    if hosts is None and word is not None and word != "all" and (word == "none" or word in able):
+        problem = f"leaves an engine without a stand-in that no machine has beside {able[0]}"
+        where = source["standin"].where
+        raise BadInput(where, "standin", word, problem, "give hosts=FILE, or use standin=gaudi")
+    if parameters.engine_python and (hosts is not None or word in (None, "all")):
+        problem = "is for a real engine on this machine, and there is none"
+        where = source["engine_python"].where
+        raise BadInput(where, "engine_python", parameters.engine_python, problem, "add standin=gaudi")
 
 
 @dataclass(frozen=True)
@@ -158,6 +195,8 @@ def _defaults(env: Env) -> dict[str, Any]:
         "ready_timeout": None,
         "digest": "off",
         "digest_sample": 1.0,
+        "standin": None,
+        "engine_python": None,
     }
 
 

@@ -13,6 +13,7 @@ KVLayout = Literal["NHD", "HND"]
 PlatformName = Literal["cuda", "gaudi", "cpu"]
 EngineRole = Literal["prefill", "decode"]
 RuntimeName = Literal["process", "docker"]
+StandinName = Literal["gaudi", "cuda", "all", "none"]
 RouterName = Literal["vllm", "toy"]
 SecurityName = Literal["privileged", "least"]
 DigestMode = Annotated[

@@ -13,13 +13,14 @@ def engine_container(
     platform: str, variant: str, place: EnginePlacement, request: PlanRequest, env: Env
 ) -> ContainerPlan | None:
     """Arguments as ``docker run`` takes them; None for the process runtime. What hands all devices over by
-    the variable that names an engine's own names those of ``place``."""
+    the variable that names an engine's own names those of ``place``. On
+    hosts with real engines a stand-in needs what those need of the fabric."""
     if request.parameters.runtime != "docker":
         return None
     security = request.parameters.security
     facts = env.platforms[platform]
     options = facts.container.args
-    if options is None:
+    if options is None or (request.hosts is not None and not request.standin):
         options = env.defaults.containers.args[security]
         if security == "least":
             options = options.merged(facts.container.least_args)
@@ -46,7 +47,11 @@ def router_container(variant: str, request: PlanRequest, env: Env) -> ContainerP
 def _image(platform: str, variant: str, request: PlanRequest, env: Env) -> str:
     if request.images is not None:
         return _published(platform, variant, request)
-    fields = {"platform": platform, "pins": request.parameters.pins, "variant": variant}
+    # A stand-in beside real engines is of the stand-ins' own pins.
+    pins = env.standins.defaults.pins if platform == "cpu" else request.parameters.pins
+    if variant not in env.pins[pins].variants:
+        variant = next(iter(env.pins[pins].variants))
+    fields = {"platform": platform, "pins": pins, "variant": variant}
     return fill(env.defaults.containers.image, fields, "env/defaults.yaml")
 
 

@@ -1,18 +1,19 @@
 """Renders a request into a plan that no rule has looked at yet."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from heteropd.config.cases import Case, EngineCase
 from heteropd.config.env import Env, pick
 from heteropd.config.machine import Machine
-from heteropd.config.pins import Pins, StandinPins
+from heteropd.config.pins import Pins
 from heteropd.config.request import PlanRequest
 from heteropd.config.types import EngineRole, PlatformName
 from heteropd.errors import BadInput
 from heteropd.plan import geometry
 from heteropd.plan.engines import EngineSpec, render_engine
 from heteropd.plan.model import KVGeometry, Note, Plan, RolePlan
-from heteropd.plan.placement import places, router_place, share
+from heteropd.plan.placement import EnginePlacement, places, router_place, share
 from heteropd.plan.router import render_router
 
 
@@ -22,8 +23,14 @@ def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
     parameters = request.parameters
     pins = pick("pins", parameters.pins, env.pins, request.origins["pins"])
     engines: dict[EngineRole, EngineCase] = {"prefill": case.prefill, "decode": case.decode}
-    runs_on = {role: _runs_on(engine.platform, request, env, pins) for role, engine in engines.items()}
-    if not set(runs_on.values()) <= env.kv_digest(pins):  # rule P70 says so
+    platforms = {role: engine.platform for role, engine in engines.items()}
+    placed = places(platforms, request, env.vllm_options)
+    seats = [
+        (role, place, _runs_on(platforms[role], place.host.name, request, env, pins))
+        for role, placements in placed.items()
+        for place in placements
+    ]
+    if not {runs_on for _, _, runs_on in seats} <= env.kv_digest(pins):  # rule P70 says so
         parameters = parameters.model_copy(update={"digest": "off", "digest_sample": 1.0})
         request = request.model_copy(update={"parameters": parameters})
     agreed = (
@@ -36,31 +43,32 @@ def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
     if variant == "auto":
         variant = geometry.choose_variant(pins, geometry.needs(kv["prefill"], kv["decode"]))
     pick("variant", variant, pins.variants, request.origins["variant"])
-    model = _model(request, pins)
-    placed = places({role: engine.platform for role, engine in engines.items()}, request, env.vllm_options)
-    cores = _divide(machine.cores, sum(map(len, placed.values())))
+    model = _model(request, env)
+    beside = _beside(platforms, placed, request)
+    cores = _divide(machine.cores, len(seats))
     rendered = [
         render_engine(
             EngineSpec(
                 role=role,
                 case=engines[role],
-                prefix_caching=_prefix_caching(role, case, kv, request),
-                runs_on=runs_on[role],
+                prefix_caching=_prefix_caching(
+                    role, case, kv, standin=request.replaces(platforms[role], place.host.name)
+                ),
+                runs_on=runs_on,
+                beside=beside,
                 place=place,
                 kv=kv[role],
                 agreed=agreed,
                 variant=variant,
                 model=place.host.model or model.source,
                 served_name=model.name,
-                cores=own if runs_on[role] == "cpu" else [],
+                cores=own if runs_on == "cpu" else [],
             ),
             request,
             env,
             pins,
         )
-        for (role, place), own in zip(
-            [(role, place) for role, placements in placed.items() for place in placements], cores, strict=True
-        )
+        for (role, place, runs_on), own in zip(seats, cores, strict=True)
     ]
     router = render_router(rendered, router_place(request), variant, request, env)
     return Plan(
@@ -84,24 +92,40 @@ class _Model:
     source: str
 
 
-def _model(request: PlanRequest, pins: Pins) -> _Model:
+def _model(request: PlanRequest, env: Env) -> _Model:
     """The name that requests carry, and what the engine's command says to load."""
     parameters, name = request.parameters.model, request.parameters.served_model_name
     if not parameters.startswith("package:"):
         return _Model(name or parameters, parameters)
-    where = request.origins["model"]
-    if not isinstance(pins, StandinPins):
+    where, package = request.origins["model"], env.standin.model
+    if request.hosts is not None and not request.standin:
         problem = "model packages are for stand-ins"
         raise BadInput(where, "model", parameters, problem, "give a hub id or a folder on the hosts")
-    if parameters != f"package:{pins.model.package}":
+    if parameters != f"package:{package.package}":
         problem = "is not the pinned model package"
-        raise BadInput(where, "model", parameters, problem, f"use package:{pins.model.package}")
-    return _Model(name or pins.model.served_name, "${MODEL_DIR}")
+        raise BadInput(where, "model", parameters, problem, f"use package:{package.package}")
+    return _Model(name or package.served_name, "${MODEL_DIR}")
 
 
-def _runs_on(platform: PlatformName, request: PlanRequest, env: Env, pins: Pins) -> PlatformName:
+def _beside(
+    platforms: Mapping[EngineRole, PlatformName],
+    placed: Mapping[EngineRole, list[EnginePlacement]],
+    request: PlanRequest,
+) -> PlatformName | None:
+    """The real platform of a plan that has stand-ins too; None where all are one or the other."""
+    kinds = {
+        (request.replaces(platforms[role], place.host.name), platforms[role])
+        for role, placements in placed.items()
+        for place in placements
+    }
+    real = [platform for standin, platform in sorted(kinds) if not standin]
+    return real[0] if real and any(standin for standin, _ in kinds) else None
+
+
+def _runs_on(platform: PlatformName, host: str, request: PlanRequest, env: Env, pins: Pins) -> PlatformName:
     chosen: PlatformName = platform
-    if request.standin:
+    standin = request.replaces(platform, host)
+    if standin:
         if platform not in env.standins.platforms:
             known = ", ".join(env.standins.platforms)
             raise BadInput(
@@ -110,7 +134,8 @@ def _runs_on(platform: PlatformName, request: PlanRequest, env: Env, pins: Pins)
         chosen = env.standins.platforms[platform].platform
     if chosen not in env.platforms:
         raise BadInput("env/platforms", None, None, f"has no file for {chosen!r}", f"add {chosen}.yaml")
-    if chosen not in pins.platforms:
+    mixed = standin and not request.standin  # its own pins are the stand-ins'; rule P71 compares releases
+    if chosen not in pins.platforms and not mixed:
         fitting = [name for name, pin_set in env.pins.items() if chosen in pin_set.platforms]
         fix = f"use pins={fitting[0]}" if fitting else "add a pin set"
         if request.hosts is None:
@@ -136,9 +161,9 @@ def _geometries(
     }
 
 
-def _prefix_caching(role: EngineRole, case: Case, kv: dict[str, KVGeometry], request: PlanRequest) -> bool:
+def _prefix_caching(role: EngineRole, case: Case, kv: dict[str, KVGeometry], *, standin: bool) -> bool:
     """As the case says. On hardware a decode keeps it on, as documented, and rule P48 warns."""
-    if role == "decode" and request.standin and geometry.reuse_is_wrong(kv["prefill"], kv["decode"]):
+    if role == "decode" and standin and geometry.reuse_is_wrong(kv["prefill"], kv["decode"]):
         return False
     engine: EngineCase = getattr(case, role)
     return engine.prefix_caching
@@ -154,7 +179,11 @@ def _divide(cores: list[int], engines: int) -> list[list[int]]:
 def _notes(engines: list[RolePlan], pins: Pins, machine: Machine) -> list[Note]:
     notes = [Note(rule=None, text=text) for text in pins.caveats]
     if any(engine.standin for engine in engines):
+        real = ", ".join(f"{engine.name} on {engine.runs_on}" for engine in engines if not engine.standin)
         text = "CPU stand-ins take the accelerators' places: this shows the software path, not the hardware."
+        if real:
+            names = ", ".join(f"{engine.name} for {engine.platform}" for engine in engines if engine.standin)
+            text = f"Real: {real}. CPU stand-ins: {names}, whose hardware this does not show."
         notes.insert(0, Note(rule=None, text=text))
         if len(machine.cores) < len(engines):
             cores = "one core" if len(machine.cores) == 1 else f"{len(machine.cores)} cores"

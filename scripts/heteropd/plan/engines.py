@@ -24,12 +24,14 @@ KV_TRANSFER = "--kv-transfer-config"
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What is decided about an engine before it is rendered. ``agreed`` is in tokens."""
+    """What is decided about an engine before it is rendered. ``agreed`` is in tokens; ``beside`` is the real
+    platform of a plan that has stand-ins too."""
 
     role: EngineRole
     case: EngineCase
     prefix_caching: bool
     runs_on: PlatformName
+    beside: PlatformName | None
     place: EnginePlacement
     kv: KVGeometry
     agreed: int | None
@@ -56,11 +58,15 @@ def render_engine(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) 
             api=spec.place.port, side_channel=spec.place.side_channel, side_channels=spec.place.ranks
         ),
         kv=spec.kv,
-        dtype=platform.dtype,
+        dtype=_dtype(spec, env),
         cores=spec.cores,
         container=engine_container(spec.runs_on, spec.variant, spec.place, request, env),
         health_path=platform.health_path,
     )
+
+
+def _dtype(spec: EngineSpec, env: Env) -> str | None:
+    return env.standins.beside.dtype if spec.beside else env.platforms[spec.runs_on].dtype
 
 
 def _fields(spec: EngineSpec, request: PlanRequest, env: Env) -> dict[str, str | int]:
@@ -74,6 +80,7 @@ def _fields(spec: EngineSpec, request: PlanRequest, env: Env) -> dict[str, str |
         "kv_layout": spec.kv.layout,
         "block_size": spec.kv.block_size,
         "cores": ",".join(map(str, spec.cores)),
+        "dtype": _dtype(spec, env) or "auto",
     }
 
 
@@ -86,11 +93,16 @@ def _environment(spec: EngineSpec, request: PlanRequest, env: Env, pins: Pins) -
         rendered |= fill_env(env.defaults.engines.env, fields, "env/defaults.yaml")
         if spec.place.side_channel != env.defaults.ports.side_channel:
             rendered[SIDE_CHANNEL_PORT] = str(spec.place.side_channel)
-        if spec.place.nics:
-            rendered[ucx.NET_DEVICES] = spec.place.nics
     if platform.visible_devices and spec.place.visible:
         rendered[platform.visible_devices] = spec.place.visible
     rendered |= fill_env(platform.env, fields, where)
+    if spec.beside is None:
+        rendered |= platform.alone_env
+    elif not platform.accelerator:
+        real = env.platforms[spec.beside]
+        rendered[ucx.TLS] = (real.env | (real.local_env if request.hosts is None else {}))[ucx.TLS]
+    if spec.place.nics and (platform.accelerator or spec.beside):
+        rendered[ucx.NET_DEVICES] = spec.place.nics
     if request.hosts is None:
         rendered |= platform.local_env
         rendered |= platform.local_model_env if _is_local(spec.model) else {}
@@ -104,12 +116,18 @@ def _command(
     fields = _fields(spec, request, env)
     argv: list[str] = []
     if platform.accelerator:
-        argv += fill_all(env.defaults.engines.argv, fields, "env/defaults.yaml")
+        engines = env.defaults.engines
+        process = request.hosts is None and request.parameters.runtime == "process"
+        argv += fill_all(engines.process_argv if process else engines.argv, fields, "env/defaults.yaml")
         if spec.model != spec.served_name:
             argv += ["--served-model-name", spec.served_name]
         if fields["bind"] == env.defaults.bind["ipv6"]:
             argv += ["--host", str(fields["bind"])]
     argv += fill_all(platform.argv, fields, f"env/platforms/{spec.runs_on}.yaml")
+    if spec.beside is None:
+        argv += platform.alone_argv
+    elif platform.accelerator:
+        argv += ["--dtype", env.standins.beside.dtype, *env.standins.beside.argv]
     if request.parameters.revision:
         argv += ["--revision", request.parameters.revision]
     if additions.tensor_parallel_size > 1:

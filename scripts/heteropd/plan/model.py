@@ -152,6 +152,12 @@ class Plan(_PlanData):
         return any(role.standin for role in self.roles)
 
     @property
+    def real(self) -> dict[str, str]:
+        """What engines that are no stand-ins run on, by name; empty where all are one or all the other."""
+        real = {role.name: role.runs_on for role in self.engines if not role.standin}
+        return real if self.standin else {}
+
+    @property
     def ready_timeout(self) -> int | None:
         """Seconds that its start may take, where its user says so."""
         seconds = self.parameters.get("ready_timeout")

@@ -21,7 +21,7 @@ def render_router(
 ) -> RolePlan:
     """The router of kind ``request.parameters.router`` in front of all engines."""
     parameters = request.parameters
-    if parameters.router == "toy" and request.standin:
+    if parameters.router == "toy" and (request.standin or request.hosts is None):
         problem = "the toy proxy is part of the vllm-gaudi tree, which stand-ins do not have"
         raise BadInput(
             request.origins["router"], "router", "toy", problem, "use router=vllm, or give hosts=FILE"
@@ -29,7 +29,7 @@ def render_router(
     kind = env.defaults.routers[parameters.router]
     metrics = parameters.metrics_port if kind.metrics else None
     fields: dict[str, str | int] = {
-        "bin": "${ENGINE_BIN}/" if request.standin else "",
+        "bin": "${ENGINE_BIN}/" if request.standin or request.hosts is None else "",
         "bind": bind(host, request, env),
         "port": parameters.port,
         "metrics_port": metrics or 0,

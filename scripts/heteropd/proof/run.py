@@ -97,9 +97,10 @@ def run(
         started_at=started_at,
         seconds=round(clock.now() - began, 2),
         standin=plan.standin,
+        real=plan.real,
         thorough=options.thorough,
         elsewhere=plan.case == CASE,
-        note=standin_note(judged.checks) if plan.standin else None,
+        note=_note(plan, judged.checks),
         fingerprint=plan.fingerprint(),
         versions=judged.versions,
         request={"model": plan.model, **settings.request.model_dump()},
@@ -109,6 +110,11 @@ def run(
         probes=judged.results,
         phases=times,
     )
+
+
+def _note(plan: Plan, checks: list[Check]) -> str | None:
+    names = [role.name for role in plan.engines if role.standin]
+    return standin_note(checks, plan.real, names) if plan.standin else None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -18,6 +18,11 @@ _STANDIN_NOTE = (
     "STAND-IN RUN: at least one role ran on a CPU in place of its accelerator. It proves the software path: "
     "engines, connector, NIXL, router{conversion}. It does not prove the accelerators, their drivers, their "
     "attention kernels, RDMA, or any speed."
+)
+_MIXED_NOTE = (
+    "MIXED RUN: {real} is real, {standins} ran on a CPU in place of its accelerator. It proves the software "
+    "path, and the real side's driver, attention kernels and memory as NIXL reads and writes it{conversion}. "
+    "It does not prove the accelerator that is replaced, RDMA, or any speed."
 )
 _GEOMETRY = ("identity.block_size", "identity.layout", "identity.dtype")
 
@@ -95,12 +100,16 @@ def geometry_seen(checks: Sequence[Check]) -> str:
     return "; ".join(check.text for check in checks if check.id in _GEOMETRY and check.status == "PASS")
 
 
-def standin_note(checks: Sequence[Check]) -> str:
-    """What a run on stand-ins proves. The conversion is claimed where the engines were seen to differ so."""
+def standin_note(checks: Sequence[Check], real: Mapping[str, str], standins: Sequence[str] = ()) -> str:
+    """What a run on stand-ins proves, perhaps with ``real`` engines beside them. The conversion is claimed
+    where the engines were seen to differ so."""
     status = {check.id: check.status for check in checks}
     seen = all(status.get(name) == "PASS" for name in _GEOMETRY[:2])
     conversion = ", and the conversion between the two KV layouts and block sizes"
-    return _STANDIN_NOTE.format(conversion=conversion if seen else "")
+    if not real:
+        return _STANDIN_NOTE.format(conversion=conversion if seen else "")
+    names = ", ".join(f"{name} on {platform}" for name, platform in real.items())
+    return _MIXED_NOTE.format(real=names, standins=", ".join(standins), conversion=conversion if seen else "")
 
 
 class Floor(_VerdictData):
@@ -166,6 +175,9 @@ class Verdict(_VerdictData):
     started_at: datetime
     seconds: float
     standin: bool
+    real: dict[str, str] = Field(
+        default_factory=dict, description="Engines that were no stand-ins, beside those that were: platforms"
+    )
     thorough: bool = False
     elsewhere: bool = Field(default=False, description="The kit did not start it: what it runs on is unknown")
     note: str | None
@@ -210,6 +222,9 @@ class Verdict(_VerdictData):
         """What the engines ran on, as far as anybody knows."""
         if self.elsewhere:
             return "not started by the kit, so what it runs on is unknown"
+        if self.real:
+            names = ", ".join(f"{name} on {platform}" for name, platform in self.real.items())
+            return f"MIXED: {names} real, the rest CPU STAND-IN"
         return "CPU STAND-IN, not the hardware" if self.standin else "on hardware"
 
     def headline(self) -> str:

@@ -16,7 +16,7 @@ from heteropd.topology.lock import locked
 from heteropd.topology.probe import RoleProbe
 from heteropd.topology.reuse import reconcile_existing
 from heteropd.topology.starting import Starting, keep_previous, starter
-from heteropd.topology.state import STANDIN_NOTICE, Topology, save
+from heteropd.topology.state import Topology, save, standin_notice
 from heteropd.topology.waiting import Waiting
 
 
@@ -83,7 +83,7 @@ class _BringUp:
     def _announce(self) -> None:
         say = self._context.say
         if self._plan.standin:
-            say(STANDIN_NOTICE, "yellow")
+            say(standin_notice(self._plan), "yellow")
         if names := ", ".join(self._starter.dropped()):
             say(f"not passed on from your environment: {names} (what engines need is in env/)")
 

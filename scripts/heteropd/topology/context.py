@@ -32,14 +32,16 @@ class Timeouts:
 class Context:
     """Where and with what a topology is run.
 
-    ``engine_python`` and ``model_dir`` (from a plan's ``model_source`` to a folder or hub id) are needed by
-    `up` alone. ``memory_gib`` is what one engine on this machine takes, ``disk_gib`` what logs and
+    ``engine_python`` (of stand-ins and the router), ``accelerator_python`` (of real engines) and
+    ``model_dir`` (from a plan's ``model_source`` to a folder or hub id) are needed by `up` alone.
+    ``memory_gib`` is what one engine on this machine takes, ``disk_gib`` what logs and
     temporary files may take. ``images`` says where things are in the kit's images, by what a role runs on.
     """
 
     root: Path
     console: Console
     engine_python: Path | None = None
+    accelerator_python: Path | None = None
     model_dir: Callable[[str], Path | str] | None = None
     runner: CommandRunner = field(default_factory=LocalRunner)
     clock: Clock = field(default_factory=SystemClock)

@@ -18,7 +18,7 @@ from heteropd.plan.environment import (
     child_environment,
     places_used,
 )
-from heteropd.plan.model import Plan
+from heteropd.plan.model import Plan, RolePlan
 from heteropd.processes import launcher, shared_memory
 from heteropd.processes.launcher import Launch
 from heteropd.processes.process_tree import ROLE, tag, tagged
@@ -40,8 +40,9 @@ class ProcessStarter:
         for role in plan.roles:
             log, tmp = context.log(role.name), context.tmp_root / role.name
             extra = {**ours, ROLE: role.name, "TMPDIR": str(tmp)}
-            env = child_environment(role.env, context.environ, places, extra, peers)
-            self._launches[role.name] = Launch(role.name, child_argv(role.argv, places), env, log, tmp)
+            around = _around(role, places, context)
+            env = child_environment(role.env, context.environ, around, extra, peers)
+            self._launches[role.name] = Launch(role.name, child_argv(role.argv, around), env, log, tmp)
 
     def dropped(self) -> list[str]:
         return sorted({name for launch in self._launches.values() for name in launch.env.dropped})
@@ -103,6 +104,15 @@ def keep_previous(log: Path) -> None:
     """Put a role's log aside for the one that it is about to write."""
     with suppress(FileNotFoundError):
         log.replace(log.with_name(f"{log.stem}.previous.log"))
+
+
+def _around(role: RolePlan, places: Mapping[str, str], context: Context) -> Mapping[str, str]:
+    """What a role is started with: a real engine has a Python of its own."""
+    if role.name == "router" or role.standin:
+        return places
+    if context.accelerator_python is None:
+        raise MissingPrerequisite(f"the Python of {role.name} is missing", "start it with `make up`")
+    return {**places, ENGINE_PYTHON: str(context.accelerator_python)}
 
 
 def _places(plan: Plan, context: Context) -> Mapping[str, str]:

@@ -26,6 +26,15 @@ from heteropd.topology.context import Context
 STANDIN_NOTICE = "STAND-IN (CPU): proves the software path, not the hardware"
 
 
+def standin_notice(plan: Plan) -> str:
+    """What a topology with stand-ins proves, and what of it is real."""
+    if not plan.real:
+        return STANDIN_NOTICE
+    real = ", ".join(f"{name} on {platform}" for name, platform in plan.real.items())
+    others = ", ".join(f"{role.name} for {role.platform}" for role in plan.engines if role.standin)
+    return f"REAL: {real}; STAND-IN (CPU): {others}, whose hardware this does not prove"
+
+
 class StateNotWritten(KitError):
     """The state file could not be replaced: a full disk, a folder in its place. The old one stands."""
 

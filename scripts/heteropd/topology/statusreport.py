@@ -16,7 +16,7 @@ from heteropd.system import parallel_map
 from heteropd.topology.context import Context
 from heteropd.topology.lock import holder
 from heteropd.topology.probe import RoleProbe
-from heteropd.topology.state import STANDIN_NOTICE, RoleState, Topology, load, require
+from heteropd.topology.state import RoleState, Topology, load, require, standin_notice
 
 RoleCondition = Literal["running", "dead", "not reached", "not started"]
 
@@ -131,7 +131,7 @@ def status(context: Context) -> StatusReport:
         case=topology.plan.case,
         url=topology.url,
         standin=topology.plan.standin,
-        notice=STANDIN_NOTICE if topology.plan.standin else None,
+        notice=standin_notice(topology.plan) if topology.plan.standin else None,
         at_work=at_work or None,
         roles=roles,
     )

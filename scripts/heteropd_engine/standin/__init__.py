@@ -12,10 +12,16 @@ import os
 ENABLE_VARIABLE = "HETEROPD_STANDIN"
 
 
+def leave_as_received(_platform: type, kv_cache: object, indices: object) -> None:
+    """In place of what vLLM does with blocks that came from another attention backend: nothing."""
+    del kv_cache, indices
+
+
 def register() -> None:
     """Put the stand-in in place of vLLM's CPU attention; does nothing unless HETEROPD_STANDIN=1."""
     if os.environ.get(ENABLE_VARIABLE) != "1":
         return
+    from vllm.platforms.cpu import CpuPlatform
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
     from heteropd_engine.standin.placement import stay_on_bound_cores
@@ -25,6 +31,8 @@ def register() -> None:
     register_backend(AttentionBackendEnum.CPU_ATTN, f"{__name__}.backend.StandinBackend")
     for unsupported in (AttentionBackendEnum.CPU_MLA, AttentionBackendEnum.AMX_MLA):
         register_backend(unsupported, f"{__name__}.backend.RefusedMLABackend")
+    # What arrives from another backend's engine vLLM packs into CPU attention's own format; ours is plain.
+    CpuPlatform.pack_kv_cache = classmethod(leave_as_received)
     pace_progress_thread()
     rest_between_messages()
     stay_on_bound_cores()

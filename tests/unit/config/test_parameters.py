@@ -76,8 +76,9 @@ def test_every_parameter_can_be_given_on_the_command_line_and_in_a_file(tmp_path
         "security": "least",
     }
     others = {"port_offset": 7, "served_model_name": "llm", "revision": "main", "ready_timeout": 1200}
+    mixed = ["standin", "engine_python"]  # for this machine
     digest = ["digest", "digest_sample"]  # with stand-ins only
-    assert [*given, "prefills", "decodes", *others, *digest] == list(Parameters.model_fields)
+    assert [*given, "prefills", "decodes", *others, *digest, *mixed] == list(Parameters.model_fields)
     given |= others
     words = [f"{name}={value}" for name, value in given.items()]
     assert request_for("case1", EXAMPLE, *words).parameters.model_dump() == given

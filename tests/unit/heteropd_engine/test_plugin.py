@@ -23,7 +23,11 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     module.register_backend = registered.__setitem__  # type: ignore[attr-defined]
     for parent in ("vllm", "vllm.v1", "vllm.v1.attention", "vllm.v1.attention.backends"):
         monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+    platform = types.ModuleType("vllm.platforms.cpu")
+    platform.CpuPlatform = type("CpuPlatform", (), {})  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, "vllm.platforms", types.ModuleType("vllm.platforms"))
+    monkeypatch.setitem(sys.modules, platform.__name__, platform)
     return registered
 
 
@@ -45,6 +49,10 @@ def test_register_replaces_every_cpu_attention(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(placement, "stay_on_bound_cores", lambda: None)
     standin.register()
     assert registered["CPU_ATTN"] == "heteropd_engine.standin.backend.StandinBackend"
+    platform = sys.modules["vllm.platforms.cpu"].CpuPlatform
+    blocks = [1.0]
+    assert platform.pack_kv_cache(kv_cache=blocks, indices=[0]) is None
+    assert blocks == [1.0], "what came from another attention backend is left as it is"
     assert (
         registered["CPU_MLA"] == registered["AMX_MLA"] == "heteropd_engine.standin.backend.RefusedMLABackend"
     )

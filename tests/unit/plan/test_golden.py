@@ -127,6 +127,9 @@ GOLDEN = {
     "case2-hosts-v0.26": ["case2", HOSTS, "pins=v0.26"],
     "case1-hosts-v0.30": ["case1", HOSTS, "pins=v0.30"],
     "case2-hosts-v0.30": ["case2", HOSTS, "pins=v0.30"],
+    "case1-mixed": ["case1", "standin=gaudi"],
+    "case2-mixed": ["case2", "standin=gaudi"],
+    "case1-mixed-rdma": ["case1", "hosts=tests/unit/plan/data/mixed-rdma.yaml"],
     "case1-hosts-v0.30-through-host": ["case1", HOSTS, "pins=v0.30", *ALIKE],
 }
 

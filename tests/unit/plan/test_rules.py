@@ -66,8 +66,8 @@ class Given:
         return render(resolve(words, env, ROOT), env, Machine(cores=[0, 1]))
 
 
-def standin(words: str) -> Given:
-    return Given(words, None)
+def standin(words: str, edit: Edit | None = None) -> Given:
+    return Given(words, None, edit)
 
 
 def role(name: str, **additions: Any) -> dict[str, Any]:
@@ -171,6 +171,11 @@ def recovery(name: str, policy: str) -> dict[str, Any]:
     return role(name, args=kv(device, f'"kv_load_failure_policy": "{policy}"', *permute))
 
 
+def mixed(**additions: Any) -> Given:
+    return Given("case1 standin=gaudi", role("decode", **additions))
+
+
+GUARD = ["--middleware", "heteropd_engine.lease_guard.LeaseGuard"]
 EQUAL = "decode_kv_layout=HND decode_block_size=16"
 WINDOWS = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 512}
 OWN = [{"devices": [0], "nics": ["mlx5_0:1"]}, {"devices": [1], "nics": ["mlx5_1:1"]}]
@@ -726,6 +731,16 @@ SIDES: dict[str, list[tuple[Given, Given]]] = {
             Given("case1", alike("--disable-hybrid-kv-cache-manager"), config=WINDOWS),
         ),
         (Given("case1", config=WINDOWS), Given("case1", config={"layer_types": ["full_attention"] * 2})),
+    ],
+    "P73-lease-guard": [
+        (Given("case1", role("prefill", args=GUARD)), Given("case1", alike(*GUARD))),
+    ],
+    "P71-one-release": [
+        (standin("case1 standin=gaudi", pins("v0.30", vllm="0.29.0")), standin("case1 standin=gaudi")),
+    ],
+    "P72-others-memory": [
+        (mixed(env={"UCX_TLS": "ib,rc"}), mixed(env={"UCX_TLS": "ib,rc,cuda"})),
+        (mixed(env={"UCX_MODULES": "^cuda,gda"}), mixed(env={"UCX_MODULES": "^gda"})),
     ],
     "P63-recompute": [
         *(

@@ -98,6 +98,10 @@ class RuleContext:
     def pins(self) -> Pins:
         return self.env.pins[self.plan.pins]
 
+    def pins_of(self, engine: PlannedEngine) -> Pins:
+        """What an engine is made from: a stand-in beside real engines from the stand-ins' own."""
+        return self.pins if engine.platform_name in self.pins.platforms else self.env.standin
+
     @property
     def variant(self) -> Variant:
         return self.pins.variants[self.plan.variant]

@@ -9,6 +9,7 @@ from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, engines
 _KEEP_OFF = "keep --no-enable-prefix-caching (prefix_caching: false)"
 HETERO_LAYOUT = "VLLM_HPU_HETERO_KV_LAYOUT"
 JOINT_KV = "VLLM_HPU_NIXL_JOINT_KV"
+LEASE_GUARD = "heteropd_engine.lease_guard.LeaseGuard"
 DEVICE_TO_DEVICE = "VLLM_NIXL_DEVICE_TO_DEVICE"
 
 
@@ -118,3 +119,12 @@ def _digest(context: RuleContext) -> Finding | None:
     )
     problem = f"is left out: connectors of {' and '.join(without)} engines of {pins} do not let it"
     return broken(context.request.origins["digest"], "digest", mode, problem, "stand-ins have it")
+
+
+@rule("P73-lease-guard", pairs)
+def _lease_guard(_context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
+    guarded = [engine for engine in (prefill, decode) if LEASE_GUARD in engine.plan.argv]
+    if len(guarded) != 1:
+        return None
+    problem = "guards leases on one side only: the decode then refuses every request"
+    return guarded[0].option_finding("--middleware", LEASE_GUARD, problem, "give both roles it, or neither")

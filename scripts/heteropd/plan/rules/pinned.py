@@ -9,7 +9,7 @@ from heteropd.plan.rules.base import PlannedEngine, RuleContext, broken, pairs, 
 @rule("P02-nixl-pinned")
 def _nixl_unresolved(context: RuleContext) -> Finding | None:
     for engine in context.engines:
-        nixl = context.pins.nixl[engine.platform_name]
+        nixl = context.pins_of(engine).nixl[engine.platform_name]
         if nixl.version == UNRESOLVED:
             field = f"nixl.{engine.platform_name}.version"
             problem = "the two sides' NIXL cannot be compared"
@@ -19,12 +19,24 @@ def _nixl_unresolved(context: RuleContext) -> Finding | None:
 
 @rule("P03-nixl-versions", pairs)
 def _nixl_versions(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
-    ours, theirs = (context.pins.nixl[engine.platform_name].version for engine in (prefill, decode))
+    sides = (prefill, decode)
+    ours, theirs = (context.pins_of(engine).nixl[engine.platform_name].version for engine in sides)
     if UNRESOLVED in (ours, theirs) or ours.split(".")[:2] == theirs.split(".")[:2]:
         return None
     problem = "the two sides' NIXL differ in more than the patch level"
     fix = "pin one major.minor version for both"
     return broken(context.pins_file, "nixl", f"prefill {ours}, decode {theirs}", problem, fix)
+
+
+@rule("P71-one-release", pairs)
+def _one_release(context: RuleContext, prefill: PlannedEngine, decode: PlannedEngine) -> Finding | None:
+    ours, theirs = (context.pins_of(engine).vllm for engine in (prefill, decode))
+    if ours == theirs:
+        return None
+    standin = context.env.standin.vllm
+    fitting = [name for name, pins in context.env.accelerator_pins.items() if pins.vllm == standin]
+    problem = f"prefill vLLM {ours}, decode {theirs}: each NixlConnector knows its own release's handshake"
+    return context.parameter("pins", problem, f"use pins={fitting[0]}" if fitting else "pin one release")
 
 
 @rule("P27-plugin-pair")

@@ -59,7 +59,8 @@ def list_reports(folder: Path, console: Console) -> int:
     for report in reports:
         verdict = report.verdict
         result = f"[{_STYLE[verdict.result]}]{verdict.result}[/]"
-        ran = "unknown" if verdict.elsewhere else "stand-ins" if verdict.standin else "hardware"
+        engines = "mixed" if verdict.real else "stand-ins" if verdict.standin else "hardware"
+        ran = "unknown" if verdict.elsewhere else engines
         ran += ", thorough" if verdict.thorough else ""
         first = next((failure.id for failure in verdict.failures()), "")
         table.add_row(report.name, result, ran, f"{verdict.seconds:.0f}", _nats(verdict.largest), first)

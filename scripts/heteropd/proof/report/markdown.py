@@ -15,7 +15,7 @@ _SHOWN = 160  # characters of a text in a table
 def render(verdict: Verdict, plan: Plan) -> str:
     """The whole page; ends with a newline."""
     parts = [
-        f"# {verdict.result}: {verdict.case}, {verdict.model}",
+        f"# {verdict.result}{' (mixed)' if verdict.real else ''}: {verdict.case}, {verdict.model}",
         _conclusion(verdict),
         "## Topology",
         _roles(plan),
