@@ -33,20 +33,7 @@ def real_engine(root: Path, plan: Plan) -> Path | None:
 
     Raises MissingPrerequisite.
     """
-    real = next((role for role in plan.engines if not role.standin), None)
-    if real is None:
-        return None
-    known, runner = env.load(root), LocalRunner()
-    needs = known.platforms[real.runs_on].process
-    assert needs is not None, "a plan has no other real engine on this machine"
-    gpu = accelerator.require_gpu(real, needs, runner)
-    _say(f"{real.name} runs on this machine's {gpu.name} (driver {gpu.driver})")
-    given = plan.parameters.get("engine_python")
-    if given:
-        accelerator.require_vllm(Path(str(given)), known.pins[plan.pins].vllm, runner)
-        return Path(str(given))
-    lock = known.images.images["cuda"].locks[0].format(pins=plan.pins)
-    return accelerator.ensure_python(lock, needs, root, runner, _say)
+    return accelerator.python_of(plan, env.load(root), root, LocalRunner(), _say)
 
 
 def could_be_real(plan: Plan) -> str | None:

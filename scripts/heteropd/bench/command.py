@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from heteropd.bench import bringup, engines, results, router
+from heteropd.bench import bringup, engines, kv, results, router
 from heteropd.bench.results import BenchResult, Figures
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config import bench
@@ -21,6 +21,7 @@ MEASURE: dict[str, Callable[..., Figures]] = {
     "router": router.measure,
     "engines": engines.measure,
     "bringup": bringup.measure,
+    "kv": kv.measure,
 }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from heteropd.bench.children import Child, Children, free_ports
 from heteropd.config.arguments import PlanArguments
@@ -25,9 +26,9 @@ def free_port_parameters() -> dict[str, str]:
     return {name: str(port) for name, port in zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True)}
 
 
-def plan_on_free_ports(case: str, root: Path) -> Plan:
-    """The case's plan for this machine. Raises BadInput."""
-    return make(PlanArguments(case, free_port_parameters()), root, probe())
+def plan_on_free_ports(case: str, root: Path, given: Mapping[str, str] = MappingProxyType({})) -> Plan:
+    """The case's plan for this machine, with what is given. Raises BadInput."""
+    return make(PlanArguments(case, free_port_parameters() | dict(given)), root, probe())
 
 
 def start(roles: Sequence[RolePlan], children: Children, places: dict[str, str]) -> list[Child]:
@@ -48,7 +49,7 @@ def until_healthy(roles: Sequence[RolePlan], children: Children) -> None:
             clock.sleep(_LOOK_S)
 
 
-def disaggregated(plan: Plan, prompt: str, max_tokens: int = 1) -> Json:
+def disaggregated(plan: Plan, prompt: str | list[int], max_tokens: int = 1) -> Json:
     """One request as a router would send it: the prefill engine, then the decode engine with its blocks.
 
     Returns the decode engine's answer. Raises KitError.

@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field
 
 from heteropd.config import problems, yamlfile
-from heteropd.config.types import Data
+from heteropd.config.types import Data, HostFile, StandinName
 
 FILE = "env/bench.yaml"
 COMMAND_LINE = "command line"
@@ -51,6 +51,18 @@ class BringupSettings(Data):
     cold_s: float = Field(gt=0, description="Aim: cold to verdict, beyond downloads")
 
 
+class KvSettings(Data):
+    """The KV benchmark."""
+
+    case: str
+    standin: StandinName = Field(description="Platforms whose places CPU stand-ins take")
+    engine_python: HostFile | None = Field(default=None, description="Python with vLLM, for the real engine")
+    blocks: list[int] = Field(min_length=1, description="Tokens a block of the side whose blocks travel")
+    tokens: list[int] = Field(min_length=1, description="Lengths of prompts, each measured")
+    rounds: int = Field(ge=1, le=20)
+    raw_ratio: float = Field(gt=0, description="Aim: hand-over over the transport alone, bytes a second")
+
+
 class BenchSettings(Data):
     """env/bench.yaml."""
 
@@ -58,6 +70,7 @@ class BenchSettings(Data):
     router: RouterSettings
     engines: EnginesSettings
     bringup: BringupSettings
+    kv: KvSettings
 
 
 Section = TypeVar("Section", bound=Data)

@@ -7,9 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from heteropd.config.env import Env
 from heteropd.config.platforms import ProcessNeeds
 from heteropd.errors import MissingPrerequisite
-from heteropd.plan.model import RolePlan
+from heteropd.plan.model import Plan, RolePlan
 from heteropd.prepare import environments
 from heteropd.prepare.environments import Environment, Say
 from heteropd.system import CommandRunner
@@ -61,6 +62,26 @@ def require_gpu(engine: RolePlan, needs: ProcessNeeds, runner: CommandRunner) ->
         )
         raise MissingPrerequisite(problem, "end what uses it (nvidia-smi lists it)")
     return gpu
+
+
+def python_of(plan: Plan, known: Env, root: Path, runner: CommandRunner, say: Say) -> Path | None:
+    """The Python of the plan's real engine; None without one. Asks for the GPU and the driver first.
+
+    Raises MissingPrerequisite, `KitError`.
+    """
+    real = next((role for role in plan.engines if not role.standin), None)
+    if real is None:
+        return None
+    needs = known.platforms[real.runs_on].process
+    assert needs is not None, "a plan has no other real engine on this machine"
+    gpu = require_gpu(real, needs, runner)
+    say(f"{real.name} runs on this machine's {gpu.name} (driver {gpu.driver})")
+    given = plan.parameters.get("engine_python")
+    if given:
+        require_vllm(Path(str(given)), known.pins[plan.pins].vllm, runner)
+        return Path(str(given))
+    lock = known.images.images["cuda"].locks[0].format(pins=plan.pins)
+    return ensure_python(lock, needs, root, runner, say)
 
 
 def ensure_python(lock: str, needs: ProcessNeeds, root: Path, runner: CommandRunner, say: Say) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from heteropd.bench import bringup, engines, router
+from heteropd.bench import bringup, engines, kv, router
 from heteropd.bench.command import run
 from heteropd.bench.figures import percentile, spread
 from heteropd.bench.make import phases
@@ -207,3 +207,29 @@ def test_phases_are_differences_in_order_of_time() -> None:
     assert phases({"ready": 50.0, "started": 2.0, "exit": 80.0}) == {
         "started": 2.0, "ready": 48.0, "exit": 30.0,
     }  # fmt: skip
+
+
+def hand_over(tokens: int, seconds: float, descriptors: int = 30) -> kv.Round:
+    figures = {"block": 16, "tokens": tokens, "MB": tokens / 100, "descriptors": descriptors}
+    return {**figures, "transfer s": seconds, "of TTFT": seconds / 2}
+
+
+def test_hand_overs_are_summed_up_by_length_without_the_first_which_connects() -> None:
+    short_ones = [hand_over(100, seconds) for seconds in (9.0, 0.1, 0.2, 0.3)]
+    short, long = kv.summary([*short_ones, hand_over(500, 1.0)])
+    assert (short["transfer s"], short["MB/s"]) == (pytest.approx(0.2), pytest.approx(5.0))
+    assert long["MB/s"] == pytest.approx(5.0), "a single one counts"
+    compared = kv.with_raw([short, long], [0.1, 0.95])
+    assert [row["ratio"] for row in compared] == [pytest.approx(0.5), pytest.approx(0.95)]
+    [aim] = kv.aims(compared, 0.9)
+    assert (aim.value, aim.met) == (pytest.approx(0.95), True), "the longest prompt is what is aimed with"
+
+
+@pytest.mark.parametrize(("case", "side"), [("case1", "prefill"), ("case2", "decode")])
+def test_blocks_are_set_where_those_that_travel_are_made(case: str, side: str, chosen: BenchSettings) -> None:
+    settings = chosen.kv.model_copy(update={"case": case, "standin": "gaudi"})
+    plan = kv.plan_of(settings, 32, ROOT)
+    [role] = plan.of(side)  # type: ignore[arg-type]
+    assert role.kv is not None
+    assert role.kv.block_size == 32
+    assert list(plan.real.values()) == ["cuda"]

@@ -86,3 +86,22 @@ def test_an_environment_that_does_not_fit_on_the_disk_is_not_begun(
     monkeypatch.setattr(accelerator.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2**30}))
     with pytest.raises(MissingPrerequisite, match=r"has 1\.0 GiB free"):
         accelerator.ensure_python("lock", needs(), tmp_path, Driver(""), print)
+
+
+def test_a_plan_of_stand_ins_alone_asks_for_no_gpu() -> None:
+    plan = make(["case1"], ROOT, Machine(cores=[0, 1]))
+    assert accelerator.python_of(plan, load(ROOT), ROOT, Driver("", 127), print) is None
+
+
+def test_a_site_has_a_python_of_its_own(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncase $1 in -P) echo {load(ROOT).standin.vllm};; esac\n")
+    python.chmod(0o755)
+    plan = make(["case1", "standin=gaudi", f"engine_python={python}"], ROOT, Machine(cores=[0, 1]))
+
+    class Site(Driver):
+        def run(self, argv: Sequence[str], **_: object) -> Completed:  # type: ignore[override]
+            asked = argv[0] == "nvidia-smi"
+            return super().run(argv) if asked else LocalRunner.run(self, argv)
+
+    assert accelerator.python_of(plan, load(ROOT), ROOT, Site(H100), print) == python

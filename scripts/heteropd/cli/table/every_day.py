@@ -95,6 +95,15 @@ EVERY_DAY = (
         examples=("", "of=20261126T060000Z-case1,latest"),
     ),
     Verb(
+        "evidence",
+        "Write the newest verdict as a page that says on what it was seen, to keep or to send",
+        "heteropd.cli.verbs.evidence:evidence",
+        (Option("to", "folder (default: docs/evidence/runs)", "FOLDER"),),
+        words="to",
+        page="docs/evidence/README.md",
+        examples=("", "to=~/evidence"),
+    ),
+    Verb(
         "status",
         "Say what is running, where, since when, and whether it is a stand-in",
         f"{_MODULE}:status",

@@ -28,9 +28,9 @@ TESTS = (
     ),
     Verb(
         "bench",
-        "Measure the router, the engines or a bring-up; takes minutes, asserts nothing",
+        "Measure the router, the engines, a bring-up or the KV path; takes minutes, asserts nothing",
         "heteropd.cli.verbs.bench:bench",
-        (Option("what", "router, engines or bringup", "WHAT"),),
+        (Option("what", "router, engines, bringup or kv", "WHAT"),),
         words="what",
         more="heteropd.cli.more_options:BENCH",
         page="docs/measurements.md",

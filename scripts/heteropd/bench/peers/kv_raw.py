@@ -1,12 +1,13 @@
 """The raw transport under a hand-over: one process holds memory, another reads it over NIXL as a decode does.
 
-``hold FILE MEMORY BYTES`` registers memory and writes into FILE how to reach it; it ends with its stdin.
+``hold FILE MEMORY BYTES`` registers memory and writes into FILE how to reach it; it stays until it is ended.
 ``read FILE MEMORY COUNT:SIZE …`` reads COUNT descriptors of SIZE bytes each and prints its seconds.
 MEMORY is VRAM or DRAM. Needs NIXL and torch, nothing of the kit.
 """
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,14 +31,14 @@ def agent(name: str) -> Any:
 
 
 def hold(file: Path, kind: str, size: int) -> None:
-    """Hold memory until stdin ends."""
+    """Hold memory until somebody ends this."""
     area, own = memory(kind, size), agent("holder")
     own.register_memory([(area.data_ptr(), size, 0, "")], kind)
     card = {"metadata": own.get_agent_metadata().hex(), "address": area.data_ptr(), "kind": kind}
     draft = file.with_suffix(".new")
     draft.write_text(json.dumps(card))
     draft.replace(file)
-    sys.stdin.read()
+    signal.pause()
 
 
 def read(file: Path, kind: str, patterns: list[tuple[int, int]]) -> None:

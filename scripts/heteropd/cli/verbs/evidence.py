@@ -1,0 +1,40 @@
+"""The verb `evidence`: the newest verdict as a page that says on what it was seen, to keep or to send."""
+
+from pathlib import Path
+
+from heteropd.bench.results import machine
+from heteropd.config.checkout import root
+from heteropd.console.width import console
+from heteropd.errors import EXIT_OK, MissingPrerequisite
+from heteropd.prepare import accelerator
+from heteropd.proof.verdict import Verdict
+from heteropd.system import LocalRunner
+
+
+def evidence(*, to: str | None) -> int:
+    """Write TIME-CASE.md and .json. Raises MissingPrerequisite before the first verdict."""
+    reports = root() / ".heteropd" / "reports"
+    newest = (reports / "latest.md").resolve()
+    if not newest.is_file():
+        raise MissingPrerequisite("no verdict is kept yet", "`make case1`, or `make validate` of what runs")
+    folder = Path(to).expanduser() if to else root() / "docs" / "evidence" / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = newest.with_suffix(".json").read_text()
+    gpu = accelerator.find_gpu(LocalRunner())
+    page = render(Verdict.model_validate_json(kept), newest.read_text(), machine(), gpu)
+    (folder / newest.name).write_text(page)
+    (folder / newest.with_suffix(".json").name).write_text(kept)
+    text = f"written: {folder / newest.name} and .json; read them before you send them"
+    console().print(text, soft_wrap=True)
+    return EXIT_OK
+
+
+def render(verdict: Verdict, report: str, facts: dict[str, object], gpu: accelerator.Gpu | None) -> str:
+    """The report below the machine that writes this, which ran the roles unless the report was moved."""
+    seen = {"when": f"{verdict.started_at:%Y-%m-%d %H:%M} UTC", **facts, "command": f"make {verdict.case} …"}
+    seen["GPU"] = f"{gpu.name}, driver {gpu.driver}, {gpu.total} MiB" if gpu else "none"
+    real = [f"{name} on {platform}" for name, platform in verdict.real.items()]
+    seen["real"] = ", ".join(real) or "see below"
+    rows = "\n".join(f"| {name} | {value} |" for name, value in seen.items() if name != "load_before")
+    title, _, rest = report.partition("\n")
+    return f"{title}\n\n| written on | |\n|---|---|\n{rows}\n{rest}"
