@@ -237,13 +237,13 @@ class _Proof:
         doubtful = [result for result in results if result.outcome in ("far", "diverged")]
         if 0 < len(doubtful) <= self.session.settings.probes.second_opinions:
             self.phases.begin("second opinion", len(doubtful))
-            results = [self._reconsider(result, seen, bound) for result in results]
+            results = [
+                self._reconsider(result, seen, bound) if result in doubtful else result for result in results
+            ]
         first = [result for result in results if result.sent != "again"]
         return first, [result for result in results if result.sent == "again"]
 
     def _reconsider(self, result: ProbeResult, seen: ProbeRun, bound: float) -> ProbeResult:
-        if result.outcome not in ("far", "diverged"):
-            return result
         probe = next(probe for probe in seen.sent if probe.index == result.index)
         opinion = reconsider(self.session, probe, result, seen.replies, bound)
         self.phases.step("second opinion")

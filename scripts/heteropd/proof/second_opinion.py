@@ -35,7 +35,10 @@ def reconsider(
     """
     routed = (replies.again if result.sent == "again" else replies.routed)[probe.index]
     compared = [compare(reply.steps, routed.steps) for reply in replies.references(probe.index).values()]
-    at = min(at for comparison in compared if (at := first_beyond(comparison, bound)) is not None)
+    beyond = [at for comparison in compared if (at := first_beyond(comparison, bound)) is not None]
+    if not beyond:  # it failed for want of log-probabilities, which no opinion brings
+        return result
+    at = min(beyond)
     try:
         before = [int(step.token.removeprefix(_ID_PREFIX)) for step in routed.steps[:at]]
         (future,) = side_by_side([lambda: _next_token(session, [*probe.tokens, *before])], 1)
