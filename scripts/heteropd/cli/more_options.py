@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from heteropd.cli.options import Option
 from heteropd.cli.table.common import CASE
-from heteropd.config.bench import BringupSettings, EnginesSettings, KvSettings, RouterSettings
+from heteropd.config.bench import BringupSettings, EnginesSettings, KvSettings, LoadSettings, RouterSettings
 from heteropd.config.parameters import Parameters
 
 
@@ -45,4 +45,4 @@ PLAN = (
     Option("params", "A file of parameters", "FILE"),
     Option("images", "Images by digest, as publish writes them; with runtime=docker", "FILE"),
 )
-BENCH = _options(RouterSettings, EnginesSettings, BringupSettings, KvSettings)
+BENCH = _options(RouterSettings, EnginesSettings, BringupSettings, KvSettings, LoadSettings)

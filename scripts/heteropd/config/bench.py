@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import Field
 
 from heteropd.config import problems, yamlfile
-from heteropd.config.types import Data, HostFile, StandinName
+from heteropd.config.types import Data, HostFile, Name, StandinName
 
 FILE = "env/bench.yaml"
 COMMAND_LINE = "command line"
@@ -63,6 +63,41 @@ class KvSettings(Data):
     raw_ratio: float = Field(gt=0, description="Aim: hand-over over the transport alone, bytes a second")
 
 
+class Objective(Data):
+    """How quick a request has to be to count for goodput."""
+
+    ttft_s: float = Field(gt=0, description="Most seconds until its first token")
+    itl_s: float = Field(gt=0, description="Most seconds between its tokens, on average")
+
+
+class Shape(Data):
+    """A kind of request, in tokens of the model that is served."""
+
+    name: Name
+    prompt_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=2)
+    spread: float = Field(default=0.0, ge=0, lt=1, description="Part by which lengths of prompts vary")
+
+
+class LoadProfile(Data):
+    """What traffic the load benchmark makes. Shapes are sent in turns."""
+
+    title: str
+    mode: Literal["concurrent", "poisson"] = Field(
+        description="Clients in a closed loop, or requests that arrive at random"
+    )
+    levels: list[float] = Field(min_length=1, description="Clients, or requests a second; each measured")
+    requests: int = Field(ge=1, description="Requests of a level")
+    shapes: list[Shape] = Field(min_length=1)
+    objective: Objective
+
+
+class LoadSettings(Data):
+    """The load benchmark."""
+
+    profile: Name = Field(description="One of `profiles`")
+
+
 class BenchSettings(Data):
     """env/bench.yaml."""
 
@@ -71,6 +106,8 @@ class BenchSettings(Data):
     engines: EnginesSettings
     bringup: BringupSettings
     kv: KvSettings
+    load: LoadSettings
+    profiles: dict[Name, LoadProfile] = Field(description="Traffic of the load benchmark, by name")
 
 
 Section = TypeVar("Section", bound=Data)
