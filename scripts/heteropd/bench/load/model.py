@@ -188,7 +188,7 @@ class LoadResult(_LoadData):
     standin: bool = Field(description="At least one engine ran on a CPU in an accelerator's place")
     note: str | None = Field(description="What a run on stand-ins does not show")
     engines: dict[str, dict[str, Any]] = Field(
-        description="By role name: role, platform, runs_on, standin, version, kv_layout, block_size, cores, argv"
+        description="By role: role, platform, runs_on, standin, version, kv_layout, block_size, cores, here"
     )
     machine: dict[str, Any] = Field(description="Class of the machine that the load came from")
     generator: dict[str, str] = Field(description="name and version of the load generator")
