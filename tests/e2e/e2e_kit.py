@@ -25,6 +25,8 @@ from heteropd.topology import Context
 from heteropd.topology.state import load, save
 
 ROOT = Path(__file__).parents[2]
+PLAN_WORDS: list[str] = []
+"""What every plan is made with besides, from the option --plan-with."""
 SHARED_MEMORY = Path("/dev/shm")
 BRIEF = {
     "least": 11,
@@ -70,10 +72,10 @@ def running(pid: int) -> bool:
 
 
 def port_words() -> list[str]:
-    """Words that give a case ports of its own; the router's port first."""
+    """Words that give a case ports of its own, the router's port first; and PLAN_WORDS."""
     names = ("port", "prefill_port", "decode_port", "metrics_port")
     words = [f"{name}={port}" for name, port in zip(names, free_ports(len(names)), strict=True)]
-    return [*words, f"side_channel_port={free_ports(2, adjacent=True)[0]}"]
+    return [*words, f"side_channel_port={free_ports(2, adjacent=True)[0]}", *PLAN_WORDS]
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,12 @@ class Kit:
             check=False,
         )
 
-    def context(self) -> Context:
-        """What the verbs run with, for tests that change a plan before it runs."""
-        return replace(wiring.context(ROOT, wiring.prepare(ROOT)), state_dir=self.state)
+    def context(self, plan: Plan | None = None) -> Context:
+        """What the verbs run with, for tests that change a plan before it runs; ``plan`` may have a real
+        engine."""
+        python = wiring.real_engine(ROOT, plan) if plan else None
+        context = wiring.context(ROOT, wiring.prepare(ROOT))
+        return replace(context, state_dir=self.state, accelerator_python=python)
 
     def validate(self, plan: Plan, *, brief: bool = False) -> Verdict:
         """Validate a running plan without the command line; ``brief``: only lengths that blocks call for."""

@@ -86,7 +86,8 @@ def _scaled_k(kv: Content, _other: Content) -> Content:
 def _one_bit(kv: Content, _other: Content) -> Content:
     """The lowest bit of one element of the fourth token."""
     spoilt = kv.contiguous().clone()
-    spoilt.view(torch.int32)[0, 1, 3, 5] ^= 1
+    bits = {2: torch.int16, 4: torch.int32}[spoilt.element_size()]
+    spoilt.view(bits)[0, 1, 3, 5] ^= 1
     return spoilt
 
 

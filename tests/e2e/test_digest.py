@@ -114,7 +114,7 @@ def digesting(request: pytest.FixtureRequest) -> Iterator[Digesting]:
         roles = [with_faults(role, one.state / "fault", "") for role in plan.roles]
         digesting = Digesting(one, plan.model_copy(update={"roles": roles}))
         digesting.switch("none")
-        topology.up(digesting.plan, one.context())
+        topology.up(digesting.plan, one.context(digesting.plan))
         yield digesting
 
 

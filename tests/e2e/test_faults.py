@@ -86,7 +86,7 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[Faulty]:
         control.write_text("none")
         plan = make([case, *port_words()], ROOT, probe())
         plan = plan.model_copy(update={"roles": [with_faults(role, control, dtype) for role in plan.roles]})
-        topology.up(plan, one.context())
+        topology.up(plan, one.context(plan))
         yield Faulty(one, plan, control, TRIED[request.param])
 
 

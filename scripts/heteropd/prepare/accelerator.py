@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def python_of(plan: Plan, known: Env, root: Path, runner: CommandRunner, say: Sa
     say(f"{real.name} runs on this machine's {gpu.name} (driver {gpu.driver})")
     given = plan.parameters.get("engine_python")
     if given:
-        require_vllm(Path(str(given)), known.pins[plan.pins].vllm, runner)
+        require_vllm(Path(str(given)), known.pins[plan.pins].vllm, runner, connector_module(real))
         return Path(str(given))
     lock = known.images.images["cuda"].locks[0].format(pins=plan.pins)
     return ensure_python(lock, needs, root, runner, say)
@@ -99,8 +100,15 @@ def ensure_python(lock: str, needs: ProcessNeeds, root: Path, runner: CommandRun
     return wanted.python(root)
 
 
-def require_vllm(python: Path, vllm: str, runner: CommandRunner) -> None:
-    """Raise MissingPrerequisite unless a site's own Python has that vLLM."""
+def connector_module(engine: RolePlan) -> str | None:
+    """The module of ours that the engine's KV connector comes from; None for one of vLLM's own."""
+    config = json.loads(engine.argv[engine.argv.index("--kv-transfer-config") + 1])
+    module: str | None = config.get("kv_connector_module_path")
+    return module
+
+
+def require_vllm(python: Path, vllm: str, runner: CommandRunner, connector: str | None = None) -> None:
+    """Raise MissingPrerequisite unless a site's own Python has that vLLM and ``connector``'s package."""
     if not os.access(python, os.X_OK):
         problem = f"engine_python={python} is not a program that can be run"
         raise MissingPrerequisite(problem, "name the Python of an environment that has vLLM")
@@ -109,3 +117,8 @@ def require_vllm(python: Path, vllm: str, runner: CommandRunner) -> None:
     if found != vllm:
         problem = f"engine_python={python} has {found}, and the stand-in beside it runs vLLM {vllm}"
         raise MissingPrerequisite(problem, f"install vllm=={vllm} there, or leave engine_python out")
+    package = connector and connector.partition(".")[0]
+    if package and runner.run([str(python), "-P", "-c", f"import {package}"], timeout_s=60).code != 0:
+        problem = f"engine_python={python} has no {package}, of which the engine is to load {connector}"
+        fix = f"{python} -m pip install --no-deps scripts/{package}, or leave digest= or engine_python= out"
+        raise MissingPrerequisite(problem, fix)

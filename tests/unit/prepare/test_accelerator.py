@@ -79,6 +79,22 @@ def test_a_sites_python_needs_the_stand_ins_vllm(tmp_path: Path) -> None:
             accelerator.require_vllm(python, "0.30.0", Driver(out, code))
 
 
+def test_a_sites_python_needs_what_the_engine_is_to_load(tmp_path: Path) -> None:
+    python, vllm = tmp_path / "python", load(ROOT).standin.vllm
+    python.write_text(f"#!/bin/sh\ncase $3 in *packages*) echo {vllm};; *) exit 1;; esac\n")
+    python.chmod(0o755)
+    modules = []
+    for digest in ("off", "enforce"):
+        words = ["case1", "standin=gaudi", f"engine_python={python}", f"digest={digest}"]
+        [prefill] = make(words, ROOT, Machine(cores=[0, 1])).of("prefill")
+        modules.append(accelerator.connector_module(prefill))
+    assert modules == [None, "heteropd_engine.digest.connector"]
+    accelerator.require_vllm(python, vllm, LocalRunner(), modules[0])
+    with pytest.raises(MissingPrerequisite, match="has no heteropd_engine, of which the engine") as raised:
+        accelerator.require_vllm(python, vllm, LocalRunner(), modules[1])
+    assert f"{python} -m pip install --no-deps scripts/heteropd_engine" in str(raised.value)
+
+
 def test_an_environment_that_does_not_fit_on_the_disk_is_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
