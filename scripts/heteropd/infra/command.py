@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from heteropd.containers import docker_host
 from heteropd.containers.ssh_tunnel import SCHEME
 from heteropd.doctor import reach
-from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError, MissingPrerequisite
+from heteropd.errors import BadInput
+from heteropd.images import suites
 from heteropd.infra import subjects
 from heteropd.infra.subjects import Subjects
 from heteropd.plan.model import Plan
-from heteropd.system import own_python
 from heteropd.topology import Context, Topology, load
 
-SUITES = "tests/infra"
 _SSH_CONFIG = "ssh_config"
 _PLUGINS = ("selection", "fixtures", "results")
-# pytest: 1 is tests that failed; everything above is pytest itself that could not go on.
-_TESTS_FAILED = 1
 
 
 @dataclass(frozen=True)
@@ -46,17 +39,14 @@ def run(planned: Plan | None, context: Context, options: InfraOptions) -> int:
     """Test the hosts of a plan, or what runs; 0 or 1. Raises BadInput, MissingPrerequisite."""
     topology = _alive(context)
     tested = choose(planned, topology, options)
-    if importlib.util.find_spec("testinfra") is None:
-        raise MissingPrerequisite("testinfra is not in this environment", "run `make infra`, which has it")
+    suites.require_testinfra()
     config = ssh_config(reach.ssh_config(options.ssh_config))
     with tempfile.TemporaryDirectory(prefix="heteropd-infra-") as folder:
         file = Path(folder) / "subjects.json"
         file.write_text(tested.model_dump_json())
         file.with_name(_SSH_CONFIG).write_text(config)
-        status = context.runner.show(argv(tested, file, options), env=_environ(context, topology))
-    if status > _TESTS_FAILED:
-        raise KitError(f"infra: pytest ended with status {status}; see its output above")
-    return EXIT_FAILED if status else EXIT_OK
+        environ = {**context.environ, "DOCKER_HOST": _docker(topology)}
+        return suites.run(argv(tested, file, options), "infra", environ, context.runner)
 
 
 def choose(planned: Plan | None, topology: Topology | None, options: InfraOptions) -> Subjects:
@@ -84,16 +74,13 @@ def choose(planned: Plan | None, topology: Topology | None, options: InfraOption
 
 def argv(tested: Subjects, file: Path, options: InfraOptions) -> list[str]:
     """The command that tests them: all suites that one of them needs; `selection` picks for each."""
-    command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "-rN"]
-    command += [word for name in _PLUGINS for word in ("-p", f"infra_facts.{name}")]
-    command.append(f"--subjects={file}")
-    command.append(f"--hosts={','.join(subject.connection for subject in tested.subjects)}")
-    command.append(f"--ssh-config={file.with_name(_SSH_CONFIG)}")
-    command += ["--strict-facts"] if options.strict else []
-    command += ["--everything-facts"] if options.everything else []
-    command += [f"--junit-xml={options.junit}"] if options.junit else []
-    command += [f"--json-facts={options.json}"] if options.json else []
-    return [*command, *(f"{SUITES}/{name}" for name in tested.folders)]
+    words = ["--tb=short", "-rN", *(word for name in _PLUGINS for word in ("-p", f"infra_facts.{name}"))]
+    words.append(f"--subjects={file}")
+    words.append(f"--hosts={','.join(subject.connection for subject in tested.subjects)}")
+    words.append(f"--ssh-config={file.with_name(_SSH_CONFIG)}")
+    words += ["--everything-facts"] if options.everything else []
+    words += [f"--json-facts={options.json}"] if options.json else []
+    return suites.argv(words, tested.folders, strict=options.strict, junit=options.junit)
 
 
 def ssh_config(given: Path | None) -> str:
@@ -107,10 +94,7 @@ def _alive(context: Context) -> Topology | None:
     return topology if topology is not None and any(role.alive for role in topology.roles) else None
 
 
-def _environ(context: Context, topology: Topology | None) -> Mapping[str, str]:
-    """testinfra asks containers through the docker program, which must reach the same engine. The suites'
-    plugins are in tests/infra_facts."""
+def _docker(topology: Topology | None) -> str:
+    """The Docker that has the containers that are tested: the running topology's of this machine."""
     here = [url for url in (topology.docker_hosts if topology else []) if not url.startswith(SCHEME)]
-    environ = own_python({**os.environ, **context.environ})
-    path = os.pathsep.join([environ["PYTHONPATH"], str(context.root / "tests")])
-    return {**environ, "PYTHONPATH": path, "DOCKER_HOST": here[0] if here else docker_host.address()}
+    return here[0] if here else docker_host.address()

@@ -11,7 +11,7 @@ from rich.console import Console
 from heteropd.cli.main import main
 from heteropd.config import env as room
 from heteropd.errors import EXIT_BAD_INPUT, MissingPrerequisite
-from heteropd.images import infra, recipe
+from heteropd.images import infra, recipe, suites
 from heteropd.images.context import BuildContext
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,7 @@ def test_the_suites_of_an_image(shop):
 @pytest.mark.parametrize("image", ["cpu", "router", "cuda", "gaudi"])
 def test_every_image_has_suites(image):
     for suite in ("common", image):
-        assert list((ROOT / infra.SUITES / suite).glob("test_*.py"))
+        assert list((ROOT / suites.FOLDER / suite).glob("test_*.py"))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,6 @@ def test_an_engine_that_does_not_answer_is_one_line(shop, monkeypatch):
 
 
 def test_an_environment_without_testinfra_is_one_line(shop, monkeypatch):
-    monkeypatch.setattr(infra.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(suites.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingPrerequisite, match=r"testinfra is not in this environment; run `make infra`"):
         infra.run(infra.ImageTest("cpu"), shop)

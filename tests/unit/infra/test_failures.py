@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from heteropd.doctor import judge
-from heteropd.infra import command
+from heteropd.images import suites
 
 ROOT = Path(__file__).parents[3]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 def numbers(suite: str) -> dict[str, set[int]]:
     """Tests of a suite, with the failure modes that end their docstrings: ``… (7, 8)``."""
     found = {}
-    for file in sorted((ROOT / command.SUITES / suite).glob("test_*.py")):
+    for file in sorted((ROOT / suites.FOLDER / suite).glob("test_*.py")):
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 said = " ".join((ast.get_docstring(node) or "").split())

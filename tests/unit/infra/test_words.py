@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import shutil
@@ -278,6 +279,6 @@ def test_an_ssh_config_that_is_not_there(tmp_path: Path) -> None:
 def test_an_environment_without_testinfra_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingPrerequisite, match="testinfra is not in this environment"):
         run(["case1"], tmp_path, Terminal())
