@@ -5,6 +5,9 @@ from __future__ import annotations
 import e2e_kit
 import pytest
 
+from heteropd.errors import MissingPrerequisite
+from labs import apt
+
 collect_ignore = ["in_engine"]
 
 
@@ -30,3 +33,12 @@ def clean_runs(pytestconfig: pytest.Config) -> int:
 def clean_requests(pytestconfig: pytest.Config) -> int:
     count: int = pytestconfig.getoption("--clean-requests")
     return count
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> None:
+    """Prometheus and promtool of the distribution."""
+    try:
+        apt.need({"prometheus": "prometheus", "promtool": "prometheus"})
+    except MissingPrerequisite as missing:
+        pytest.skip(str(missing))

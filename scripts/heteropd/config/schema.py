@@ -13,6 +13,7 @@ from heteropd.config.hosts import Hosts
 from heteropd.config.images import Images
 from heteropd.config.lock import Lock
 from heteropd.config.mirrors import Mirrors
+from heteropd.config.observe import ObserveSettings
 from heteropd.config.parameters import Parameters
 from heteropd.config.pins import PinSet, StandinPins
 from heteropd.config.platforms import Platform
@@ -32,6 +33,7 @@ KINDS: dict[str, type[Data]] = {
     "infra": InfraFacts,
     "lock": Lock,
     "mirrors": Mirrors,
+    "observe": ObserveSettings,
     "parameters": Parameters,
     "pins": PinSet,
     "platform": Platform,

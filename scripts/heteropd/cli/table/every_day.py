@@ -128,6 +128,21 @@ EVERY_DAY = (
         examples=("", "role=decode-0 follow=1"),
     ),
     Verb(
+        "observe",
+        "Start Prometheus and Grafana beside what runs: a dashboard, and alerts",
+        "heteropd.cli.verbs.observe:observe",
+        (
+            flag("off", "end them; `make down` does, too"),
+            flag("grafana", "0: Prometheus alone", default=True),
+            Option("port", "of Prometheus, on 127.0.0.1 (default: 29090)", "PORT", "count"),
+            Option("grafana_port", "of Grafana (default: 29030)", "PORT", "count"),
+            HOSTS_FILE,
+            SSH_CONFIG,
+        ),
+        page="docs/observability.md",
+        examples=("", "off=1"),
+    ),
+    Verb(
         "restart",
         "Restart a role of what runs, with the engines that must go with it",
         f"{_MODULE}:restart",

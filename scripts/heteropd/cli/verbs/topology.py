@@ -14,6 +14,7 @@ from heteropd.config.arguments import PlanArguments
 from heteropd.config.checkout import root
 from heteropd.config.types import EngineRole
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
+from heteropd.observe import services
 from heteropd.proof.command import prove, prove_elsewhere
 from heteropd.proof.elsewhere import Given
 from heteropd.proof.report import compare_reports, list_reports
@@ -78,11 +79,13 @@ def reports(*, of: list[str]) -> int:
 def status(*, json: bool, hosts: str | None, ssh_config: str | None) -> int:
     """Say what is running."""
     context = located(hosts, ssh_config, aside=json)
-    report = topology.status(context)
+    report, urls = topology.status(context), services.running(context)
     if json:
-        sys.stdout.write(dumps(report.model_dump(mode="json"), indent=2) + "\n")
-    else:
-        report.show(context.console)
+        sys.stdout.write(dumps({**report.model_dump(mode="json"), "observe": urls}, indent=2) + "\n")
+        return EXIT_OK
+    report.show(context.console)
+    for name, url in urls.items():
+        context.say(f"{name}: {url}")
     return EXIT_OK
 
 
@@ -105,6 +108,8 @@ def restart(*, role: str | None, hosts: str | None, ssh_config: str | None) -> i
 def down(*, hosts: str | None, ssh_config: str | None) -> int:
     """End the topology."""
     context = located(hosts, ssh_config)
+    if observed := services.end(context):
+        context.say(f"ended: {', '.join(observed)}")
     report = topology.down(context)
     report.show(context.console)
     return EXIT_OK if report.ok else EXIT_FAILED
@@ -121,6 +126,7 @@ def clean() -> int:
     context = wiring.context(root())
     if topology.load(context) is not None:
         raise BadInput("clean", "topology", "running", "would lose its state", "`make down` first")
+    services.end(context)
     topology.down(context)  # what runs without a state, too
     for folder in (context.state_dir, root() / ".nox"):
         shutil.rmtree(folder, ignore_errors=True)
