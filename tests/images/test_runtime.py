@@ -23,8 +23,10 @@ from lab.kit import ROOT
 from rich.console import Console
 
 from heteropd.config import env
+from heteropd.config.observe import Service
 from heteropd.containers import faults, lifecycle, stopping
 from heteropd.errors import BadInput, KitError, TopologyFailed
+from heteropd.observe import services
 from heteropd.plan.model import ContainerPlan, HostPlan, Plan, Ports, RolePlan
 from heteropd.topology import Context, Timeouts, down, load, logs, restart, status, up
 
@@ -178,6 +180,22 @@ def test_a_restart_replaces_the_containers_of_its_roles(lab: Lab, role: str, ane
     restart(role, lab.context)
     assert len(lab.containers()) == 3
     assert "restarting" in lab.said()
+
+
+def test_services_that_observe_are_containers_where_their_program_is_missing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No topology's own: `down` of a topology leaves them, and ours ends them."""
+    argv = ["python3", "/main.py", "--port", "{port}"]
+    service = Service(image=IMAGE, port=1, ready="/health", argv=argv, env={"HERE": "{folder}"})
+    monkeypatch.setenv("PATH", "")  # this machine has a python3
+    urls = services.start(lab.plan(), {"prometheus": service}, {"prometheus": lab.ports[0]}, lab.context)
+    assert services.running(lab.context) == urls == {"prometheus": f"http://127.0.0.1:{lab.ports[0]}"}
+    assert lab.containers() == []
+    down(lab.context)
+    (lab.context.state_dir / "observe/services.json").unlink()
+    assert services.end(lab.context) == ["what observed"]
+    assert services.end(lab.context) == []
 
 
 def test_what_drills_do_to_containers(lab: Lab) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from docker.errors import ImageNotFound
 from pydantic import RootModel, ValidationError
 
 from heteropd.config.observe import Service
@@ -128,7 +129,9 @@ def _container(
         problem = f"{argv[0]} is not installed, and no Docker answers here"
         raise MissingPrerequisite(problem, f"{install}, or start Docker") from None
     with docker_host.reported(name):
-        if not client.api.images(filters={"reference": service.image}):
+        try:
+            client.images.get(service.image)
+        except ImageNotFound:
             context.say(f"pulling {service.image} …")
             client.images.pull(service.image)
     launch = ContainerLaunch(
