@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from docker import DockerClient
 from docker.errors import ImageNotFound
 from pydantic import RootModel, ValidationError
 
@@ -120,20 +121,16 @@ def _start(name: str, service: Service, ports: Mapping[str, int], context: Conte
 def _container(
     name: str, service: Service, argv: list[str], env: Mapping[str, str], context: Context
 ) -> ContainerRef:
-    """The service from its image. Raises MissingPrerequisite without Docker."""
+    """The service from its image. Raises MissingPrerequisite where it cannot be had."""
     url, folder = docker_host.address(), str(_folder(context))
     try:
-        client = lifecycle.client(url)
-    except MissingPrerequisite:
-        install = f"`apt-get install {service.package}`" if service.package else "install it"
-        problem = f"{argv[0]} is not installed, and no Docker answers here"
-        raise MissingPrerequisite(problem, f"{install}, or start Docker") from None
-    with docker_host.reported(name):
-        try:
-            client.images.get(service.image)
-        except ImageNotFound:
-            context.say(f"pulling {service.image} …")
-            client.images.pull(service.image)
+        with docker_host.reported(name):
+            _pull(service.image, lifecycle.client(url), context)
+    except KitError as problem:
+        why = str(problem).partition(";")[0]
+        install = f"`apt-get install {service.package}`" if service.package else f"install {argv[0]}"
+        text = f"{argv[0]} is not installed, and its image cannot be had ({why})"
+        raise MissingPrerequisite(text, f"{install}, or start Docker") from None
     launch = ContainerLaunch(
         name=f"heteropd-{name}-{context.clock.wall():%H%M%S}",
         image=service.image,
@@ -149,6 +146,14 @@ def _container(
         log=context.log(name),
     )
     return lifecycle.start(launch, url)
+
+
+def _pull(image: str, client: DockerClient, context: Context) -> None:
+    try:
+        client.images.get(image)
+    except ImageNotFound:
+        context.say(f"pulling {image} …")
+        client.images.pull(image)
 
 
 def _wait(state: ServiceState, path: str, context: Context) -> None:

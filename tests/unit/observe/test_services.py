@@ -100,7 +100,7 @@ def test_it_is_ended_by_its_tag_whatever_was_recorded(context: Context) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "text"),
     [
-        (NOT_HERE, MissingPrerequisite, "no Docker answers here; `apt-get install prometheus`"),
+        (NOT_HERE, MissingPrerequisite, "no-such-program is not installed, and .*; `apt-get install prometheus`"),
         (DIES, KitError, "prometheus does not serve; its log is"),
     ],
 )  # fmt: skip
