@@ -29,6 +29,7 @@ TAG = "HETEROPD_OBSERVE"
 LABEL, OWNER, NAME = "io.heteropd.observe", lifecycle.OWNER, "io.heteropd.service"
 _PROMETHEUS = "prometheus"
 _READY_S = 60.0
+_LAST_PORT = 65535
 
 
 class ServiceState(RoleState):
@@ -97,8 +98,10 @@ def stop(context: Context, name: str | None = None, grace_s: float | None = None
 def _start(name: str, service: Service, ports: Mapping[str, int], context: Context) -> ServiceState:
     """Start one service and wait until it serves. Raises KitError."""
     port, folder, log = ports[name], _folder(context), context.log(name)
+    field = "port" if name == _PROMETHEUS else f"{name}_port"
+    if port > _LAST_PORT:
+        raise BadInput("command line", field, port, "is not a port", f"choose one up to {_LAST_PORT}")
     if not free(port):
-        field = "port" if name == _PROMETHEUS else f"{name}_port"
         problem = f"is in use by {holder(port)}"
         raise BadInput("command line", field, port, problem, f"choose another with {field}=")
     places = {"folder": folder, "port": port, _PROMETHEUS: _url(ports[_PROMETHEUS])}

@@ -100,7 +100,7 @@ def test_it_is_ended_by_its_tag_whatever_was_recorded(context: Context) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "text"),
     [
-        (NOT_HERE, MissingPrerequisite, "no-such-program is not installed, and .*; `apt-get install prometheus`"),
+        (NOT_HERE, MissingPrerequisite, "not installed, and .*; `apt-get install prometheus`"),
         (DIES, KitError, "prometheus does not serve; its log is"),
     ],
 )  # fmt: skip
@@ -121,6 +121,11 @@ def test_a_port_in_use_is_said_with_the_word_that_changes_it(context: Context) -
         pytest.raises(BadInput, match=f"port: {port}: is in use by .*choose another with port="),
     ):
         services.start(PLAN, {"prometheus": SERVES}, {"prometheus": port}, context)
+
+
+def test_a_port_beyond_the_last_is_refused(context: Context) -> None:
+    with pytest.raises(BadInput, match="port: 70000: is not a port"):
+        services.start(PLAN, {"prometheus": SERVES}, {"prometheus": 70000}, context)
 
 
 @pytest.mark.parametrize("wrong", [NOT_HERE, DIES])

@@ -23,7 +23,8 @@ def observe(
     """Start Prometheus and Grafana beside what runs; ``off`` ends them."""
     context = located(hosts, ssh_config)
     if off:
-        context.say(f"ended: {', '.join(services.end(context)) or 'nothing observed'}")
+        ended = services.end(context)
+        context.say(f"ended: {', '.join(ended)}" if ended else "nothing was observing")
         return EXIT_OK
     settings = yamlfile.load(ObserveSettings, root() / "env" / "observe.yaml", root())
     given = {"prometheus": port, "grafana": grafana_port}
