@@ -34,13 +34,16 @@ def as_found(nodes: Lab) -> Iterator[None]:
     assert left == dict.fromkeys(nodes.hosts, "")
 
 
-@pytest.mark.parametrize(("case", "decode"), [("case1", "gaudi-node"), ("case2", "cuda-node")])
-def test_a_case_passes_across_hosts(nodes: Lab, case: str, decode: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "decode", "file"), [("case1", "gaudi-node", "hosts_file"), ("case2", "cuda-node", "each_file")]
+)
+def test_a_case_passes_across_hosts(nodes: Lab, case: str, decode: str, file: str) -> None:
     """PASS, its KV crossed the lab's network, and its hosts are as they were but for images and the model."""
+    hosts_file: Path = getattr(nodes, file)
     volumes = nodes.on(decode, "docker", "volume", "ls", "--quiet")
     before = nodes.hosts[decode].received()
     with kit() as one:
-        done = one.run("run", case, f"hosts={nodes.hosts_file}", timeout_s=2000)
+        done = one.run("run", case, f"hosts={hosts_file}", timeout_s=2000)
         assert done.returncode == 0, done.stdout + done.stderr
         report = one.report()
         assert (report["passed"], report["standin"]) == (True, True)
@@ -49,28 +52,28 @@ def test_a_case_passes_across_hosts(nodes: Lab, case: str, decode: str) -> None:
         counted = _BYTES.search(httpx.get(f"{url}/metrics", trust_env=False).text)
         moved = float(counted[1]) if counted else 0.0
         assert 1e6 < moved < nodes.hosts[decode].received() - before
-        again = one.run("run", case, f"hosts={nodes.hosts_file}", timeout_s=900)
+        again = one.run("run", case, f"hosts={hosts_file}", timeout_s=900)
         assert "is running already, unchanged" in again.stdout, again.stdout + again.stderr
-        _another_is_refused(nodes, case)
+        _another_is_refused(hosts_file, case)
         assert one.status()["state"] == "up"
-        _seen_from_another_checkout(one, nodes, case)
+        _seen_from_another_checkout(one, hosts_file, case)
     left = nodes.on(decode, "docker", "volume", "ls", "--quiet")
     assert set(left.split()) - set(volumes.split()) <= {"heteropd-model-smollm2-135m-instruct-0.1.2-float32"}
 
 
-def _another_is_refused(nodes: Lab, case: str) -> None:
+def _another_is_refused(hosts_file: Path, case: str) -> None:
     """Somebody else's start on the same hosts: the doctor names the ports, and nothing is started."""
     with kit() as other:
-        done = other.run("run", case, f"hosts={nodes.hosts_file}")
+        done = other.run("run", case, f"hosts={hosts_file}")
         assert done.returncode == 1, done.stdout + done.stderr
         assert re.search(r"FAIL +T2-18-ports-free", done.stdout), done.stdout
         assert other.status()["state"] == "nothing"
 
 
-def _seen_from_another_checkout(one: Kit, nodes: Lab, case: str) -> None:
+def _seen_from_another_checkout(one: Kit, hosts_file: Path, case: str) -> None:
     """The operator's machine is lost: with the hosts file alone, the topology is found, read and ended."""
     with kit() as other:
-        where = f"hosts={nodes.hosts_file}"
+        where = f"hosts={hosts_file}"
         assert "nothing is running" in other.run("status").stdout
         assert f"found {case} on the hosts" in other.run("status", where).stdout
         assert other.status()["state"] == "up"
@@ -79,6 +82,17 @@ def _seen_from_another_checkout(one: Kit, nodes: Lab, case: str) -> None:
         assert (ended.returncode, "3 containers removed" in ended.stdout) == (0, True), ended.stdout
     assert one.status()["state"] == "broken"
     assert one.shared_memory() == []
+
+
+def test_a_real_engine_without_its_card_is_refused(nodes: Lab) -> None:
+    """One host is real and the other a stand-in: the doctor wants a card of the first alone."""
+    with kit() as one:
+        done = one.run("run", "case1", f"hosts={nodes.mixed_file}")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"FAIL +T2-51-accelerator-answers +cuda-node", done.stdout), done.stdout
+        assert not re.search(r"FAIL +T2-\S+ +gaudi-node", done.stdout), done.stdout
+        assert "so nothing was started" in done.stderr
+        assert one.status()["state"] == "nothing"
 
 
 def test_a_hosts_file_is_written_from_what_the_hosts_say(nodes: Lab, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ class Beside(Data):
     defaults: Choices
     dtype: str = Field(description="Of every engine's KV cache")
     argv: list[str] = Field(description="Added to the real engines")
+    advice: str = Field(description="Added to what the plan says of such a pair")
 
 
 class StandIns(Data):

@@ -126,6 +126,12 @@ class Hosts(Data):
     roles: Roles = Roles()
     parameters: dict[str, Any] = Field(default_factory=dict, description="As on the command line")
 
+    @property
+    def none_is_real(self) -> bool:
+        """True where every host that has engines says ``standin: true`` itself."""
+        names = [name for several in self.platforms.values() for name in several]
+        return bool(names) and all(self.hosts[name].standin for name in names)
+
     @model_validator(mode="after")
     def _known_hosts(self) -> Self:
         named = [(f"platforms.{key}", name) for key, names in self.platforms.items() for name in names]

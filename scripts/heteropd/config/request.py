@@ -117,6 +117,8 @@ def _require_containers(parameters: Parameters, where: str, images: Path | None,
 
 def _replaced(word: str | None, hosts: Hosts | None) -> str:
     """The platforms whose places stand-ins take everywhere."""
+    if hosts is not None and hosts.none_is_real:
+        return "all"
     return word or ("all" if hosts is None or hosts.standin else "none")
 
 

@@ -82,7 +82,7 @@ def draft(request: PlanRequest, env: Env, machine: Machine) -> Plan:
         | {"variant": variant},
         agreed_block_size=agreed,
         roles=[*rendered, router],
-        notes=_notes(rendered, pins, machine),
+        notes=_notes(rendered, pins, machine, env),
     )
 
 
@@ -176,7 +176,7 @@ def _divide(cores: list[int], engines: int) -> list[list[int]]:
     return [share(cores, nth, engines) for nth in range(engines)]
 
 
-def _notes(engines: list[RolePlan], pins: Pins, machine: Machine) -> list[Note]:
+def _notes(engines: list[RolePlan], pins: Pins, machine: Machine, env: Env) -> list[Note]:
     notes = [Note(rule=None, text=text) for text in pins.caveats]
     if any(engine.standin for engine in engines):
         real = ", ".join(f"{engine.name} on {engine.runs_on}" for engine in engines if not engine.standin)
@@ -184,6 +184,7 @@ def _notes(engines: list[RolePlan], pins: Pins, machine: Machine) -> list[Note]:
         if real:
             names = ", ".join(f"{engine.name} for {engine.platform}" for engine in engines if engine.standin)
             text = f"Real: {real}. CPU stand-ins: {names}, whose hardware this does not show."
+            notes.insert(0, Note(rule=None, text=env.standins.beside.advice))
         notes.insert(0, Note(rule=None, text=text))
         if len(machine.cores) < len(engines):
             cores = "one core" if len(machine.cores) == 1 else f"{len(machine.cores)} cores"

@@ -90,7 +90,7 @@ def ensure_python(lock: str, needs: ProcessNeeds, root: Path, runner: CommandRun
 
     Raises MissingPrerequisite for too little disk, `KitError` where an installation fails.
     """
-    wanted = Environment("engine-cuda", (lock,), projects=(environments.ENGINE_PROJECT,))
+    wanted = Environment("engine-cuda", (lock,), projects=(environments.ENGINE_PROJECT,), published=True)
     if not environments.is_current(wanted, root):
         free = shutil.disk_usage(root).free / _GIB
         if free < needs.disk_gib:

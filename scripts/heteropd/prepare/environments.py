@@ -20,6 +20,7 @@ from heteropd.system import CommandRunner
 
 Say = Callable[[str], None]
 ENGINE_PROJECT = "scripts/heteropd_engine"
+_FOLDERS = "UV_FIND_LINKS"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Environment:
     """A virtual environment under ``.nox/``, the locks that fill it and the projects of this checkout in it.
 
     ``special_lock`` holds packages that PyPI has not (PyTorch's CPU build): they are looked for in the wheel
-    folders that pip's configuration names, then on ``special_index`` alone.
+    folders that pip's configuration names, then on ``special_index`` alone. ``published``: what the locks
+    name is looked for in these folders last, for uv takes another build there (2.13.0+cpu) for a version.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Environment:
     special_lock: str | None = None
     special_index: str = ""
     projects: tuple[str, ...] = (".", ENGINE_PROJECT)
+    published: bool = False
 
     def path(self, root: Path) -> Path:
         return root / ".nox" / self.name
@@ -105,8 +108,11 @@ def _fill(environment: Environment, root: Path, runner: CommandRunner, uv: str, 
     # (PYTHONDONTWRITEBYTECODE, a read-only image) each of them would compile vLLM and torch anew.
     install = [uv, "pip", "install", "--quiet", "--no-config", "--no-deps", "--compile-bytecode"]
     install += ["--python", python]
+    indexes = {name: value for name, value in env.items() if name != _FOLDERS}
     for lock in environment.locks:
-        _must(runner, [*install, "--require-hashes", "-r", str(root / lock)], env)
+        command = [*install, "--require-hashes", "-r", str(root / lock)]
+        if not environment.published or _FOLDERS not in env or runner.show(command, env=indexes) != 0:
+            _must(runner, command, env)
     if environment.special_lock:
         _special(environment, root, runner, install, env)
     # Editable, against the setuptools of the lock: nothing is resolved or downloaded here.
@@ -127,10 +133,7 @@ def _special(
     environment: Environment, root: Path, runner: CommandRunner, install: list[str], env: dict[str, str]
 ) -> None:
     lock = ["--require-hashes", "-r", str(root / str(environment.special_lock))]
-    if (
-        "UV_FIND_LINKS" in env
-        and runner.run([*install, "--no-index", *lock], env=env, timeout_s=600).code == 0
-    ):
+    if _FOLDERS in env and runner.run([*install, "--no-index", *lock], env=env, timeout_s=600).code == 0:
         return
     # An extra index would be asked for torch as well.
     alone = {name: value for name, value in env.items() if name not in ("UV_INDEX", "UV_DEFAULT_INDEX")}

@@ -178,8 +178,11 @@ def _check_distributions(judged: Sequence[ProbeResult], bound: float) -> Check:
             essential=True,
             fix="use engines and a router that let logprobs through",
         )
-    far = [result.prompt_tokens for result in judged if result.distance and result.distance > bound]
+    beyond = [result for result in judged if result.distance and result.distance > bound]
+    far = [result.prompt_tokens for result in beyond if result.outcome not in GOOD]
+    noisy = sum(result.outcome in GOOD for result in beyond)
     text = f"largest log-probability difference {max(distances):.3g} nats, {bound:.3g} allowed"
+    text += f"; {noisy} within the noise of its own prompt" if noisy else ""
     evidence: Evidence = {"largest": max(distances), "bound": bound, "far_at_lengths": far}
     return measured("integrity.distributions", not far, text, evidence, FIX)
 

@@ -33,7 +33,7 @@ from heteropd.proof.model_files import FileHashes, ReadFiles, check_files
 from heteropd.proof.pairwise import PairResults
 from heteropd.proof.probes import Probe
 from heteropd.proof.progress import Phases
-from heteropd.proof.second_opinion import reconsider
+from heteropd.proof.second_opinion import judge_by_own_noise, reconsider
 from heteropd.proof.session import ProbeSession, Stalled
 from heteropd.proof.trial import Trial, prepare
 from heteropd.proof.verdict import Check, Floor, ProbeResult, Sent, Verdict, checked, skipped, standin_note
@@ -238,14 +238,18 @@ class _Proof:
         if 0 < len(doubtful) <= self.session.settings.probes.second_opinions:
             self.phases.begin("second opinion", len(doubtful))
             results = [
-                self._reconsider(result, seen, bound) if result in doubtful else result for result in results
+                self._reconsider(result, trial, seen, bound) if result in doubtful else result
+                for result in results
             ]
         first = [result for result in results if result.sent != "again"]
         return first, [result for result in results if result.sent == "again"]
 
-    def _reconsider(self, result: ProbeResult, seen: ProbeRun, bound: float) -> ProbeResult:
+    def _reconsider(self, result: ProbeResult, trial: Trial, seen: ProbeRun, bound: float) -> ProbeResult:
         probe = next(probe for probe in seen.sent if probe.index == result.index)
         opinion = reconsider(self.session, probe, result, seen.replies, bound)
+        if opinion is result:
+            most = self.session.settings.limits_for(trial.dtype).most_position
+            opinion = judge_by_own_noise(self.session, probe, result, seen.replies, most)
         self.phases.step("second opinion")
         return opinion
 

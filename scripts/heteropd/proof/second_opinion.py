@@ -5,6 +5,10 @@ the prompt. In 16 bits that alone moves what comes next by 0.9 to 2.3 nats for s
 though every bit of KV is right (docs/evidence/proof.md). So the decode alone is asked for the same context
 without its last token, and is allowed no other token than that one: it computes it in a step of its own, from
 KV that is its own. What comes after it is what right KV gives.
+
+Two different devices are as far apart on some short prompts, and the noise floor has half of the prompts. So
+where that opinion does not help, the prefill alone is asked for a prompt that it has not had, and the prompt
+is judged by the noise of its own.
 """
 
 import secrets
@@ -13,7 +17,7 @@ from collections.abc import Sequence
 from heteropd.engine_api.client import COMPLETIONS, AnswerProblem
 from heteropd.engine_api.requests import greedy
 from heteropd.engine_api.responses import Step, steps_of
-from heteropd.proof.compare import compare, first_beyond, judge
+from heteropd.proof.compare import compare, first_beyond, judge, worst
 from heteropd.proof.concurrency import side_by_side
 from heteropd.proof.integrity import Replies
 from heteropd.proof.probes import Probe
@@ -21,6 +25,7 @@ from heteropd.proof.session import ProbeSession, Stalled
 from heteropd.proof.verdict import ProbeResult
 
 AGAINST = "decode, last token in a step of its own"
+OWN_NOISE = "prefill, for the noise of this prompt"
 _ID_PREFIX = "token_id:"
 
 
@@ -61,6 +66,36 @@ def reconsider(
             "gap": None,
         }
     )
+
+
+def judge_by_own_noise(
+    session: ProbeSession, probe: Probe, result: ProbeResult, replies: Replies, most: float
+) -> ProbeResult:
+    """The result by how far the engines alone are apart on its prompt; as it was where the floor has that, or
+    where it is more than ``most`` (nats)."""
+    decode = replies.decode.get(probe.index)
+    if probe.index in replies.prefill or decode is None:
+        return result
+    asked = session.settings.probes
+    body = greedy(
+        session.plan.model, probe.tokens, asked.max_tokens, asked.top_logprobs, secrets.token_hex(8)
+    )
+    try:
+        (future,) = side_by_side([lambda: steps_of(session.prefills[0].post(COMPLETIONS, body))], 1)
+        session.gather([future])
+        prefill = future.result()
+    except (AnswerProblem, Stalled):
+        return result
+    own = compare(prefill, decode.steps).largest
+    if own is None or own > most:
+        return result
+    routed = (replies.again if result.sent == "again" else replies.routed)[probe.index].steps
+    bound = session.settings.noise.times_largest * own
+    outcome = worst(judge(compare(alone, routed), bound) for alone in (prefill, decode.steps))
+    if outcome not in ("equal", "tie"):
+        return result
+    update = {"outcome": outcome, "against": [*result.against, OWN_NOISE], "first_distance": result.distance}
+    return result.model_copy(update=update)
 
 
 def _next_token(session: ProbeSession, context: Sequence[int]) -> Step:

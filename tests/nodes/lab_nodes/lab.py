@@ -32,7 +32,10 @@ _SSH = """Host {network}.*
 
 @dataclass(frozen=True)
 class Lab:
-    """``ssh_config`` and ``hosts_file`` are what the kit is given; hosts by name."""
+    """``ssh_config`` and ``hosts_file`` are what the kit is given; hosts by name.
+
+    ``each_file`` says ``standin: true`` of each host instead of all, ``mixed_file`` of the Gaudi node alone.
+    """
 
     folder: Path
     hosts: dict[str, Host]
@@ -44,6 +47,14 @@ class Lab:
     @property
     def hosts_file(self) -> Path:
         return self.folder / "hosts.yaml"
+
+    @property
+    def each_file(self) -> Path:
+        return self.folder / "each.yaml"
+
+    @property
+    def mixed_file(self) -> Path:
+        return self.folder / "mixed.yaml"
 
     def on(self, host: str, *argv: str) -> str:
         """Run a command on a host over ssh; what it printed. Fails unless it exits with 0."""
@@ -114,13 +125,17 @@ def _write(folder: Path, hosts: dict[str, Host]) -> None:
     (folder / "ssh_config").write_text(_SSH.format(network=_NETWORK, folder=folder))
     known = [f"{host.address} {(host.folder / 'host_key.pub').read_text()}" for host in hosts.values()]
     (folder / "known_hosts").write_text("".join(known))
-    given = {
-        "hosts": {
-            name: {"address": host.address, "ssh": f"root@{host.address}"} for name, host in hosts.items()
-        },
-        "platforms": {"cuda": NAMES[0], "gaudi": NAMES[1]},
-        "router": NAMES[2],
-        "standin": True,
-        "parameters": {"runtime": "docker"},
-    }
-    (folder / "hosts.yaml").write_text(yaml.safe_dump(given))
+    for file, replaced in (("hosts", ()), ("each", NAMES[:2]), ("mixed", NAMES[1:2])):
+        described = {
+            name: {"address": host.address, "ssh": f"root@{host.address}"}
+            | ({"standin": True} if name in replaced else {})
+            for name, host in hosts.items()
+        }
+        given = {
+            "hosts": described,
+            "platforms": {"cuda": NAMES[0], "gaudi": NAMES[1]},
+            "router": NAMES[2],
+            "standin": not replaced,
+            "parameters": {"runtime": "docker"},
+        }
+        (folder / f"{file}.yaml").write_text(yaml.safe_dump(given))

@@ -241,6 +241,12 @@ def test_standins_may_run_on_given_hosts(tmp_path: Path) -> None:
     assert rendered.engines[0].env["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "192.0.2.10"
     assert rendered.engines[0].argv[rendered.engines[0].argv.index("--host") + 1] == "0.0.0.0"
     assert rendered.pins == "standin"
+    for host in data["hosts"].values():
+        host["standin"] = True  # each of them, which is the same
+    file.write_text(yaml.safe_dump(data))
+    for words in ((), ("standin=none",)):
+        each = plan("case1", f"hosts={file}", "runtime=docker", *words)
+        assert (each.roles, each.pins, each.model) == (rendered.roles, rendered.pins, rendered.model)
 
 
 def test_an_ipv6_address_makes_a_usable_url(tmp_path: Path) -> None:

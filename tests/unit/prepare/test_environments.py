@@ -1,6 +1,7 @@
 """Environments are made once a lock, from where pip finds packages, and anew when the lock changes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,19 @@ def test_the_special_lock_comes_from_its_own_index_alone_when_no_folder_has_it(r
     [_offline, (argv, env)] = special(runner)
     assert argv[argv.index("--default-index") + 1] == "https://torch.example/cpu"
     assert "UV_INDEX" not in env, "an extra index would be asked for torch as well"
+
+
+def test_wheel_folders_are_the_last_to_be_asked_for_what_indexes_have(root: Path) -> None:
+    wanted = environments.Environment("cuda", ("env/locks/kit.txt",), published=True)
+    runner = Recorder(LISTING)
+    environments.ensure(wanted, root, runner, quiet)
+    locked = [env for argv, env in zip(runner.asked, runner.env, strict=True) if argv[-1].endswith("kit.txt")]
+    assert ["UV_FIND_LINKS" in env for env in locked] == [False]
+    runner = Recorder(LISTING, refuse="kit.txt")
+    with pytest.raises(KitError, match="exit status 1"):
+        environments.ensure(replace(wanted, name="another"), root, runner, quiet)
+    locked = [env for argv, env in zip(runner.asked, runner.env, strict=True) if argv[-1].endswith("kit.txt")]
+    assert ["UV_FIND_LINKS" in env for env in locked] == [False, True]
 
 
 def test_settings_of_tools_make_no_environment_old(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class Topology:
             if self.fault == "step counts, no opinion":
                 return self.generate(("", (0,)), {**body, "max_tokens": 1})
             forced = (*tokens, *body["allowed_token_ids"])
-            step = self.generate(("", forced), {**body, "max_tokens": 1}, stepwise=True)
+            step = self.generate(("", forced), {**body, "max_tokens": 1}, self.apart(forced), stepwise=True)
             return [*self.generate(("", tokens), {**body, "max_tokens": 1}), *step]
         self.count(name, request_success_total=1, prompt_tokens_total=len(tokens))
         self.count(name, generation_tokens_total=body["max_tokens"])
@@ -171,8 +171,12 @@ class Topology:
         self.computed(name, len(tokens) - cached)
         on_decode = name.startswith("decode")
         weights = "other" if self.fault == "weights" and on_decode else ""
-        shift = 2e-4 if self.fault == "layer off" and on_decode else 0.0
+        shift = 2e-4 if self.fault == "layer off" and on_decode else self.apart(tokens) * on_decode
         return self.generate((weights, tokens), body, shift, stepwise=bool(cached))
+
+    def apart(self, tokens):
+        """A prompt on which the engines alone differ by a nat and more."""
+        return 0.2 if self.fault == "engines apart" and len(tokens) == 607 else 0.0
 
     def computed(self, name, tokens):
         with self.lock:

@@ -114,6 +114,16 @@ def test_a_prompt_whose_last_token_counts_in_a_step_of_its_own_is_right_by_a_sec
     assert "1 by a second opinion" in next(c.text for c in verdict.checks if c.id == "integrity.tokens")
 
 
+def test_a_prompt_on_which_the_engines_alone_are_far_apart_is_judged_by_its_own_noise(prove):
+    verdict = prove("engines apart", dtype="bfloat16")
+    assert failed(verdict) == set()
+    (probe,) = [probe for probe in verdict.probes if probe.prompt_tokens == 607 and probe.sent != "again"]
+    assert (probe.against[-1], probe.distance > 0.6) == ("prefill, for the noise of this prompt", True)
+    text = next(check.text for check in verdict.checks if check.id == "integrity.distributions")
+    assert text.endswith("1 within the noise of its own prompt")
+    assert "integrity.distributions" in failed(prove("engines apart"))  # no noise of float32
+
+
 def test_without_a_second_opinion_a_probe_beyond_the_noise_fails(prove):
     verdict = prove("step counts, no opinion", dtype="bfloat16")
     assert {"integrity.tokens", "integrity.reuse"} <= failed(verdict)

@@ -18,6 +18,7 @@ from nixl._api import nixl_agent, nixl_agent_config
 
 _ROUNDS = 12
 _WAIT_S = 60.0
+_THREADS = 4  # vLLM's
 
 
 def memory(kind: str, size: int) -> torch.Tensor:
@@ -27,7 +28,7 @@ def memory(kind: str, size: int) -> torch.Tensor:
 
 def agent(name: str) -> Any:
     """An agent as vLLM's connector makes it."""
-    return nixl_agent(name, nixl_agent_config(backends=["UCX"]))
+    return nixl_agent(name, nixl_agent_config(num_threads=_THREADS, capture_telemetry=True))
 
 
 def hold(file: Path, kind: str, size: int) -> None:
