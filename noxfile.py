@@ -103,7 +103,7 @@ def node_lab(session: nox.Session) -> None:
 
 @session
 def relock(session: nox.Session) -> None:
-    for name in ("nox", "kit", "dev", "engine-cpu", "sbom"):
+    for name in ("nox", "kit", "dev", "engine-cpu", "guidellm", "sbom"):
         overrides = ROOT / f"env/locks/{name}.overrides"
         extra = ["--override", str(overrides)] if overrides.exists() else []
         extra += ["-c", "env/locks/kit.txt"] if name == "dev" else []

@@ -40,12 +40,8 @@ class Child:
         return _last_line(self.log)
 
     def cpu_s(self) -> float:
-        """CPU seconds that it and its living children have used; 0 when it is gone."""
-        try:
-            top = psutil.Process(self.process.pid)
-            return sum(sum(process.cpu_times()[:2]) for process in [top, *top.children(recursive=True)])
-        except psutil.Error:
-            return 0.0
+        """CPU seconds that it and its children have used; 0 when it is gone."""
+        return tree_cpu_s(self.process.pid)
 
 
 class Children:
@@ -128,6 +124,15 @@ class Children:
 
     def _tagged(self) -> set[Identity]:
         return tagged(self.folder, self._id)
+
+
+def tree_cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its children, of those too that it has seen end; 0 when it is gone."""
+    try:
+        top = psutil.Process(pid)
+        return sum(sum(process.cpu_times()[:4]) for process in [top, *top.children(recursive=True)])
+    except psutil.Error:
+        return 0.0
 
 
 def free_ports(count: int) -> list[int]:

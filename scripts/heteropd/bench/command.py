@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from heteropd.bench import bringup, engines, kv, results, router
+from heteropd.bench.load import command as load
 from heteropd.bench.results import BenchResult, Figures
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config import bench
@@ -16,6 +16,7 @@ from heteropd.config.bench import BenchSettings
 from heteropd.console.width import console
 from heteropd.errors import EXIT_OK, BadInput, did_you_mean
 from heteropd.system import LocalRunner, SystemClock
+from heteropd.topology import Context
 
 MEASURE: dict[str, Callable[..., Figures]] = {
     "router": router.measure,
@@ -25,14 +26,19 @@ MEASURE: dict[str, Callable[..., Figures]] = {
 }
 
 
-def run(what: str | None, given: Mapping[str, str | bool], root: Path, prepare: Callable[[], object]) -> int:
+def run(
+    what: str | None, given: Mapping[str, str | bool], context: Context, prepare: Callable[[], object]
+) -> int:
     """Run one benchmark with what is ``given`` over env/bench.yaml; ``prepare`` makes what it needs first.
 
     Writes .heteropd/bench/NAME-TIME.json and prints tables; progress goes to stderr. Returns 0 when it
-    measured, whatever the figures are. Raises BadInput for an unknown name or value, KitError when a
-    measurement was not possible.
+    measured, whatever the figures are; load judges its own. Raises BadInput for an unknown name or value,
+    KitError when a measurement was not possible.
     """
-    settings, measure = _benchmark(what, given, bench.load(root))
+    root, chosen = context.root, bench.load(context.root)
+    if what == "load":
+        return load.run(chosen, given, context, prepare)
+    settings, measure = _benchmark(what, given, chosen)
     prepare()
     workspace = BenchWorkspace(root, LocalRunner(), SystemClock(), console(stderr=True))
     clock, machine = workspace.clock, results.machine()
@@ -58,4 +64,4 @@ def _benchmark(
         section = bench.changed(getattr(chosen, what), given)
         return section.model_dump(), partial(MEASURE[what], section, chosen.prompt)
     problem = "missing" if what is None else "no such benchmark"
-    raise BadInput("command line", "what", what, problem, did_you_mean(what or "", MEASURE))
+    raise BadInput("command line", "what", what, problem, did_you_mean(what or "", [*MEASURE, "load"]))

@@ -18,6 +18,7 @@ from heteropd.plan.environment import child_argv
 from heteropd.plan.model import Plan, RolePlan
 
 _READY_LIMIT_S, _ANSWER_LIMIT_S, _HEALTH_LIMIT_S, _LOOK_S = 600.0, 120.0, 2.0, 0.1
+_WAY_LIMIT_S, _WAY_ANSWER_S = 60.0, 5.0
 
 
 def free_port_parameters() -> dict[str, str]:
@@ -47,6 +48,21 @@ def until_healthy(roles: Sequence[RolePlan], children: Children) -> None:
             if waiting and clock.now() > deadline:
                 raise KitError(f"bench: {waiting[0].name} is not healthy after {_READY_LIMIT_S:g} s")
             clock.sleep(_LOOK_S)
+
+
+def until_answering(url: str, request: Json, children: Children) -> None:
+    """Return when a completion comes from there. Raises KitError when a child dies or it takes too long."""
+    clock = children.clock
+    deadline, last = clock.now() + _WAY_LIMIT_S, "nothing"
+    with EngineClient() as client:
+        while clock.now() < deadline:
+            children.check()
+            response = client.request("POST", url + COMPLETIONS, request, limit_s=_WAY_ANSWER_S)
+            if response.ok:
+                return
+            last = response.short
+            clock.sleep(0.1)
+    raise KitError(f"bench: no completion from {url} within {_WAY_LIMIT_S:g} s; last: {last}")
 
 
 def disaggregated(plan: Plan, prompt: str | list[int], max_tokens: int = 1) -> Json:

@@ -7,7 +7,7 @@ import os
 import platform
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, computed_field
@@ -68,7 +68,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(result: BenchResult, folder: Path) -> Path:
+class Written(Protocol):
+    """What every result has."""
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def started(self) -> datetime: ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
+def write(result: Written, folder: Path) -> Path:
     """Write the result as JSON into the folder; returns the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.what}-{result.started:%Y%m%dT%H%M%SZ}.json"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from heteropd.bench import cpu
+from heteropd.bench import cpu, pair
 from heteropd.bench.children import Child, Children, free_ports
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config.arguments import PlanArguments
@@ -65,7 +65,7 @@ class RouterBench:
 
         def start(name: str, argv: list[str], url: str) -> Child:
             child = children.start(name, argv, own_python({}))
-            _wait(url, request, children)
+            pair.until_answering(url, request, children)
             return child
 
         engines = {
@@ -152,17 +152,3 @@ def check(way: str, clients: int, loaded: Json, served: Counts) -> None:
     due = ("plain",) if way == "direct" else ("prefill", "decode")
     if any(served[kind] < requests if kind in due else served[kind] for kind in KINDS):
         raise KitError(f"{where}: {requests} answers, but the engines served {served}: not PD")
-
-
-def _wait(url: str, request: Json, children: Children) -> None:
-    clock = children.clock
-    deadline, last = clock.now() + _READY_LIMIT_S, "nothing"
-    with EngineClient() as client:
-        while clock.now() < deadline:
-            children.check()
-            response = client.request("POST", url + COMPLETIONS, request, limit_s=_ANSWER_LIMIT_S)
-            if response.ok:
-                return
-            last = response.short
-            clock.sleep(0.1)
-    raise KitError(f"bench: no completion from {url} within {_READY_LIMIT_S:g} s; last: {last}")

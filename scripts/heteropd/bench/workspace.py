@@ -24,13 +24,15 @@ STATE_FOLDER = ".heteropd"
 @dataclass(frozen=True)
 class BenchWorkspace:
     """``root`` is the checkout whose environments, model and state folder are used; ``console`` gets the
-    progress, each line with the seconds since ``began``."""
+    progress, each line with the seconds since ``began``; ``state_dir`` is of the topology, where it has one
+    of its own."""
 
     root: Path
     runner: CommandRunner
     clock: Clock
     console: Console = field(default_factory=lambda: Console(stderr=True))
     began: float = 0.0
+    state_dir: Path | None = None
 
     def say(self, text: str) -> None:
         """One line of progress."""
@@ -46,7 +48,7 @@ class BenchWorkspace:
 
     def folder(self, name: str) -> Path:
         """Where a benchmark keeps its results, or the logs of one of its runs."""
-        return self.root / STATE_FOLDER / "bench" / name
+        return (self.state_dir or self.root / STATE_FOLDER) / "bench" / name
 
     def places(self) -> dict[str, str]:
         """What ``${ENGINE_PYTHON}``, ``${ENGINE_BIN}`` and ``${MODEL_DIR}`` of a plan stand for.

@@ -96,6 +96,7 @@ class LoadSettings(Data):
     """The load benchmark."""
 
     profile: Name = Field(description="One of `profiles`")
+    verdict_age_s: float = Field(ge=0, description="A verdict this old at most counts as the one before")
 
 
 class BenchSettings(Data):
@@ -107,6 +108,9 @@ class BenchSettings(Data):
     bringup: BringupSettings
     kv: KvSettings
     load: LoadSettings
+    plain_router: list[str] = Field(
+        min_length=1, description="A router of whole requests; the engines' URLs come after it"
+    )
     profiles: dict[Name, LoadProfile] = Field(description="Traffic of the load benchmark, by name")
 
 

@@ -117,7 +117,8 @@ def _fill(environment: Environment, root: Path, runner: CommandRunner, uv: str, 
         _special(environment, root, runner, install, env)
     # Editable, against the setuptools of the lock: nothing is resolved or downloaded here.
     projects = [f"--editable={root / folder}" for folder in environment.projects]
-    _must(runner, [*install, "--no-build-isolation", *projects], env)
+    if projects:
+        _must(runner, [*install, "--no-build-isolation", *projects], env)
 
 
 def find_uv() -> str:

@@ -26,15 +26,33 @@ def prove(topology: Topology, context: Context, *, thorough: bool = False, came_
     It is shown first: a full disk must not lose it. ``came_up``: it did just now, so say what to do next.
     Raises BadInput while another does the same.
     """
+    verdict = judge(topology, context, thorough=thorough)
+    if came_up:
+        report.show_next(verdict, topology.plan, context.console)
+    return EXIT_OK if verdict.passed else EXIT_FAILED
+
+
+def judge(topology: Topology, context: Context, *, thorough: bool = False) -> Verdict:
+    """The verdict on what runs, shown and kept. Raises BadInput while another does the same."""
 
     def options() -> ProofOptions:
         files = read_files(topology, context, thorough=thorough)
         return ProofOptions(thorough=thorough, logs=partial(_log, topology), files=files)
 
-    verdict = _judged(topology.plan, context, options)
-    if came_up:
-        report.show_next(verdict, topology.plan, context.console)
-    return EXIT_OK if verdict.passed else EXIT_FAILED
+    return _judged(topology.plan, context, options)
+
+
+def fresh_verdict(topology: Topology, context: Context, most_s: float) -> Verdict | None:
+    """The newest verdict that is kept, if it is of these very processes and not older than that."""
+    try:
+        verdict = Verdict.model_validate_json((context.state_dir / "reports" / "verdict.json").read_text())
+    except (OSError, ValueError):
+        return None
+    age = (context.clock.wall() - verdict.started_at).total_seconds() - verdict.seconds
+    started = [role.started for role in topology.roles]
+    ours = verdict.fingerprint == topology.plan.fingerprint()
+    ours = ours and all(start is not None and start < verdict.started_at for start in started)
+    return verdict if ours and age < most_s else None
 
 
 def prove_elsewhere(given: Given, context: Context, *, thorough: bool = False) -> int:

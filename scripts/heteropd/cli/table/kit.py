@@ -28,13 +28,13 @@ TESTS = (
     ),
     Verb(
         "bench",
-        "Measure the router, the engines, a bring-up or the KV path; takes minutes, asserts nothing",
+        "Measure the router, the engines, a bring-up, the KV path, or what runs under load; takes minutes",
         "heteropd.cli.verbs.bench:bench",
-        (Option("what", "router, engines, bringup or kv", "WHAT"),),
+        (Option("what", "router, engines, bringup, kv or load", "WHAT"),),
         words="what",
         more="heteropd.cli.more_options:BENCH",
         page="docs/measurements.md",
-        examples=("what=router rounds=5",),
+        examples=("what=router rounds=5", "what=load profile=smoke"),
     ),
 )
 

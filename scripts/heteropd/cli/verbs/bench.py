@@ -11,5 +11,5 @@ from heteropd.config.checkout import root
 
 
 def bench(*, what: str | None, given: Mapping[str, str | bool]) -> int:
-    """Measure bringup, router or engines."""
-    return command.run(what, given, root(), partial(wiring.prepare, root()))
+    """Measure one part, or the running topology under load."""
+    return command.run(what, given, wiring.context(root(), aside=True), partial(wiring.prepare, root()))
