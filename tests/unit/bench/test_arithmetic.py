@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from heteropd.bench import bringup, engines, kv, router
 from heteropd.bench.command import run
@@ -13,6 +14,7 @@ from heteropd.config import bench
 from heteropd.config.bench import BenchSettings
 from heteropd.config.machine import Machine
 from heteropd.errors import EXIT_BAD_INPUT, BadInput
+from heteropd.topology import Context
 from plan_words import arguments, make
 
 ROOT = Path(__file__).parents[3]
@@ -103,7 +105,11 @@ def test_a_word_given_twice_is_refused() -> None:
 @pytest.mark.parametrize("words", [[], ["routers"], ["router", "engines"], ["rounds=3"]])
 def test_exactly_one_benchmark_must_be_named(words: list[str]) -> None:
     with pytest.raises(BadInput, match=r"what: ") as stop:
-        run(**arguments("bench", *words), root=ROOT, prepare=lambda: pytest.fail("something was made"))
+        run(
+            **arguments("bench", *words),
+            context=Context(ROOT, Console()),
+            prepare=lambda: pytest.fail("something was made"),
+        )
     assert stop.value.exit_code == EXIT_BAD_INPUT
 
 
