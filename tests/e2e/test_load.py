@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from e2e_kit import ROOT, Kit, kit, port_words
+from test_faults import with_faults
 
 from heteropd import topology
 from heteropd.bench.load.generator import Generator
@@ -28,7 +29,6 @@ from heteropd.engine_api.requests import prefill_request
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.proof import Verdict
 from plan_words import make
-from test_faults import with_faults
 
 LEASE_S = 6
 
