@@ -56,9 +56,10 @@ def show(result: LoadResult, terminal: Console) -> None:
         for arm in result.arms:
             table.add_row(arm.name, *_cells(arm.levels[position]), end_section=arm is result.arms[-1])
     terminal.print(table)
-    validity, lines = result.validity, [f"note: {caveat}" for caveat in result.caveats]
+    validity = result.validity
     headline = "VALID: every request answered in full, KV accounted for, verdicts PASS before and after"
-    lines += [f"reason: {reason}" for reason in validity.reasons]
+    lines = [f"reason: {reason}" for reason in validity.reasons]
+    lines += [f"note: {caveat}" for caveat in result.caveats]
     terminal.print(
         headline if validity.valid else "INVALID: do not quote these figures",
         style="green" if validity.valid else "bold red",

@@ -112,7 +112,8 @@ def caveats(result: LoadResult) -> list[str]:
     """What is to be said with the figures though they are valid."""
     levels = [level for arm in result.arms for level in arm.levels]
     others = max((level.cores_others for level in levels), default=0.0)
-    uncounted = sorted({name for level in levels for name, count in level.kv if count is None})
+    none = {name for level in levels for name, count in level.kv if count is None}
+    uncounted = sorted(name for name in none if not name.startswith("digests_"))  # they are off by default
     said = {
         "CPU stand-ins: the figures compare ways through the same software; they measure no accelerator, "
         "no fabric, and no speed that hardware would have": result.standin,
