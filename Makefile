@@ -9,7 +9,7 @@ WORDS := $(subst $$$$,$$,$(filter-out PYTHON=%,$(MAKEOVERRIDES)))
 $(foreach c,; & | < > ( ) " ' ` * ? [ ] { } ~ \# $$,$(eval WORDS := $$(subst $$c,\$$c,$$(WORDS))))
 ANY_PYTHON := $(firstword $(wildcard .venv/bin/python) python3)
 
-EVERY_DAY := case1 case2 up plan validate reports evidence status logs observe restart down
+EVERY_DAY := case1 case2 up plan validate reports compare evidence status logs observe restart down
 HOSTS := hosts doctor infra drill
 IMAGES := build lock publish bundle
 TESTS := test lint types unit coverage e2e test-images fabric_lab node_lab bench

@@ -73,6 +73,7 @@ def _judged(plan: Plan, context: Context, options: Callable[[], ProofOptions]) -
     try:
         kept = report.keep(verdict, plan, folder)
         console.print(f"Report: {kept.markdown}", soft_wrap=True, highlight=False)
+        console.print(f"Page:   {kept.page}", soft_wrap=True, highlight=False)
     except OSError as problem:
         console.print(f"the report could not be kept in {folder}: {problem.strerror}", soft_wrap=True)
     return verdict

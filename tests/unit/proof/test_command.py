@@ -50,7 +50,9 @@ def test_a_verdict_is_shown_and_kept(validate):
     assert code == EXIT_OK
     assert "PASS case1" in shown
     assert "Seen of the engines: prefill-0 16, decode-0 128, as planned; prefill-0 HND, decode-0 NHD" in shown
-    assert shown.splitlines()[-1] == f"Report: {validate.state}/reports/verdict.md"
+    folder = validate.state / "reports"
+    assert shown.splitlines()[-2:] == [f"Report: {folder}/verdict.md", f"Page:   {folder}/verdict.html"]
+    assert (folder / "verdict.html").read_text().startswith("<!doctype html>")
     assert validate("stale")[0] == EXIT_FAILED
     assert validate(came_up=True)[1].splitlines()[-1].split("#")[0].strip() == "make down"
 

@@ -122,7 +122,7 @@ def said(act, *words):
 def test_every_verdict_is_kept_and_the_newest_has_a_name_of_its_own(kept):
     names = ["20260102T030405Z-case1", "20260102T030505Z-case1", "latest", "verdict"]
     assert sorted(file.name for file in kept.iterdir()) == [
-        f"{name}{ending}" for name in names for ending in (".json", ".md")
+        f"{name}{ending}" for name in names for ending in (".html", ".json", ".md")
     ]
     for name in ("latest", "verdict", names[1]):
         assert json.loads((kept / f"{name}.json").read_text())["result"] == "PASS"

@@ -11,7 +11,9 @@ from rich.table import Table
 from heteropd import topology
 from heteropd.bench import results
 from heteropd.bench.load import run as load_run
+from heteropd.bench.load.llmd import write_llmd
 from heteropd.bench.load.model import Latencies, Level, LoadResult
+from heteropd.bench.load.report import write_report
 from heteropd.bench.results import shown
 from heteropd.config import bench
 from heteropd.config.bench import BenchSettings
@@ -35,7 +37,8 @@ def run(
     result = load_run.run(settings, topology.running(context), context, prepare)
     path = results.write(result, context.state_dir / "bench")
     show(result, console())
-    console().print(f"written: {path}", soft_wrap=True, highlight=False, markup=False)
+    for file in [path, *write_report(result, path), *write_llmd(result, path.with_suffix(".llm-d"))[:1]]:
+        console().print(f"written: {file}", soft_wrap=True, highlight=False, markup=False)
     return EXIT_OK if result.validity.valid else EXIT_FAILED
 
 

@@ -6,6 +6,7 @@ from heteropd.cli.options import Option, Verb, flag
 from heteropd.cli.table.common import HOSTS_FILE, JSON, ROLE, SSH_CONFIG
 
 _MODULE = "heteropd.cli.verbs.topology"
+_PROOF = "heteropd.cli.verbs.proof"
 _START = (
     flag("dry_run", "print what would run where; nobody is asked, nothing is started"),
     flag("doctor", "look first for what is wrong with other hosts; 0 leaves it out", default=True),
@@ -29,7 +30,7 @@ EVERY_DAY = (
     Verb(
         "case1",
         "Bring up CUDA prefill + Gaudi decode, prove its KV cache right, report, leave it running",
-        f"{_MODULE}:run",
+        f"{_PROOF}:run",
         (*_START, _THOROUGH),
         plans=True,
         fixed="case1",
@@ -39,7 +40,7 @@ EVERY_DAY = (
     Verb(
         "case2",
         "Bring up Gaudi prefill + CUDA decode, prove its KV cache right, report, leave it running",
-        f"{_MODULE}:run",
+        f"{_PROOF}:run",
         (*_START, _THOROUGH),
         plans=True,
         fixed="case2",
@@ -49,7 +50,7 @@ EVERY_DAY = (
     Verb(
         "run",
         "Bring a case up and prove it, as case1 and case2 do",
-        f"{_MODULE}:run",
+        f"{_PROOF}:run",
         (*_START, _THOROUGH),
         plans=True,
         session=False,
@@ -75,7 +76,7 @@ EVERY_DAY = (
     Verb(
         "validate",
         "Prove the running topology again: a report, and exit status 0 or 1",
-        f"{_MODULE}:validate",
+        f"{_PROOF}:validate",
         (_THOROUGH, *_ELSEWHERE),
         page="docs/proof.md",
         examples=(
@@ -88,11 +89,19 @@ EVERY_DAY = (
     Verb(
         "reports",
         "List the verdicts that are kept, or say in what two of them differ",
-        f"{_MODULE}:reports",
+        f"{_PROOF}:reports",
         (Option("of", "two reports to compare, by their names in the list", "NAME,NAME", "list"),),
         words="of",
         page="docs/proof.md",
         examples=("", "of=20261126T060000Z-case1,latest"),
+    ),
+    Verb(
+        "compare",
+        "Say in what two reports of the load benchmark differ, or two verdicts",
+        "heteropd.cli.verbs.compare:compare",
+        (Option("a", "a report: its name, or its file", "NAME"), Option("b", "the other", "NAME")),
+        page="docs/measurements.md",
+        examples=("a=load-20261126T060000Z b=load-20261127T060000Z", "a=20261126T060000Z-case1 b=latest"),
     ),
     Verb(
         "evidence",

@@ -1,6 +1,7 @@
 """Verdicts that are kept: each under its time, the newest under fixed names beside; listed and compared."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from rich.table import Table
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
 from heteropd.proof.report.markdown import render
+from heteropd.proof.report.page import render_page
 from heteropd.proof.verdict import Verdict
 
 NEWEST = "verdict"
@@ -24,6 +26,7 @@ class Paths(NamedTuple):
 
     json: Path
     markdown: Path
+    page: Path
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,24 @@ class KeptReport:
 
 
 def keep(verdict: Verdict, plan: Plan, folder: Path) -> Paths:
-    """Write ``TIME-CASE.json`` and ``.md`` into ``folder``, and the same as ``verdict.*``, replacing a former
-    one; ``latest.*`` lead to the first. Raises OSError."""
+    """Write ``TIME-CASE.json``, ``.md`` and ``.html`` into ``folder``, and the same as ``verdict.*``, over
+    former ones; ``latest.*`` lead to the first. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{verdict.started_at:%Y%m%dT%H%M%SZ}-{verdict.case}"
-    texts = {".json": verdict.model_dump_json(indent=2) + "\n", ".md": render(verdict, plan)}
-    for ending, text in texts.items():
+    forms: dict[str, Callable[[], str]] = {
+        ".json": lambda: verdict.model_dump_json(indent=2) + "\n",
+        ".md": lambda: render(verdict, plan),
+        ".html": lambda: render_page(verdict, plan),
+    }
+    for ending, form in forms.items():  # in turn: a page that takes a second keeps no figures back
+        text = form()
         _replace(folder / f"{name}{ending}", text)
         _replace(folder / f"{NEWEST}{ending}", text)
         link = folder / f"{_LINK}{ending}.new"
         link.unlink(missing_ok=True)
         link.symlink_to(f"{name}{ending}")
         link.replace(folder / f"{_LINK}{ending}")
-    return Paths(folder / f"{NEWEST}.json", folder / f"{NEWEST}.md")
+    return Paths(*(folder / f"{NEWEST}{ending}" for ending in forms))
 
 
 def list_reports(folder: Path, console: Console) -> int:
@@ -116,8 +124,9 @@ def _nats(value: float | None) -> str:
 
 
 def _find(folder: Path, name: str) -> KeptReport:
-    bare = Path(name).name.removesuffix(".json").removesuffix(".md")
-    report = _read(folder / f"{bare}.json")
+    """The verdict of a file, or of a name in ``folder``. Raises BadInput."""
+    bare = re.sub(r"\.(json|md|html)$", "", Path(name).name)
+    report = _read(Path(name).expanduser()) or _read(folder / f"{bare}.json")
     if report is None:
         known = ", ".join(kept.name for kept in _read_all(folder)[-6:]) or "none"
         raise BadInput(

@@ -26,7 +26,7 @@ def render(verdict: Verdict, plan: Plan) -> str:
     if verdict.floor is not None:
         parts += ["## Noise floor", _floor(verdict.floor)]
     if verdict.probes:
-        parts += ["## Probes", _probes(verdict.probes)]
+        parts += ["## Probes", _table(*probe_table(verdict.probes))]
     parts += ["## Time", _times(verdict), "## Try it", _try_it(verdict, plan)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -41,13 +41,20 @@ def _conclusion(verdict: Verdict) -> str:
     return "\n\n".join(lines)
 
 
-def _roles(plan: Plan) -> str:
+def role_table(plan: Plan) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what each role was planned to be."""
     header = ["role", "asked for", "runs on", "URL", "layout", "block", "on the wire", "conversion", "dtype"]
-    return _table(header, [_role(role) for role in plan.roles])
+    return header, [_role(role) for role in plan.roles]
+
+
+def _roles(plan: Plan) -> str:
+    header, rows = role_table(plan)
+    marked = [[f"**{cell}**" if cell.endswith("(stand-in)") else cell for cell in row] for row in rows]
+    return _table(header, marked)
 
 
 def _role(role: RolePlan) -> list[str]:
-    runs_on = f"**{role.runs_on} (stand-in)**" if role.standin else role.runs_on
+    runs_on = f"{role.runs_on} (stand-in)" if role.standin else role.runs_on
     kv = role.kv
     if kv is None:
         return [role.name, role.platform, runs_on, role.url, "", "", "", "", ""]
@@ -91,10 +98,11 @@ def _checks(checks: Sequence[Check]) -> str:
 
 
 def _evidence(evidence: Evidence) -> str:
-    return "; ".join(f"{name} {_value(value)}" for name, value in evidence.items())
+    return "; ".join(f"{name} {value_text(value)}" for name, value in evidence.items())
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A figure of the evidence for people."""
     if isinstance(value, bool) or value is None:
         return {None: "unknown", True: "yes", False: "no"}[value]
     if isinstance(value, int):
@@ -102,7 +110,7 @@ def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list):
-        return " ".join(_value(item) for item in value) or "none"
+        return " ".join(value_text(item) for item in value) or "none"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -125,7 +133,8 @@ def _floor(floor: Floor) -> str:
     return text + "\n\n" + _table(["figure", "nats"], rows)
 
 
-def _probes(probes: Iterable[ProbeResult]) -> str:
+def probe_table(probes: Iterable[ProbeResult]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: what became of each prompt."""
     header = [
         "tokens",
         "sent",
@@ -139,7 +148,7 @@ def _probes(probes: Iterable[ProbeResult]) -> str:
         "mean diff.",
         "against",
     ]
-    return _table(header, [_probe(result) for result in probes])
+    return header, [_probe(result) for result in probes]
 
 
 def _probe(result: ProbeResult) -> list[str]:

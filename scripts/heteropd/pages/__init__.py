@@ -1,0 +1,10 @@
+"""Pages for a browser: one file each, with everything in it. It loads nothing, and no script runs.
+
+What a page says comes from its caller. How it looks is in ``templates/`` (Jinja2), what a plot looks like in
+``charts/`` (Vega-Lite), which becomes SVG here.
+"""
+
+from heteropd.pages.charts import chart
+from heteropd.pages.render import render
+
+__all__ = ["chart", "render"]
