@@ -18,7 +18,7 @@ from labs import apt
 
 _FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars "
     "--enable-logging=stderr --log-level=0"
 )
 _NO_NAMES = "--host-resolver-rules=MAP * ~NOTFOUND"  # what Chromium asks Google at every start stays here
