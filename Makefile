@@ -12,7 +12,7 @@ ANY_PYTHON := $(firstword $(wildcard .venv/bin/python) python3)
 EVERY_DAY := case1 case2 up plan validate reports compare evidence status logs observe restart down
 HOSTS := hosts doctor infra drill
 IMAGES := build lock publish bundle
-TESTS := test lint types unit coverage e2e test-images fabric_lab node_lab bench
+TESTS := test lint types unit coverage e2e test-images fabric_lab node_lab bench soak
 KIT := prepare schema relock clean
 SESSIONS := $(EVERY_DAY) $(HOSTS) $(IMAGES) $(TESTS) $(KIT)
 

@@ -9,7 +9,14 @@ from pydantic.fields import FieldInfo
 
 from heteropd.cli.options import Option
 from heteropd.cli.table.common import CASE
-from heteropd.config.bench import BringupSettings, EnginesSettings, KvSettings, LoadSettings, RouterSettings
+from heteropd.config.bench import (
+    BringupSettings,
+    EnginesSettings,
+    KvSettings,
+    LoadSettings,
+    RouterSettings,
+    SoakSettings,
+)
 from heteropd.config.parameters import Parameters
 
 
@@ -46,3 +53,4 @@ PLAN = (
     Option("images", "Images by digest, as publish writes them; with runtime=docker", "FILE"),
 )
 BENCH = _options(RouterSettings, EnginesSettings, BringupSettings, KvSettings, LoadSettings)
+SOAK = _options(SoakSettings)

@@ -99,6 +99,20 @@ class LoadSettings(Data):
     verdict_age_s: float = Field(ge=0, description="A verdict this old at most counts as the one before")
 
 
+class SoakSettings(Data):
+    """The soak: steady traffic through what runs."""
+
+    minutes: float = Field(gt=0)
+    clients: int = Field(ge=1, description="Clients that send at the same time, in a closed loop")
+    shortest: int = Field(ge=1, description="Tokens of the shortest prompt")
+    longest: int = Field(ge=1, description="Tokens of the longest; the same as the shortest: one length")
+    output_tokens: int = Field(ge=1)
+    known: int = Field(ge=1, description="Prompts whose answers are known, of the decode alone")
+    known_share: float = Field(ge=0, le=1, description="Part of the requests that are such prompts")
+    sample_s: float = Field(gt=0, description="Seconds between two looks at the processes")
+    growth_mib: float = Field(ge=0, description="MiB a minute that a role may grow by in the second half")
+
+
 class BenchSettings(Data):
     """env/bench.yaml."""
 
@@ -108,6 +122,7 @@ class BenchSettings(Data):
     bringup: BringupSettings
     kv: KvSettings
     load: LoadSettings
+    soak: SoakSettings
     plain_router: list[str] = Field(
         min_length=1, description="A router of whole requests; the engines' URLs come after it"
     )

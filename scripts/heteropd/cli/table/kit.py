@@ -36,6 +36,14 @@ TESTS = (
         page="docs/measurements.md",
         examples=("what=router rounds=5", "what=load profile=smoke"),
     ),
+    Verb(
+        "soak",
+        "Send steady traffic through what runs: answers, memory, leases and restarts, a verdict",
+        "heteropd.cli.verbs.bench:soak",
+        more="heteropd.cli.more_options:SOAK",
+        page="docs/measurements.md",
+        examples=("minutes=30",),
+    ),
 )
 
 KIT = (

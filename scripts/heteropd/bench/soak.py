@@ -1,0 +1,261 @@
+"""Soak: steady traffic through what runs, known answers among it, the memory of every process, a verdict.
+
+What only shows after a while: memory that grows, leases that expire, engines that restart, answers that turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from random import Random
+from statistics import linear_regression
+from typing import Any, Literal
+from uuid import uuid4
+
+import psutil
+from pydantic import BaseModel
+
+from heteropd import topology as topologies
+from heteropd.bench import results
+from heteropd.bench.load.counting import Reading
+from heteropd.bench.workspace import BenchWorkspace
+from heteropd.config import bench
+from heteropd.config.bench import SoakSettings
+from heteropd.config.validation import load as load_validation
+from heteropd.console.findings import show_findings, summary
+from heteropd.console.width import console
+from heteropd.engine_api.client import AnswerProblem, Endpoint, EngineClient
+from heteropd.engine_api.requests import Json
+from heteropd.engine_api.responses import text_of
+from heteropd.errors import EXIT_FAILED, EXIT_OK, KitError
+from heteropd.findings import Evidence, Finding
+from heteropd.proof.command import judge
+from heteropd.system import Clock
+from heteropd.topology import Context, Topology
+
+_ANSWER_LIMIT_S, _MIB = 120.0, 2**20
+_NEVER = ("failed_transfers", "failed_notifications", "expired", "late_notifications", "digests_differs")
+
+
+class Sample(BaseModel):
+    """One look: MiB that each role's processes share with nobody, and what came of requests so far."""
+
+    at_s: float
+    memory_mib: dict[str, float]
+    requests: int
+    failed: int
+    known: int
+    differs: int
+
+
+class SoakResult(BaseModel):
+    """.heteropd/bench/soak-TIME.json."""
+
+    what: Literal["soak"] = "soak"
+    started: datetime
+    seconds: float
+    case: str
+    standin: bool
+    machine: dict[str, Any]
+    settings: SoakSettings
+    samples: list[Sample]
+    problems: list[str]
+    findings: list[Finding]
+
+    @property
+    def passed(self) -> bool:
+        return not any(finding.status == "FAIL" for finding in self.findings)
+
+
+@dataclass
+class Traffic:
+    """Clients in a closed loop through the router, until ``ends``. Counts are of all of them together."""
+
+    engine: Endpoint
+    model: str
+    settings: SoakSettings
+    words: Sequence[int]
+    known: Mapping[tuple[int, ...], str]
+    clock: Clock
+    ends: float
+    requests: int = 0
+    failed: int = 0
+    asked: int = 0
+    differs: int = 0
+    problems: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def client(self, seed: int) -> None:
+        """One client."""
+        random = Random(seed)  # noqa: S311 - not a secret
+        while self.clock.now() < self.ends:
+            known = random.random() < self.settings.known_share
+            prompt = random.choice(list(self.known)) if known else tuple(self._prompt(random))
+            try:
+                text: str | None = complete(self.engine, self.model, prompt, self.settings.output_tokens)
+            except AnswerProblem as problem:
+                text = None
+                with self._lock:
+                    self.problems.append(str(problem))
+            with self._lock:
+                self.requests += 1
+                self.failed += text is None
+                self.asked += known
+                self.differs += known and text is not None and text != self.known[prompt]
+
+    def _prompt(self, random: Random) -> list[int]:
+        return random.choices(self.words, k=random.randint(self.settings.shortest, self.settings.longest))
+
+
+def complete(engine: Endpoint, model: str, prompt: Sequence[int], tokens: int) -> str:
+    """The greedy answer. Raises `AnswerProblem` for none, or for one of another length."""
+    body: Json = {"model": model, "prompt": list(prompt), "max_tokens": tokens, "temperature": 0}
+    answer = engine.post("/v1/completions", {**body, "ignore_eos": True, "cache_salt": uuid4().hex})
+    made = (answer.get("usage") or {}).get("completion_tokens")
+    if made != tokens:
+        raise AnswerProblem(f"{engine.name}: an answer of {made} tokens, not {tokens}")
+    return text_of(answer)
+
+
+def run(given: Mapping[str, str | bool], context: Context) -> int:
+    """Soak what runs; write .heteropd/bench/soak-TIME.json, print findings. 0, or 1 where one is FAIL."""
+    settings = bench.changed(bench.load(context.root).soak, given)
+    clock, running = context.clock, topologies.running(context)
+    workspace = BenchWorkspace(
+        context.root, context.runner, clock, context.console, clock.now(), context.state_dir
+    )
+    started = clock.wall()
+    try:
+        samples, traffic, counted = soak(settings, running, workspace)
+    except AnswerProblem as problem:
+        raise KitError(f"soak: {problem}") from None
+    with workspace.step("the verdict after"):
+        verdict = judge(running, context)
+    findings = [
+        *findings_of(samples, counted, settings),
+        _finding("soak.restarts", topologies.load(context) == running, "no role was restarted", {}),
+        _finding("soak.verdict", verdict.passed, verdict.headline(), {}),
+    ]
+    result = SoakResult(
+        started=started,
+        seconds=clock.now() - workspace.began,
+        case=running.plan.case,
+        standin=running.plan.standin,
+        machine=results.machine(),
+        settings=settings,
+        samples=samples,
+        problems=traffic.problems[:20],
+        findings=findings,
+    )
+    path, terminal = results.write(result, context.state_dir / "bench"), console()
+    show_findings(findings, terminal)
+    word = "PASS" if result.passed else "FAIL"
+    terminal.print(f"{word} soak of {settings.minutes:g} minutes: {summary(findings)}; written: {path}")
+    return EXIT_OK if result.passed else EXIT_FAILED
+
+
+def soak(
+    settings: SoakSettings, running: Topology, workspace: BenchWorkspace
+) -> tuple[list[Sample], Traffic, dict[str, int]]:
+    """Send for as long as the settings say, and look every so often. Raises `AnswerProblem`."""
+    plan, clock = running.plan, workspace.clock
+    with EngineClient() as client:
+        endpoint = partial(Endpoint, client, limit_s=_ANSWER_LIMIT_S)
+        engines = [endpoint(role.name, role.url) for role in plan.engines]
+        decode, router = engines[-1], endpoint("router", running.url)
+        text = " ".join(load_validation(workspace.root).words)
+        words = sorted(set(decode.tokenize(plan.model, text, special=False)))
+        with workspace.step("asking the decode alone for the known answers"):
+            known = _known(decode, plan.model, words, settings)
+        before, began = Reading.take(engines, plan), clock.now()
+        ends = began + settings.minutes * 60
+        traffic = Traffic(router, plan.model, settings, words, known, clock, ends)
+        threads = [threading.Thread(target=traffic.client, args=(seed,)) for seed in range(settings.clients)]
+        samples: list[Sample] = []
+        with workspace.step(f"{settings.clients} clients for {settings.minutes:g} minutes"):
+            for thread in threads:
+                thread.start()
+            try:
+                while clock.now() < ends:
+                    clock.sleep(min(settings.sample_s, max(0.0, ends - clock.now())))
+                    samples.append(_sample(running, traffic, clock.now() - began))
+            finally:
+                traffic.ends = clock.now()
+                for thread in threads:
+                    thread.join()
+        after = Reading.settled(engines, plan, clock)
+    sides = [(after.prefill, before.prefill), (after.decode, before.decode)]
+    moved = [now.since(then) for now, then in sides]
+    return samples, traffic, {name: sum(side[name] or 0 for side in moved) for name in _NEVER}
+
+
+def findings_of(
+    samples: Sequence[Sample], counted: Mapping[str, int], settings: SoakSettings
+) -> list[Finding]:
+    """What the samples and counters say."""
+    last = samples[-1]
+    bad = {name: count for name, count in counted.items() if count}
+    found = [
+        _finding("soak.answered", not last.failed, f"{last.failed} of {last.requests} requests failed", {}),
+        _finding(
+            "soak.known", not last.differs, f"{last.differs} of {last.known} known answers were others", {}
+        ),
+        _finding("soak.transfers", not bad, f"failed or expired: {bad or 'none'}", dict(counted)),
+    ]
+    for role in last.memory_mib:
+        slope = growth(samples, role)
+        now = last.memory_mib[role]
+        text = f"{role} grew by {slope:.1f} MiB a minute over the second half, to {now:,.0f} MiB"
+        evidence: Evidence = {"mib_a_minute": slope, "most": settings.growth_mib}
+        found.append(_finding("soak.memory", slope <= settings.growth_mib, text, evidence))
+    return found
+
+
+def growth(samples: Sequence[Sample], role: str) -> float:
+    """MiB a minute over the second half of the samples; 0 where those are fewer than two."""
+    half = samples[len(samples) // 2 :]
+    if len(half) < 2:
+        return 0.0
+    minutes = [sample.at_s / 60 for sample in half]
+    return linear_regression(minutes, [sample.memory_mib[role] for sample in half]).slope
+
+
+def _known(
+    decode: Endpoint, model: str, words: Sequence[int], settings: SoakSettings
+) -> dict[tuple[int, ...], str]:
+    random, count = Random(0), settings.known  # noqa: S311 - not a secret
+    span = settings.longest - settings.shortest
+    sizes = [settings.shortest + span * number // max(1, count - 1) for number in range(count)]
+    prompts = [tuple(random.choices(words, k=size)) for size in sizes]
+    return {prompt: complete(decode, model, prompt, settings.output_tokens) for prompt in prompts}
+
+
+def _sample(running: Topology, traffic: Traffic, at_s: float) -> Sample:
+    memory = {role.name: _memory_mib(role.pids() | ({role.process.pid} if role.process else set()))
+              for role in running.roles}  # fmt: skip
+    return Sample(
+        at_s=at_s,
+        memory_mib=memory,
+        requests=traffic.requests,
+        failed=traffic.failed,
+        known=traffic.asked,
+        differs=traffic.differs,
+    )
+
+
+def _memory_mib(pids: set[int]) -> float:
+    """Memory of these processes and their children that nobody shares."""
+    total = 0.0
+    for pid in pids:
+        with suppress(psutil.Error):
+            top = psutil.Process(pid)
+            total += sum(process.memory_full_info().uss for process in [top, *top.children(recursive=True)])
+    return total / _MIB
+
+
+def _finding(name: str, good: bool, text: str, evidence: Evidence) -> Finding:
+    return Finding(id=name, status="PASS" if good else "FAIL", text=text, evidence=evidence)

@@ -1,0 +1,75 @@
+"""What a soak concludes: each thing that goes wrong over time is a FAIL, and nothing else is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from heteropd.bench.soak import Sample, Traffic, complete, findings_of, growth
+from heteropd.config import bench
+from heteropd.engine_api.client import AnswerProblem, Endpoint, EngineClient
+from heteropd.system import SystemClock
+
+ROOT = Path(__file__).parents[3]
+
+
+def samples(slope: float = 0.0, **last: int) -> list[Sample]:
+    """Ten minutes that begin with a jump, which is no growth."""
+    counts = {"requests": 50, "failed": 0, "known": 10, "differs": 0}
+    found = [
+        Sample(at_s=60.0 * at, memory_mib={"prefill-0": 1000.0 * (at > 0) + slope * at}, **counts)
+        for at in range(11)
+    ]
+    return [*found[:-1], found[-1].model_copy(update=last)]
+
+
+def failed(taken: list[Sample], counted: dict[str, int]) -> list[str]:
+    settings = bench.load(ROOT).soak
+    return [finding.id for finding in findings_of(taken, counted, settings) if finding.status == "FAIL"]
+
+
+def test_steady_memory_and_right_answers_pass() -> None:
+    assert failed(samples(), {"expired": 0}) == []
+    assert growth(samples(40.0), "prefill-0") == pytest.approx(40.0)
+    assert growth(samples()[:1], "prefill-0") == 0
+
+
+@pytest.mark.parametrize(
+    ("taken", "counted", "check"),
+    [
+        (samples(40.0), {}, "soak.memory"),
+        (samples(failed=1), {}, "soak.answered"),
+        (samples(differs=1), {}, "soak.known"),
+        (samples(), {"expired": 1}, "soak.transfers"),
+    ],
+)
+def test_what_goes_wrong_fails(taken: list[Sample], counted: dict[str, int], check: str) -> None:
+    assert failed(taken, counted) == [check]
+
+
+def engine(*, tokens: int = 8) -> Endpoint:
+    """Answers with the length of the prompt."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        body: dict[str, Any] = json.loads(request.content)
+        text = str(len(body["prompt"]))
+        return httpx.Response(200, json={"choices": [{"text": text}], "usage": {"completion_tokens": tokens}})
+
+    return Endpoint(EngineClient(transport=httpx.MockTransport(answer)), "router", "http://router", 5)
+
+
+def test_clients_count_known_answers_that_are_others() -> None:
+    clock, settings = SystemClock(), bench.load(ROOT).soak.model_copy(update={"known_share": 1.0})
+    known = {(1, 2): "2", (1, 2, 3): "not 3"}
+    traffic = Traffic(engine(), "m", settings, [1, 2], known, clock, clock.now() + 0.3)
+    traffic.client(0)
+    assert traffic.asked == traffic.requests > 0
+    assert 0 < traffic.differs < traffic.asked
+    assert traffic.failed == 0
+
+
+def test_an_answer_of_another_length_is_no_answer() -> None:
+    with pytest.raises(AnswerProblem, match="an answer of 3 tokens, not 8"):
+        complete(engine(tokens=3), "m", [1], 8)
