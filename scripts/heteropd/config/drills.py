@@ -1,9 +1,11 @@
 """What `drill` does to a running topology, in words that its reports and docs/operations.md share."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from heteropd.config import yamlfile
 from heteropd.config.types import Data, EngineRole, Name, RuntimeName
 
 Need = Literal["hosts", "root"]
@@ -56,3 +58,8 @@ class Drills(Data):
     asked: DrillRequests
     lease_s: float = Field(gt=0, description="Seconds for which a prefill keeps KV that nobody fetches")
     drills: dict[Name, DrillEntry] = Field(min_length=1)
+
+
+def load(root: Path) -> Drills:
+    """Read and check ``root/env/drills.yaml``. Raises BadInput for the first field that is wrong."""
+    return yamlfile.load(Drills, root / "env" / "drills.yaml", root)

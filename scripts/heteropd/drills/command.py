@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from heteropd.config.checkout import root
+from heteropd.config.drills import load as load_drills
 from heteropd.config.validation import load as load_settings
-from heteropd.drills import catalogue, report
+from heteropd.drills import report
 from heteropd.drills import run as room
 from heteropd.errors import EXIT_FAILED, EXIT_OK, Interrupted
 from heteropd.plan.model import Plan
@@ -33,7 +34,7 @@ def run(request: DrillRequest, ready: Callable[[Callable[[Plan], None]], Context
     ``ready`` gives the context that roles can be started with; before it starts anything it calls what it is
     given with the plan. Raises BadInput.
     """
-    drills = catalogue.load(root())
+    drills = load_drills(root())
     names = room.chosen(drills, request.names)
 
     def consent(plan: Plan) -> None:

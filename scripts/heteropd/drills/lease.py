@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
 from heteropd.drills.session import DrillSession
 from heteropd.engine_api.client import Endpoint
@@ -15,7 +14,6 @@ _AT_ONCE = 4
 _MARGIN = 1.2
 
 
-@drill("lease-expired")
 def lease_expired(stage: DrillSession) -> None:
     """A client that talks to engines itself: hand over, wait, overwrite the prefill's cache, fetch."""
     known = stage.healthy.short[0]
@@ -29,7 +27,6 @@ def lease_expired(stage: DrillSession) -> None:
     stage.whole("afterwards, without a restart")
 
 
-@drill("decode-frozen")
 def decode_frozen(stage: DrillSession) -> None:
     """The same through the router, without any mistake of the client: the decode does not run for a while."""
     known, decode = stage.healthy.short[0], stage.first("decode").name

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from heteropd.doctor.reach import over_ssh, ssh_config
-from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
 from heteropd.drills.session import DrillSession
 from heteropd.plan.model import HostPlan
@@ -18,7 +17,6 @@ _LINK = "rate 50mbit burst 64kb latency 400ms"
 _RECOVERS_S = 30.0
 
 
-@drill("partition")
 def partition(stage: DrillSession) -> None:
     """Each of the two hosts drops what comes from the other; what it sends itself is lost on the way, as in a
     network that is cut (a rule on output would tell the sender)."""
@@ -35,7 +33,6 @@ def partition(stage: DrillSession) -> None:
     stage.fix(prefill_role.name)
 
 
-@drill("slow-link")
 def slow_link(stage: DrillSession) -> None:
     """The prefill's host, from where KV is fetched, sends at a low rate."""
     prefill, peer = stage.first("prefill").host, shlex.quote(stage.first("decode").host.address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from heteropd.containers import faults
-from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
 from heteropd.drills.session import DrillSession
 from heteropd.engine_api.responses import EngineResponse
@@ -17,7 +16,6 @@ from heteropd.topology.starting import starter
 _TOKENS_BEFORE, _REQUESTS = 3, 5
 
 
-@drill("decode-killed")
 def decode_killed(stage: DrillSession) -> None:
     """SIGKILL in the middle of a stream."""
     name = stage.first("decode").name
@@ -25,7 +23,6 @@ def decode_killed(stage: DrillSession) -> None:
     _afterwards(stage, name)
 
 
-@drill("router-killed")
 def router_killed(stage: DrillSession) -> None:
     """The same for the router; the engines must stay as they are."""
     engines = {role.name: (role.process, role.container) for role in stage.topology.roles}
@@ -37,7 +34,6 @@ def router_killed(stage: DrillSession) -> None:
     stage.saw("engines", f"restarted too: {', '.join(changed)}" if changed else "as before", good=not changed)
 
 
-@drill("engine-out-of-memory")
 def engine_out_of_memory(stage: DrillSession) -> None:
     """A container's limit is lowered below what it uses; without limits, what the kernel would take: the
     largest process."""
@@ -59,7 +55,6 @@ def engine_out_of_memory(stage: DrillSession) -> None:
     _afterwards(stage, name)
 
 
-@drill("prefill-killed-before")
 def prefill_killed_before(stage: DrillSession) -> None:
     """SIGKILL while the prefill computes a long prompt, and nothing is handed over.
 
@@ -76,7 +71,6 @@ def prefill_killed_before(stage: DrillSession) -> None:
     _afterwards(stage, prefill.name)
 
 
-@drill("prefill-killed-after")
 def prefill_killed_after(stage: DrillSession) -> None:
     """SIGKILL when one request is handed over and being answered, and another's KV waits to be fetched."""
     prefill, waiting = stage.first("prefill"), stage.healthy.short[0]
@@ -89,7 +83,6 @@ def prefill_killed_after(stage: DrillSession) -> None:
     _afterwards(stage, prefill.name)
 
 
-@drill("prefill-alone")
 def prefill_alone(stage: DrillSession) -> None:
     """What somebody does who does not know the kit: ends the prefill and starts it with the same command."""
     prefill = stage.first("prefill")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from heteropd import ucx
 from heteropd.config.drills import DrillEntry, Drills
 from heteropd.config.validation import Settings
 from heteropd.drills import lease, network, roles, starts
 from heteropd.drills.baseline import Baseline, measure
-from heteropd.drills.catalogue import DRILLS
 from heteropd.drills.model import CannotBePerformed, DrillResult, Observation
 from heteropd.drills.session import DrillSession
 from heteropd.engine_api.client import EngineClient
@@ -20,7 +19,21 @@ from heteropd.topology import Context, running
 
 __all__ = ["chosen", "perform", "require_consent"]
 
-_REGISTERED = (lease, network, roles, starts)  # importing them fills the table
+DRILLS: Mapping[str, Callable[[DrillSession], None]] = {
+    "lease-expired": lease.lease_expired,
+    "decode-frozen": lease.decode_frozen,
+    "partition": network.partition,
+    "slow-link": network.slow_link,
+    "decode-killed": roles.decode_killed,
+    "router-killed": roles.router_killed,
+    "engine-out-of-memory": roles.engine_out_of_memory,
+    "prefill-killed-before": roles.prefill_killed_before,
+    "prefill-killed-after": roles.prefill_killed_after,
+    "prefill-alone": roles.prefill_alone,
+    "ports-taken": starts.ports_taken,
+    "disk-full": starts.disk_full,
+}
+"""Who performs which drill of env/drills.yaml."""
 
 
 def chosen(drills: Drills, words: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from heteropd.drills.catalogue import drill
 from heteropd.drills.model import CannotBePerformed
 from heteropd.drills.session import DrillSession
 from heteropd.errors import EXIT_BAD_INPUT, Interrupted, KitError
@@ -20,14 +19,12 @@ from heteropd.topology import Context, up
 _SMALL_MB = 8
 
 
-@drill("ports-taken")
 def ports_taken(stage: DrillSession) -> None:
     """The same plan from another state folder: its ports are taken."""
     with tempfile.TemporaryDirectory(prefix="hpd-drill-") as folder:
         _refused(stage, stage.plan, replace(stage.context, state_dir=Path(folder)), "in use by")
 
 
-@drill("disk-full")
 def disk_full(stage: DrillSession) -> None:
     """The same plan on ports of its own, with its state folder on a file system that has no room."""
     plan = stage.plan

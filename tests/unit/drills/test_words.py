@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from heteropd import ucx
 from heteropd.cli.main import main
 from heteropd.config.drills import DrillEntry
+from heteropd.config.drills import load as load_drills
 from heteropd.config.machine import Machine
-from heteropd.drills import catalogue, report, run
+from heteropd.drills import report, run
 from heteropd.drills.model import DrillResult, Observation
 from heteropd.errors import EXIT_BAD_INPUT, BadInput
 from plan_words import make
@@ -28,11 +29,11 @@ def result(name="decode-killed", status="held", **changes):
 
 
 def test_the_page_states_what_the_catalogue_says() -> None:
-    assert report.with_catalogue(PAGE, catalogue.load(ROOT)) == PAGE, "run make schema"
+    assert report.with_catalogue(PAGE, load_drills(ROOT)) == PAGE, "run make schema"
 
 
 def test_the_page_states_every_fault() -> None:
-    for name, one in catalogue.load(ROOT).drills.items():
+    for name, one in load_drills(ROOT).drills.items():
         assert f"### {name}\n" in PAGE
         assert (one.instead is None) == (one.bound_s is not None)
 
@@ -77,7 +78,7 @@ def test_the_table_of_the_page_says_what_broke(tmp_path) -> None:
         Observation(what="the stream", says="not the healthy answer", good=False),
     ]
     broken = result(status="broken", seen=seen, answered_s=1.25, fixed_s=60.0)
-    drills = catalogue.load(ROOT)
+    drills = load_drills(ROOT)
     report.export_results(tmp_path, [broken, result("partition", "skipped", why="needs hosts")], drills)
     (row,) = (
         line for line in page.read_text().splitlines() if line.startswith("| decode-killed | case1, process")
@@ -94,7 +95,7 @@ def test_rows_that_were_not_seen_now_stay(tmp_path) -> None:
     page = tmp_path / report.EVIDENCE
     page.parent.mkdir(parents=True)
     page.write_text(EVIDENCE)
-    drills = catalogue.load(ROOT)
+    drills = load_drills(ROOT)
     report.export_results(tmp_path, [], drills)
     assert page.read_text() == EVIDENCE
     there = {"runtime": "docker", "hosts": 3}
@@ -113,7 +114,7 @@ def test_a_page_without_its_markers_is_refused(tmp_path) -> None:
     page.parent.mkdir(parents=True)
     page.write_text("# nothing\n")
     with pytest.raises(BadInput, match="lacks the markers"):
-        report.export_results(tmp_path, [], catalogue.load(ROOT))
+        report.export_results(tmp_path, [], load_drills(ROOT))
 
 
 @pytest.mark.parametrize("words", [["times=0"], ["times=x"], ["decode-kiled"], []])
@@ -132,7 +133,7 @@ def test_without_a_topology_there_is_nothing_to_drill(tmp_path, monkeypatch, cap
 
 def test_a_kernels_rules_do_not_stop_rdma() -> None:
     """Cutting the network of hosts that use RDMA would leave the KV transfer as it was: any promise held."""
-    entry, machine = catalogue.load(ROOT).drills["partition"], Machine(cores=[0, 1])
+    entry, machine = load_drills(ROOT).drills["partition"], Machine(cores=[0, 1])
     cards = make(["case1", "hosts=env/hosts/example.yaml"], ROOT, machine)
     assert "at the switch" in (run.why_not(cards, entry) or "")
     standins = make(["case1"], ROOT, machine).engines

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from e2e_kit import ROOT
 
+from heteropd.config.drills import load as load_drills
 from heteropd.doctor.judge import load as checks
-from heteropd.drills import catalogue
 from heteropd_engine.lease_guard import ENDS, LEASE_S, MARGIN_S, PARAMS, LeaseGuard, Message, Receive, Send
 
 HANDS_OVER = {PARAMS: {"do_remote_decode": True}}
@@ -112,7 +112,7 @@ def test_what_is_no_request_for_tokens_passes(asked: Callable[..., httpx.Respons
 
 def test_the_lease_is_said_once_to_the_guard_and_to_the_drills() -> None:
     platform = yaml.safe_load((ROOT / "env/platforms/cpu.yaml").read_text())
-    assert float(platform["alone_env"][LEASE_S]) == catalogue.load(ROOT).lease_s
+    assert float(platform["alone_env"][LEASE_S]) == load_drills(ROOT).lease_s
 
 
 def test_the_margin_is_what_the_doctor_lets_clocks_differ_by() -> None:

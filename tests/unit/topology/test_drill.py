@@ -8,7 +8,8 @@ import pytest
 
 from heteropd.config import validation
 from heteropd.config.drills import Drills
-from heteropd.drills import catalogue, run
+from heteropd.config.drills import load as load_drills
+from heteropd.drills import run
 from heteropd.errors import BadInput, Interrupted, KitError
 from heteropd.system import SystemClock
 from heteropd.topology import down, restart, status, up
@@ -27,7 +28,7 @@ KILLS = [
 @pytest.fixture(scope="module")
 def stated() -> Drills:
     """The kit's own drills, with bounds that stubs keep on a busy machine too."""
-    drills = catalogue.load(ROOT)
+    drills = load_drills(ROOT)
     entries = {
         name: one.model_copy(update={"bound_s": one.bound_s and 20.0}) for name, one in drills.drills.items()
     }
@@ -200,7 +201,7 @@ def test_all_is_all_in_the_order_in_which_they_are_stated(stated):
 
 def test_every_drill_that_is_stated_as_performed_is_there(stated):
     performed = {name for name, one in stated.drills.items() if one.instead is None}
-    assert performed == set(catalogue.DRILLS)
+    assert performed == set(run.DRILLS)
 
 
 def test_nothing_stays_of_a_drilled_topology(stage):
