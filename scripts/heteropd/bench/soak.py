@@ -9,19 +9,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from random import Random
 from statistics import linear_regression
-from typing import Any, Literal
 from uuid import uuid4
 
 import psutil
-from pydantic import BaseModel
 
 from heteropd import topology as topologies
 from heteropd.bench import results
 from heteropd.bench.load.counting import Reading
+from heteropd.bench.soak_page import render_page
+from heteropd.bench.soak_result import Sample, SoakResult
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config import bench
 from heteropd.config.bench import SoakSettings
@@ -39,36 +38,6 @@ from heteropd.topology import Context, Topology
 
 _ANSWER_LIMIT_S, _MIB = 120.0, 2**20
 _NEVER = ("failed_transfers", "failed_notifications", "expired", "late_notifications", "digests_differs")
-
-
-class Sample(BaseModel):
-    """One look: MiB that each role's processes share with nobody, and what came of requests so far."""
-
-    at_s: float
-    memory_mib: dict[str, float]
-    requests: int
-    failed: int
-    known: int
-    differs: int
-
-
-class SoakResult(BaseModel):
-    """.heteropd/bench/soak-TIME.json."""
-
-    what: Literal["soak"] = "soak"
-    started: datetime
-    seconds: float
-    case: str
-    standin: bool
-    machine: dict[str, Any]
-    settings: SoakSettings
-    samples: list[Sample]
-    problems: list[str]
-    findings: list[Finding]
-
-    @property
-    def passed(self) -> bool:
-        return not any(finding.status == "FAIL" for finding in self.findings)
 
 
 @dataclass
@@ -152,9 +121,11 @@ def run(given: Mapping[str, str | bool], context: Context) -> int:
         findings=findings,
     )
     path, terminal = results.write(result, context.state_dir / "bench"), console()
+    page = path.with_suffix(".html")
+    page.write_text(render_page(result), encoding="utf-8")
     show_findings(findings, terminal)
     word = "PASS" if result.passed else "FAIL"
-    terminal.print(f"{word} soak of {settings.minutes:g} minutes: {summary(findings)}; written: {path}")
+    terminal.print(f"{word} soak of {settings.minutes:g} minutes: {summary(findings)}; written: {page}")
     return EXIT_OK if result.passed else EXIT_FAILED
 
 

@@ -1,16 +1,21 @@
 """What a soak concludes: each thing that goes wrong over time is a FAIL, and nothing else is."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from heteropd.bench.soak import Sample, Traffic, complete, findings_of, growth
+from heteropd.bench import results
+from heteropd.bench.soak import Traffic, complete, findings_of, growth
+from heteropd.bench.soak_page import render_page
+from heteropd.bench.soak_result import Sample, SoakResult
 from heteropd.config import bench
 from heteropd.engine_api.client import AnswerProblem, Endpoint, EngineClient
 from heteropd.system import SystemClock
+from labs import chromium
 
 ROOT = Path(__file__).parents[3]
 
@@ -73,3 +78,41 @@ def test_clients_count_known_answers_that_are_others() -> None:
 def test_an_answer_of_another_length_is_no_answer() -> None:
     with pytest.raises(AnswerProblem, match="an answer of 3 tokens, not 8"):
         complete(engine(tokens=3), "m", [1], 8)
+
+
+@pytest.mark.parametrize("slope", [0.0, 40.0])
+def test_the_page_shows_findings_memory_and_traffic_in_a_browser(
+    slope: float, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = bench.load(ROOT).soak
+    taken = [sample.model_copy(update={"requests": 50 * at}) for at, sample in enumerate(samples(slope))]
+    result = SoakResult(
+        started=datetime(2026, 1, 2, tzinfo=UTC),
+        seconds=660,
+        case="case1",
+        standin=True,
+        machine=results.machine(),
+        settings=settings,
+        samples=taken,
+        problems=["router: <no answer>"],
+        findings=findings_of(taken, {}, settings),
+    )
+    page = tmp_path / "soak.html"
+    page.write_text(render_page(result))
+    text = page.read_text()
+    assert f'<header class="{"FAIL" if slope else "PASS"}">' in text
+    assert "router: &lt;no answer&gt;" in text
+    assert ">prefill-0</text>" in text.split("<h2>Memory")[1]
+    assert ">requests a minute</text>" in text.split("<h2>Traffic")[1]
+    program = chromium.find(tmp_path_factory.getbasetemp().parent)
+    opened = chromium.open_page(program, page, tmp_path, height=1400)
+    assert (opened.blank, opened.console, opened.requests) == (False, [], [])
+
+
+def test_a_soak_of_one_sample_makes_a_page_too() -> None:
+    settings = bench.load(ROOT).soak
+    result = SoakResult(
+        started=datetime(2026, 1, 2, tzinfo=UTC), seconds=9, case="case1", standin=False, machine={},
+        settings=settings, samples=samples()[:1], problems=[], findings=[],
+    )  # fmt: skip
+    assert "on hardware" in render_page(result)

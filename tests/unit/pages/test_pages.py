@@ -25,6 +25,8 @@ DATA = {
             {"arm": "PD", "value": value, "figure": "<b>", "percentile": "p50", "ms": 9} for value in (1, 2)
         ]
     },
+    "memory": {"samples": [{"role": "<b>", "minute": 1, "mib": 9}]},
+    "steady": {"rates": [{"what": "<b>", "minute": 1, "rate": 9}]},
     "balance": {
         "levels": [{"arm": "PD", "value": value, "load": "<b>", "user": 9, "all": 9} for value in (1, 2)]
     },
