@@ -54,6 +54,7 @@ FAILED, NOTIFIED = (
 )
 SCRAPED = f'job="heteropd",{PREFILL}'
 RUNNING, MADE = f"vllm:num_requests_running{{{DECODE}}}", f"vllm:generation_tokens_total{{{DECODE}}}"
+UP = f'up{{job="heteropd",{ROUTER}}}'
 ERRORS = "vllm_router_pd_errors_total"
 CASES = {
     "RoleDown": [
@@ -85,8 +86,18 @@ CASES = {
         Case({f"vllm:num_requests_waiting{{{DECODE}}}": "3x15 0 3x15 0 3x15"}, DECODE, (), (4, 6, 8, 11)),
     ],
     "RouterErrors": [
-        Case({f"{ERRORS}{{{ROUTER}}}": EVENT}, ROUTER, (6, 9), (4, 12)),
-        Case({f"{ERRORS}{{{ROUTER}}}": "_x19 2x60"}, ROUTER, (6, 9), (4, 12)),
+        Case({UP: "1x80", f'{ERRORS}{{{ROUTER},error_type="a"}}': EVENT}, ROUTER, (6, 9), (4, 12)),
+        Case(
+            {
+                UP: "1x80",
+                f'{ERRORS}{{{ROUTER},error_type="a"}}': "3x80",
+                f'vllm_router_pd_decode_errors_total{{{ROUTER},worker="d"}}': "_x24 2x60",
+                f'vllm_router_pd_prefill_errors_total{{{ROUTER},worker="p"}}': "7x80",
+            },
+            ROUTER,
+            (7, 10),
+            (1, 4, 5, 13),
+        ),
     ],
 }  # fmt: skip
 
