@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,9 @@ FAILED, NOTIFIED = (
 SCRAPED = f'job="heteropd",{PREFILL}'
 RUNNING, MADE = f"vllm:num_requests_running{{{DECODE}}}", f"vllm:generation_tokens_total{{{DECODE}}}"
 UP = f'up{{job="heteropd",{ROUTER}}}'
-ERRORS = "vllm_router_pd_errors_total"
+TO_DECODE, TO_PREFILL = f'{ROUTER},worker="decode-url"', f'{ROUTER},worker="prefill-url"'
+DECODE_ERRORS = f"vllm_router_pd_decode_errors_total{{{TO_DECODE}}}"
+PREFILL_ERRORS = f"vllm_router_pd_prefill_errors_total{{{TO_PREFILL}}}"
 CASES = {
     "RoleDown": [
         Case({f"up{{{SCRAPED}}}": "1x20 0x4 1x60"}, SCRAPED, (6,), (4, 5, 8)),
@@ -86,18 +89,11 @@ CASES = {
         Case({f"vllm:num_requests_waiting{{{DECODE}}}": "3x15 0 3x15 0 3x15"}, DECODE, (), (4, 6, 8, 11)),
     ],
     "RouterErrors": [
-        Case({UP: "1x80", f'{ERRORS}{{{ROUTER},error_type="a"}}': EVENT}, ROUTER, (6, 9), (4, 12)),
-        Case(
-            {
-                UP: "1x80",
-                f'{ERRORS}{{{ROUTER},error_type="a"}}': "3x80",
-                f'vllm_router_pd_decode_errors_total{{{ROUTER},worker="d"}}': "_x24 2x60",
-                f'vllm_router_pd_prefill_errors_total{{{ROUTER},worker="p"}}': "7x80",
-            },
-            ROUTER,
-            (7, 10),
-            (1, 4, 5, 13),
-        ),
+        Case({UP: "1x80", DECODE_ERRORS: EVENT}, ROUTER, (6, 9), (4, 12)),
+        Case({UP: "1x80", DECODE_ERRORS: "_x24 2x60", PREFILL_ERRORS: "7x80"}, ROUTER, (7, 10), (1, 5, 13)),
+    ],
+    "RouterSeesUnhealthy": [
+        Case({f"vllm_router_worker_health{{{TO_DECODE}}}": "1x20 0x4 1x60"}, TO_DECODE, (6,), (4, 5, 8)),
     ],
 }  # fmt: skip
 
@@ -109,8 +105,10 @@ def test_every_alert_has_a_case() -> None:
 @pytest.mark.parametrize(("alert", "case"), [(name, case) for name, cases in CASES.items() for case in cases])
 def test_an_alert_fires_when_it_should(alert: str, case: Case, tmp_path: Path) -> None:
     rule = RULES[alert]
-    name = case.rule_labels["name"]
-    texts = {key: text.replace("{{ $labels.name }}", name) for key, text in rule["annotations"].items()}
+    texts = {
+        key: re.sub(r"\{\{ \$labels\.(\w+) }}", lambda found: case.rule_labels[found[1]], text)
+        for key, text in rule["annotations"].items()
+    }
     expected = {"exp_labels": {**case.rule_labels, **rule["labels"]}, "exp_annotations": texts}
     test: dict[str, Any] = {
         "interval": "15s",
