@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -187,12 +188,16 @@ def test_kv_that_nobody_fetches_fills_the_prefill_and_expires(observed: Observed
 
 def test_a_core_that_hangs_behind_a_healthy_api_server_is_an_alert(observed: Observed) -> None:
     held = observed.topology
-    body = held.request(50, random.Random("stalled")) | {"max_tokens": 1500}
-    streams = threading.Thread(target=lambda: held.post(held.plan.router.url, body), daemon=True)
-    streams.start()
+    cores = psutil.Process(observed.pid("decode-0")).children(recursive=True)
+    body = held.request(50, random.Random("stalled")) | {"max_tokens": 800}
+
+    def stream() -> None:
+        with contextlib.suppress(httpx.HTTPError):  # a later test ends what is left of it
+            held.post(held.plan.router.url, body)
+
+    threading.Thread(target=stream, daemon=True).start()
     query = 'vllm:num_requests_running{role="decode"} == 1'
     eventually(lambda: bool(observed.api("query", query=query)["result"]), "a request runs")
-    cores = psutil.Process(observed.pid("decode-0")).children(recursive=True)
     try:
         for core in cores:
             core.suspend()
