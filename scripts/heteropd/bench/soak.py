@@ -37,6 +37,7 @@ from heteropd.system import Clock
 from heteropd.topology import Context, Topology
 
 _ANSWER_LIMIT_S, _MIB = 120.0, 2**20
+_PROBLEMS, _PAUSE_S = 20, 0.5
 _NEVER = ("failed_transfers", "failed_notifications", "expired", "late_notifications", "digests_differs")
 
 
@@ -69,7 +70,8 @@ class Traffic:
             except AnswerProblem as problem:
                 text = None
                 with self._lock:
-                    self.problems.append(str(problem))
+                    self.problems = [*self.problems, str(problem)][:_PROBLEMS]
+                self.clock.sleep(_PAUSE_S)  # a router that is gone refuses thousands a second
             with self._lock:
                 self.requests += 1
                 self.failed += text is None
@@ -102,12 +104,19 @@ def run(given: Mapping[str, str | bool], context: Context) -> int:
         samples, traffic, counted = soak(settings, running, workspace)
     except AnswerProblem as problem:
         raise KitError(f"soak: {problem}") from None
+    dead = ", ".join(running.dead())
     with workspace.step("the verdict after"):
-        verdict = judge(running, context)
+        verdict = None if dead else judge(running, context)
     findings = [
         *findings_of(samples, counted, settings),
+        _finding("soak.roles", not dead, f"dead: {dead}" if dead else "every role runs", {}),
         _finding("soak.restarts", topologies.load(context) == running, "no role was restarted", {}),
-        _finding("soak.verdict", verdict.passed, verdict.headline(), {}),
+        _finding(
+            "soak.verdict",
+            verdict is not None and verdict.passed,
+            verdict.headline() if verdict else "none: not every role runs",
+            {},
+        ),
     ]
     result = SoakResult(
         started=started,
@@ -117,7 +126,7 @@ def run(given: Mapping[str, str | bool], context: Context) -> int:
         machine=results.machine(),
         settings=settings,
         samples=samples,
-        problems=traffic.problems[:20],
+        problems=traffic.problems,
         findings=findings,
     )
     path, terminal = results.write(result, context.state_dir / "bench"), console()
@@ -131,8 +140,9 @@ def run(given: Mapping[str, str | bool], context: Context) -> int:
 
 def soak(
     settings: SoakSettings, running: Topology, workspace: BenchWorkspace
-) -> tuple[list[Sample], Traffic, dict[str, int]]:
-    """Send for as long as the settings say, and look every so often. Raises `AnswerProblem`."""
+) -> tuple[list[Sample], Traffic, dict[str, int] | None]:
+    """Send for as long as the settings say and every role lives, and look every so often; what was counted
+    is None where an engine does not say it any more. Raises `AnswerProblem` before the first request."""
     plan, clock = running.plan, workspace.clock
     with EngineClient() as client:
         endpoint = partial(Endpoint, client, limit_s=_ANSWER_LIMIT_S)
@@ -151,31 +161,35 @@ def soak(
             for thread in threads:
                 thread.start()
             try:
-                while clock.now() < ends:
+                while clock.now() < ends and not (samples and running.dead()):
                     clock.sleep(min(settings.sample_s, max(0.0, ends - clock.now())))
                     samples.append(_sample(running, traffic, clock.now() - began))
             finally:
                 traffic.ends = clock.now()
                 for thread in threads:
                     thread.join()
-        after = Reading.settled(engines, plan, clock)
+        try:
+            after = Reading.settled(engines, plan, clock)
+        except AnswerProblem:
+            return samples, traffic, None
     sides = [(after.prefill, before.prefill), (after.decode, before.decode)]
     moved = [now.since(then) for now, then in sides]
     return samples, traffic, {name: sum(side[name] or 0 for side in moved) for name in _NEVER}
 
 
 def findings_of(
-    samples: Sequence[Sample], counted: Mapping[str, int], settings: SoakSettings
+    samples: Sequence[Sample], counted: Mapping[str, int] | None, settings: SoakSettings
 ) -> list[Finding]:
     """What the samples and counters say."""
     last = samples[-1]
-    bad = {name: count for name, count in counted.items() if count}
+    bad = {name: count for name, count in (counted or {}).items() if count}
+    text = "an engine does not say it any more" if counted is None else f"failed or expired: {bad or 'none'}"
     found = [
         _finding("soak.answered", not last.failed, f"{last.failed} of {last.requests} requests failed", {}),
         _finding(
             "soak.known", not last.differs, f"{last.differs} of {last.known} known answers were others", {}
         ),
-        _finding("soak.transfers", not bad, f"failed or expired: {bad or 'none'}", dict(counted)),
+        _finding("soak.transfers", counted is not None and not bad, text, dict(counted or {})),
     ]
     for role in last.memory_mib:
         slope = growth(samples, role)

@@ -30,7 +30,7 @@ def samples(slope: float = 0.0, **last: int) -> list[Sample]:
     return [*found[:-1], found[-1].model_copy(update=last)]
 
 
-def failed(taken: list[Sample], counted: dict[str, int]) -> list[str]:
+def failed(taken: list[Sample], counted: dict[str, int] | None) -> list[str]:
     settings = bench.load(ROOT).soak
     return [finding.id for finding in findings_of(taken, counted, settings) if finding.status == "FAIL"]
 
@@ -48,9 +48,10 @@ def test_steady_memory_and_right_answers_pass() -> None:
         (samples(failed=1), {}, "soak.answered"),
         (samples(differs=1), {}, "soak.known"),
         (samples(), {"expired": 1}, "soak.transfers"),
+        (samples(), None, "soak.transfers"),
     ],
 )
-def test_what_goes_wrong_fails(taken: list[Sample], counted: dict[str, int], check: str) -> None:
+def test_what_goes_wrong_fails(taken: list[Sample], counted: dict[str, int] | None, check: str) -> None:
     assert failed(taken, counted) == [check]
 
 
@@ -73,6 +74,15 @@ def test_clients_count_known_answers_that_are_others() -> None:
     assert traffic.asked == traffic.requests > 0
     assert 0 < traffic.differs < traffic.asked
     assert traffic.failed == 0
+
+
+def test_a_router_that_is_gone_is_not_asked_thousands_of_times_a_second() -> None:
+    clock, settings = SystemClock(), bench.load(ROOT).soak
+    traffic = Traffic(engine(tokens=0), "m", settings, [1, 2], {(1,): ""}, clock, clock.now() + 0.6)
+    traffic.problems = ["before"] * 19
+    traffic.client(0)
+    assert 1 <= traffic.failed == traffic.requests <= 3
+    assert (len(traffic.problems), traffic.problems[-1][:7]) == (20, "router:")
 
 
 def test_an_answer_of_another_length_is_no_answer() -> None:
