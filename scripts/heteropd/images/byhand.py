@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from heteropd.errors import BadInput
-from heteropd.images.recipe import LABEL, Choice, Recipe, Unresolved, part_context
+from heteropd.images.recipe import LABEL, Choice, Recipe, Unresolved, lock_labels, part_context
 
 _WHERE = "command line"
 _IMAGE = "image://"
@@ -108,10 +108,8 @@ def applied(recipe: Recipe, given: ByHand, choice: Choice) -> Recipe:
         *still_open(recipe, given).unresolved,
         *(Unresolved(f"{_WHERE}: {name}", f"leave {name}= out") for name in names),
     ]
-    labels[f"{LABEL}.locked"] = "false" if left else "true"
     labels.pop(f"{LABEL}.unlocked", None)
-    if left:
-        labels[f"{LABEL}.unlocked"] = ", ".join(value.where for value in left)
+    labels |= lock_labels(left)
     if "ucx" in parts and choice.image == "gaudi":
         labels[f"{LABEL}.gaudi_gdr"] = "true"
     return replace(recipe, build_args=arguments, contexts=contexts, labels=labels, unresolved=tuple(left))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -203,6 +203,13 @@ def part_context(name: str, context: str, path: str) -> tuple[dict[str, str], di
     return {f"{name}-part": context}, {f"{name.upper()}_PATH": path} if path else {}
 
 
+def lock_labels(still_open: Sequence[Unresolved]) -> dict[str, str]:
+    """The labels that say whether every input was pinned, and which were not."""
+    if not still_open:
+        return {f"{LABEL}.locked": "true"}
+    return {f"{LABEL}.locked": "false", f"{LABEL}.unlocked": ", ".join(value.where for value in still_open)}
+
+
 def _labels(choice: Choice, ship: str, inputs: str, still_open: list[Unresolved]) -> dict[str, str]:
     labels = {
         "org.opencontainers.image.title": f"heteropd {choice.image}: {choice.pins.title}",
@@ -215,12 +222,10 @@ def _labels(choice: Choice, ship: str, inputs: str, still_open: list[Unresolved]
         f"{LABEL}.variant": choice.variant_name,
         f"{LABEL}.vllm": choice.vllm,
         f"{LABEL}.inputs": inputs,
-        f"{LABEL}.locked": "false" if still_open else "true",
+        **lock_labels(still_open),
     }
     if choice.image == "gaudi":  # which only a UCX of one's own can have
         labels[f"{LABEL}.gaudi_gdr"] = "true" if "ucx" in choice.parts else "false"
-    if still_open:
-        labels[f"{LABEL}.unlocked"] = ", ".join(value.where for value in still_open)
     for name, source in choice.pinned_sources.items():
         labels[f"{LABEL}.source.{name}"] = source.commit
     picks = [commit.commit for commit in choice.variant.picks if commit.source in choice.sources]

@@ -3,7 +3,7 @@
 The first line of the file says what it was made from, so that one look tells whether it is current.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +15,7 @@ from heteropd.images import recipe
 from heteropd.images.context import BuildContext
 from heteropd.images.recipe import Choice
 from heteropd.prepare import environments, pip_settings
-from heteropd.system import write_whole
+from heteropd.system import Completed, write_whole
 
 _TIMEOUT_S = 600.0
 # NIXL's meta package asks for every binary of its; one is installed.
@@ -73,15 +73,23 @@ def resolve(choice: Choice, context: BuildContext) -> None:
     options = {key: site.get(key, []) for key in ("index-url", "cert")}
     environ = {**context.environ, **pip_settings.variables(options, context.environ)}
     with TemporaryDirectory(prefix="heteropd-lock-") as folder:
-        asked, overrides, made = (Path(folder) / name for name in ("wanted.in", "overrides.txt", "made.txt"))
-        asked.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        overrides = Path(folder) / "overrides.txt"
         overrides.write_text(_overrides(choice, lines, context.root), encoding="utf-8")
-        argv = [environments.find_uv(), "pip", "compile", *_QUIET, *_FOR, "--generate-hashes"]
-        argv += ["--override", str(overrides), str(asked), "--output-file", str(made)]
-        done = context.runner.run(argv, env=environ, timeout_s=_TIMEOUT_S)
-        if done.code != 0:
-            raise KitError(f"{file(choice)}: cannot be resolved: {done.why}")
-        write_whole(context.root / file(choice), _header(choice) + made.read_text(encoding="utf-8"))
+        done = compiled(lines, [*_FOR, "--generate-hashes", "--override", str(overrides)], environ, context)
+    if done.code != 0:
+        raise KitError(f"{file(choice)}: cannot be resolved: {done.why}")
+    write_whole(context.root / file(choice), _header(choice) + done.out)
+
+
+def compiled(
+    lines: Iterable[str], options: Iterable[str], environ: Mapping[str, str], context: BuildContext
+) -> Completed:
+    """What uv resolves requirements to, on its output."""
+    with TemporaryDirectory(prefix="heteropd-lock-") as folder:
+        asked = Path(folder) / "wanted.in"
+        asked.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        argv = [environments.find_uv(), "pip", "compile", *_QUIET, *options, str(asked)]
+        return context.runner.run(argv, env=environ, timeout_s=_TIMEOUT_S)
 
 
 def _overrides(choice: Choice, lines: list[str], root: Path) -> str:

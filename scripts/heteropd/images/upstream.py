@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from rich.table import Table
@@ -20,13 +18,12 @@ from heteropd.config.lock import Question
 from heteropd.config.pins import Pins, PinSet
 from heteropd.config.types import UNRESOLVED
 from heteropd.errors import BadInput, KitError
-from heteropd.images import imagetools
+from heteropd.images import imagetools, requirements
 from heteropd.images.context import BuildContext
-from heteropd.prepare import environments, pip_settings
+from heteropd.prepare import pip_settings
 
 _AT_ONCE = 8
 _GIT_TIMEOUT_S = 60.0
-_PACKAGE_TIMEOUT_S = 120.0
 # What the accelerators' images have: packages are wheels for them.
 _FOR = ("--python-version", "3.12", "--python-platform", "x86_64-manylinux_2_28")
 
@@ -153,12 +150,7 @@ def _version(question: Question, context: BuildContext) -> str:
     # The version is for another Python than this machine's: uv must not fetch that one to find it.
     environ = {"UV_PYTHON_DOWNLOADS": "never", **context.environ}
     environ |= pip_settings.variables(pip_settings.read(context.runner), context.environ)
-    with TemporaryDirectory(prefix="heteropd-lock-") as folder:
-        file = Path(folder) / "wanted.in"
-        file.write_text(wanted + "\n")
-        argv = [environments.find_uv(), "pip", "compile", "--quiet", "--no-config", "--no-deps"]
-        argv += ["--no-header", "--no-annotate", *_FOR, str(file)]
-        done = context.runner.run(argv, env=environ, timeout_s=_PACKAGE_TIMEOUT_S)
+    done = requirements.compiled([wanted], ["--no-deps", *_FOR], environ, context)
     name = re.escape(question.where)
     found = re.search(rf"^{name}==(\S+)", done.out, re.MULTILINE | re.IGNORECASE)
     if done.code != 0 or found is None:
