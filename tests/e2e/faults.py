@@ -80,7 +80,8 @@ def _swapped_heads(kv: Content, _other: Content) -> Content:
 
 def _scaled_k(kv: Content, _other: Content) -> Content:
     keys, values = kv.chunk(2, dim=-1)
-    return torch.cat([keys * 1.001, values], dim=-1)
+    scale = 1.001 if kv.element_size() == 4 else 1.01  # 16 bits round the smaller one away
+    return torch.cat([keys * scale, values], dim=-1)
 
 
 def _one_bit(kv: Content, _other: Content) -> Content:

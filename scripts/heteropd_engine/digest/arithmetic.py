@@ -73,7 +73,9 @@ def digest(
     of_heads, of_tokens = [], torch.zeros(tokens, dtype=torch.int64, device=device)
     for first in range(0, len(caches), together):
         layers = caches[first : first + together]
-        hashed = _hashed(layers, rows, weights, at_once)[..., :tokens]
+        # An accelerator takes longer to be told of a layer than for the arithmetic of a short prompt.
+        several = 1 if device.type == "cpu" else max(1, at_once // max(1, len(rows)))
+        hashed = _hashed(layers, rows, weights, at_once, several)[..., :tokens]
         marked = mix(hashed + _places(first, first_head, hashed.shape, key, device))
         of_heads.append(marked.sum(-1))
         of_tokens += marked.sum((0, 1))
@@ -124,23 +126,24 @@ def mix(numbers: torch.Tensor) -> torch.Tensor:
 
 
 def _hashed(
-    caches: Sequence[torch.Tensor], rows: torch.Tensor, weights: torch.Tensor, at_once: int
+    caches: Sequence[torch.Tensor], rows: torch.Tensor, weights: torch.Tensor, at_once: int, together: int
 ) -> torch.Tensor:
-    """y [layer, head, token] of some layers, ``at_once`` blocks at a time."""
+    """y [layer, head, token] of some layers: ``at_once`` blocks of ``together`` layers at a time."""
     _, heads, size, content = _words(caches[0]).shape
     hashed = torch.empty(len(caches), len(rows), heads, size, dtype=torch.int64, device=rows.device)
     # Room that is used again: fresh memory for each layer costs a CPU as much as the arithmetic.
-    shape = (min(at_once, len(rows)), heads, size, content)
+    shape = (min(together, len(caches)), min(at_once, len(rows)), heads, size, content)
     gathered = torch.empty(shape, dtype=_words(caches[0]).dtype, device=rows.device)
     products = torch.empty(shape, dtype=torch.int64, device=rows.device)
-    for layer, cache in enumerate(caches):
-        words = _words(cache)
+    for first in range(0, len(caches), together):
+        layers = slice(first, first + together)
         for start in range(0, len(rows), at_once):
-            some = slice(start, start + at_once)
-            count = len(rows[some])
-            torch.index_select(words, 0, rows[some], out=gathered[:count])
-            products[:count].copy_(gathered[:count]).mul_(weights)
-            torch.sum(products[:count], -1, out=hashed[layer, some])
+            blocks = slice(start, start + at_once)
+            part = (slice(len(caches[layers])), slice(len(rows[blocks])))
+            for layer, cache in enumerate(caches[layers]):
+                torch.index_select(_words(cache), 0, rows[blocks], out=gathered[layer, part[1]])
+            products[part].copy_(gathered[part]).mul_(weights)
+            torch.sum(products[part], -1, out=hashed[layers, blocks])
     return hashed.transpose(1, 2).flatten(2)
 
 

@@ -16,6 +16,7 @@ hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from heteropd_engine.digest import arithmetic  # noqa: E402
 from heteropd_engine.digest.arithmetic import Difference, Digest, compare, digest, join, mix  # noqa: E402
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float64]
@@ -157,6 +158,16 @@ def test_what_changed_places_differs_unless_its_bytes_are_equal(data, kv, key, m
     if len(first):
         assert (found.layer, found.head) == min((layer, head) for layer, head, *_ in first.tolist())
         assert found.token == min(token for _, _, token, _ in first.tolist())
+
+
+def test_any_number_of_blocks_and_layers_at_a_time_gives_the_same() -> None:
+    """A CPU takes a layer at a time, an accelerator several."""
+    caches = list(torch.randint(-(2**15), 2**15, (5, 7, 2, 4, 6), dtype=torch.int16))
+    rows, weights = torch.tensor([6, 0, 3, 2, 5]), torch.randint(-(2**63), 2**63 - 1, (6,))
+    sizes = [(blocks, layers) for blocks in (1, 2, 5, 9) for layers in (1, 2, 5, 8)]
+    ways = [arithmetic._hashed(caches, rows, weights, *size) for size in sizes]
+    assert len(ways[0].unique()) > 100
+    assert all(torch.equal(way, ways[0]) for way in ways)
 
 
 def test_a_rank_compares_its_own_heads_and_names_them_as_the_model_does() -> None:
