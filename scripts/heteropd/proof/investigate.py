@@ -66,7 +66,6 @@ class Investigation:
             engine.name: requests.start_alone(engine, self._salt(engine), whole=engine is self.decode)
             for engine in (self.prefill, self.decode)
         }
-        self._cold["decode"] = self._references(self.decode, trial.probes)
         self._cold["prefill"] = self._references(self.prefill, trial.chosen(trial.twice))
         self._await_transfers(decode_then, through_router)
         window_then = session.counts(session.decodes)
@@ -104,6 +103,8 @@ class Investigation:
         """One by one, together, the longer ones; what engines alone are asked once more goes beside them."""
         trial = self.trial
         routed, single = self._one_by_one(trial.chosen(trial.lone))
+        # Not before: the decode would be computing prompts while those three wait for it one after the other.
+        self._cold["decode"] = self._references(self.decode, trial.probes)
         others = [probe for probe in trial.probes if probe.index not in trial.lone]
         routed |= self._together("probes together", others)
         self._sent = list(trial.probes)
