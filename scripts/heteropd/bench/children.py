@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +41,7 @@ class Child:
 
     def cpu_s(self) -> float:
         """CPU seconds that it and its children have used; 0 when it is gone."""
-        return tree_cpu_s(self.process.pid)
+        return cpu_s([self.process.pid])
 
 
 class Children:
@@ -126,13 +126,28 @@ class Children:
         return tagged(self.folder, self._id)
 
 
-def tree_cpu_s(pid: int) -> float:
-    """CPU seconds of a process and its children, of those too that it has seen end; 0 when it is gone."""
-    try:
-        top = psutil.Process(pid)
-        return sum(sum(process.cpu_times()[:4]) for process in [top, *top.children(recursive=True)])
-    except psutil.Error:
-        return 0.0
+def cpu_s(pids: Iterable[int]) -> float:
+    """CPU seconds of processes and all below them, with those that they have seen end."""
+    return _sum(pids, lambda process: sum(process.cpu_times()[:4]))
+
+
+def memory_mib(pids: Iterable[int]) -> float:
+    """Memory of processes and all below them that each shares with nobody."""
+    return _sum(pids, lambda process: process.memory_full_info().uss) / 2**20
+
+
+def _sum(pids: Iterable[int], figure: Callable[[psutil.Process], float]) -> float:
+    """Over each process once; one that is gone counts for nothing."""
+    processes: dict[int, psutil.Process] = {}
+    total = 0.0
+    for pid in pids:
+        with suppress(psutil.Error):
+            top = psutil.Process(pid)
+            processes |= {process.pid: process for process in [top, *top.children(recursive=True)]}
+    for process in processes.values():
+        with suppress(psutil.Error):
+            total += figure(process)
+    return total
 
 
 def free_ports(count: int) -> list[int]:

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from statistics import linear_regression
 from uuid import uuid4
 
-import psutil
-
 from heteropd import topology as topologies
 from heteropd.bench import results
+from heteropd.bench.children import memory_mib
 from heteropd.bench.load.counting import Reading
 from heteropd.bench.soak_page import render_page
 from heteropd.bench.soak_result import Sample, SoakResult
@@ -36,7 +34,7 @@ from heteropd.proof.command import judge
 from heteropd.system import Clock
 from heteropd.topology import Context, Topology
 
-_ANSWER_LIMIT_S, _MIB = 120.0, 2**20
+_ANSWER_LIMIT_S = 120.0
 _PROBLEMS, _PAUSE_S = 20, 0.5
 _NEVER = ("failed_transfers", "failed_notifications", "expired", "late_notifications", "digests_differs")
 
@@ -220,8 +218,7 @@ def _known(
 
 
 def _sample(running: Topology, traffic: Traffic, at_s: float) -> Sample:
-    memory = {role.name: _memory_mib(role.pids() | ({role.process.pid} if role.process else set()))
-              for role in running.roles}  # fmt: skip
+    memory = {role.name: memory_mib(role.tops()) for role in running.roles}
     return Sample(
         at_s=at_s,
         memory_mib=memory,
@@ -230,16 +227,6 @@ def _sample(running: Topology, traffic: Traffic, at_s: float) -> Sample:
         known=traffic.asked,
         differs=traffic.differs,
     )
-
-
-def _memory_mib(pids: set[int]) -> float:
-    """Memory of these processes and their children that nobody shares."""
-    total = 0.0
-    for pid in pids:
-        with suppress(psutil.Error):
-            top = psutil.Process(pid)
-            total += sum(process.memory_full_info().uss for process in [top, *top.children(recursive=True)])
-    return total / _MIB
 
 
 def _finding(name: str, good: bool, text: str, evidence: Evidence) -> Finding:

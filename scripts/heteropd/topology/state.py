@@ -75,6 +75,10 @@ class RoleState(Data):
         if self.container is not None:
             containers.copy_log(self.container, self.log)
 
+    def tops(self) -> set[int]:
+        """Processes on this machine from which all of the role are found: they are these or below them."""
+        return self.pids() | ({self.process.pid} if self.process else set())
+
     def pids(self) -> set[int]:
         """Processes of a container on this machine; a process's own are found by its tag."""
         return containers.pids(self.container) if self.container else set()

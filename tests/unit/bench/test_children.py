@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from heteropd.bench.children import Children, free_ports
+from heteropd.bench.children import Children, cpu_s, free_ports, memory_mib
 from heteropd.bench.make import Make, healthy_after, of_bring_up
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.errors import BadInput, KitError
@@ -167,3 +168,19 @@ def test_milestones_of_a_bring_up(make: Make) -> None:
 def test_a_bring_up_that_fails_is_no_measurement(make: Make, word: str, said: str) -> None:
     with make.children, pytest.raises(KitError, match=said):
         make.run([word], of_bring_up(make.state_dir), 20)
+
+
+def test_a_process_that_is_found_twice_counts_once() -> None:
+    program = "held = bytearray(50_000_000); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", program], **pipes)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        alone = memory_mib([child.pid])
+        both, twice = memory_mib([os.getpid()]), memory_mib([os.getpid(), child.pid])
+        assert 45 < alone < both
+        assert twice == pytest.approx(both, abs=20)
+    finally:
+        child.communicate(b"\n")
+    assert memory_mib([child.pid]) == cpu_s([child.pid]) == 0

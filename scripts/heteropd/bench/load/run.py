@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from heteropd.bench import cpu, pair, results
-from heteropd.bench.children import Children, free_ports, tree_cpu_s
+from heteropd.bench.children import Children, cpu_s, free_ports
 from heteropd.bench.load import gate, traffic
 from heteropd.bench.load.counting import Reading, evidence
 from heteropd.bench.load.generator import Generator
@@ -179,11 +179,7 @@ class LoadSession:
 
     def _engines_s(self) -> float:
         """CPU seconds of the topology's roles on this machine, so far."""
-        roles = self.topology.roles
-        pids = {pid for role in roles for pid in role.pids()} | {
-            role.process.pid for role in roles if role.process
-        }
-        return sum(tree_cpu_s(pid) for pid in pids)
+        return cpu_s(pid for role in self.topology.roles for pid in role.tops())
 
 
 def requests_of(found: list[dict[str, Any]]) -> tuple[list[RequestResult], float]:
