@@ -52,8 +52,9 @@ class Generator:
 
     def run(self, name: str, scenario: dict[str, Any], limit_s: float) -> list[dict[str, Any]]:
         """The requests of one scenario. Raises KitError when guidellm dies, fails or takes longer."""
-        write_whole(self.folder / f"{name}.scenario.json", json.dumps(scenario))
         answer = self.folder / f"{name}.requests.json"
+        answer.unlink(missing_ok=True)  # of a level of the same name
+        write_whole(self.folder / f"{name}.scenario.json", json.dumps(scenario))
         _wait(answer, limit_s, self.children)
         found = json.loads(answer.read_text())
         if "error" in found:
