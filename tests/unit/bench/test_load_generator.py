@@ -1,4 +1,4 @@
-"""guidellm as a process: what it answers, that it failed, that it died. A program of our own stands for it."""
+"""guidellm as a process: what it answers, that it failed, that it died. A program stands for it."""
 
 import sys
 from collections.abc import Iterator
