@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from heteropd.bench.soak_result import SoakResult
 from heteropd.console.findings import summary
-from heteropd.pages import chart, render
+from heteropd.pages import chart, draw, render
 
 
 def render_page(result: SoakResult) -> str:
@@ -16,12 +16,15 @@ def render_page(result: SoakResult) -> str:
         for role, mib in sample.memory_mib.items()
     ]
     panels = len(result.samples[-1].memory_mib)
+    charts = {
+        "memory": chart("memory", {"samples": memory}, panels),
+        "steady": chart("steady", {"rates": list(_rates(result))}),
+    }
     return render(
         "soak.html.j2",
         result=result,
         headline=summary(result.findings),
-        memory=chart("memory", {"samples": memory}, panels),
-        steady=chart("steady", {"rates": list(_rates(result))}),
+        plots=draw(charts),
     )
 
 

@@ -4,7 +4,7 @@ What a page says comes from its caller. How it looks is in ``templates/`` (Jinja
 ``charts/`` (Vega-Lite), which becomes SVG here.
 """
 
-from heteropd.pages.charts import chart
+from heteropd.pages.charts import Chart, chart, draw
 from heteropd.pages.render import render
 
-__all__ = ["chart", "render"]
+__all__ = ["Chart", "chart", "draw", "render"]

@@ -1,8 +1,8 @@
 """What every page has in common, and that plots are drawn from what they are given."""
 
 import re
-
-import pytest
+import subprocess
+import sys
 
 from heteropd import pages
 from heteropd.pages import charts
@@ -33,14 +33,30 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize("name", DATA)
-def test_a_plot_is_drawn_with_its_data_and_escapes_it(name):
-    svg = pages.chart(name, DATA[name], outcomes=["equal"], levels=[1], load="<b>", figure="<b>")
-    assert svg.startswith("<svg")
-    assert "allowed &lt;here" in svg if name == "distances" else "&lt;b" in svg
-    assert "<b>" not in svg
-    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
+VALUES = {"outcomes": ["equal"], "levels": [1], "load": "<b>", "figure": "<b>"}
 
 
-def test_every_plot_is_tested():
-    assert {file.stem for file in charts._FOLDER.glob("*.json")} == {*DATA, "theme"}
+def test_every_plot_is_drawn_with_its_data_and_escapes_it():
+    drawn = pages.draw({name: pages.chart(name, data, **VALUES) for name, data in DATA.items()})
+    assert drawn.keys() == DATA.keys() == {file.stem for file in charts._FOLDER.glob("*.json")} - {"theme"}
+    for name, svg in drawn.items():
+        assert svg.startswith("<svg"), name
+        assert ("allowed &lt;here" if name == "distances" else "&lt;b") in svg, name
+        assert "<b>" not in svg
+        assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
+
+
+def test_what_is_not_there_is_not_drawn():
+    assert pages.draw({"phases": pages.chart("phases", {"phases": []})}) == {}
+
+
+def test_where_nothing_can_be_drawn_the_caller_lives_and_the_page_says_so():
+    """V8 reserves gigabytes of addresses, and ends its process where it may not."""
+    drawing = (
+        "from heteropd import pages\n"
+        f"print(pages.draw({{'phases': pages.chart('phases', {DATA['phases']!r})}})['phases'])"
+    )
+    limited = ["sh", "-c", 'ulimit -v 4000000; exec "$0" -c "$1"', sys.executable, drawing]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "could not be drawn" in done.stdout

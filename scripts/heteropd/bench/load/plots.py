@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from heteropd.bench.load.model import LoadResult
 from heteropd.bench.load.tables import each_level
-from heteropd.pages import chart
+from heteropd.pages import chart, draw
 
 _POINTS = 100  # of a distribution that is drawn
 
@@ -16,15 +16,14 @@ def plots(result: LoadResult) -> dict[str, Markup]:
     loads = sorted({level.value for arm in result.arms for level in arm.levels})
     clients = result.profile.mode == "concurrent"
     axis = "clients in a closed loop" if clients else "requests a second"
-    ttft, itl = (_shares(result, figure) for figure in ("ttft", "itl"))
-    drawn = {
-        "latency": (percentiles := _percentiles(result))
-        and chart("latency", {"percentiles": percentiles}, load=axis, levels=loads),
-        "balance": (levels := _balance(result)) and chart("balance", {"levels": levels}),
-        "ttft": ttft and chart("distribution", {"shares": ttft}, len(loads), figure="TTFT (ms)"),
-        "itl": itl and chart("distribution", {"shares": itl}, len(loads), figure="ITL (ms)"),
+    charts = {
+        "latency": chart("latency", {"percentiles": _percentiles(result)}, load=axis, levels=loads),
+        "balance": chart("balance", {"levels": _balance(result)}),
     }
-    return {name: svg for name, svg in drawn.items() if isinstance(svg, Markup)}
+    for figure in ("ttft", "itl"):
+        shares, title = _shares(result, figure), f"{figure.upper()} (ms)"
+        charts[figure] = chart("distribution", {"shares": shares}, len(loads), figure=title)
+    return draw(charts)
 
 
 def _percentiles(result: LoadResult) -> list[dict[str, object]]:

@@ -5,10 +5,10 @@ from collections import Counter
 from typing import Any
 
 from heteropd.console.findings import summary
-from heteropd.pages import chart, render
+from heteropd.pages import Chart, chart, draw, render
 from heteropd.plan.model import Plan
 from heteropd.proof.report.markdown import curl, probe_table, role_table, value_text
-from heteropd.proof.verdict import Floor, Verdict, geometry_seen
+from heteropd.proof.verdict import Check, Floor, Verdict, geometry_seen
 
 # What a plot over powers of ten can show: less counts as nothing, more as endless.
 _LEAST, _MOST = 1e-7, 100.0
@@ -17,20 +17,22 @@ _BETWEEN, _WARM, _ROUTED, _ALLOWED = "#6b7280", "#8b5cf6", "#0072b2", "#b91c1c"
 
 def render_page(verdict: Verdict, plan: Plan) -> str:
     """The whole page; ends with a newline."""
+    groups: dict[str, list[Check]] = {}
+    for check in verdict.checks:
+        groups.setdefault(check.group, []).append(check)
     unplotted = sum(probe.distance is None for probe in verdict.probes)
     return render(
         "verdict.html.j2",
         verdict=verdict,
         plan=plan,
         shown=_tiles(verdict),
+        groups=groups,
         roles=role_table(plan),
         probes=probe_table(verdict.probes),
         versions=", ".join(f"{name} {version}" for name, version in verdict.versions.items()),
         seen=geometry_seen(verdict.checks),
-        distances=_distances(verdict),
+        plots=draw({"distances": _distances(verdict), "noise": _noise(verdict), "phases": _phases(verdict)}),
         omitted=f" {unplotted} prompts without a known difference are not shown." if unplotted else "",
-        noise=_noise(verdict),
-        phases=_phases(verdict),
         value=value_text,
         curl=curl(verdict, plan),
     )
@@ -51,7 +53,7 @@ def _tiles(verdict: Verdict) -> list[dict[str, str]]:
     return [{"name": name, "figure": figure, "text": text} for name, figure, text in tiles]
 
 
-def _distances(verdict: Verdict) -> str:
+def _distances(verdict: Verdict) -> Chart:
     points = [
         {"tokens": probe.prompt_tokens, "nats": _drawn(probe.distance), "outcome": probe.outcome}
         for probe in verdict.probes
@@ -59,7 +61,7 @@ def _distances(verdict: Verdict) -> str:
     ]
     data = {"probes": points, "bounds": _lines(verdict.floor)}
     seen = sorted({probe.outcome for probe in verdict.probes})
-    return chart("distances", data, outcomes=seen) if points else ""
+    return chart("distances", data, outcomes=seen)
 
 
 def _lines(floor: Floor | None) -> list[dict[str, Any]]:
@@ -77,10 +79,10 @@ def _lines(floor: Floor | None) -> list[dict[str, Any]]:
     ]
 
 
-def _noise(verdict: Verdict) -> str:
+def _noise(verdict: Verdict) -> Chart:
     floor = verdict.floor
     if floor is None or floor.median is None:
-        return ""
+        return chart("noise", {"ranges": []})
     shifts = [check.evidence.get("median") for check in verdict.checks if check.id == "integrity.shift"]
     routed = next((shift for shift in shifts if isinstance(shift, float)), None)
     rows = [
@@ -98,14 +100,14 @@ def _noise(verdict: Verdict) -> str:
     return chart("noise", {"ranges": ranges})
 
 
-def _phases(verdict: Verdict) -> str:
+def _phases(verdict: Verdict) -> Chart:
     bars = [
         {"name": name, "from": began, "to": began + seconds, "seconds": seconds}
         for began, seconds, name in sorted(
             (phase.started_s, phase.seconds, phase.name) for phase in verdict.phases
         )
     ]
-    return chart("phases", {"phases": bars}) if bars else ""
+    return chart("phases", {"phases": bars})
 
 
 def _drawn(nats: float | None) -> float | None:
