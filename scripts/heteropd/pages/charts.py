@@ -1,18 +1,16 @@
 """Plots as SVG: a Vega-Lite file of ``charts/`` with the data it names."""
 
 import json
-import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import vl_convert
 from markupsafe import Markup
 
 _FOLDER = Path(__file__).parent / "charts"
+_DRAW = Path(__file__).parent / "draw.py"
 _WIDTH, _BETWEEN, _ACROSS = 985, 55, 3  # of a page, between panels in it, and most panels across
 _NOT_DRAWN = Markup("<p>This plot could not be drawn on this machine; its figures are in the JSON.</p>")
 Rows = Sequence[Mapping[str, Any]]
@@ -40,21 +38,11 @@ def draw(charts: Mapping[str, Chart]) -> dict[str, Markup]:
     verdict must not end with it. Then each plot is a sentence that says so.
     """
     wanted = {name: spec for name, spec in charts.items() if next(iter(spec["datasets"].values()))}
-    try:
-        with ProcessPoolExecutor(1, get_context("spawn"), _be_silent) as pool:
-            drawn = [Markup(svg) for svg in pool.map(_svg, wanted.values())]  # noqa: S704
-    except BrokenProcessPool:
-        drawn = [_NOT_DRAWN] * len(wanted)
-    return dict(zip(wanted, drawn, strict=True))
-
-
-def _be_silent() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _svg(spec: Chart) -> str:
-    svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    return svg
+    argv, specs = [sys.executable, "-P", str(_DRAW)], json.dumps(list(wanted.values()))
+    done = subprocess.run(argv, input=specs, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return dict.fromkeys(wanted, _NOT_DRAWN)
+    return {name: Markup(svg) for name, svg in zip(wanted, json.loads(done.stdout), strict=True)}  # noqa: S704
 
 
 def _read(name: str, values: Mapping[str, object]) -> Chart:
