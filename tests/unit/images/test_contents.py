@@ -192,6 +192,18 @@ def test_a_difference_of_gaudi(path, value, said, gaudi):
     assert line.startswith(said), line
 
 
+def test_a_plugin_that_waits_for_nvidias_driver_is_judged_where_no_driver_ever_comes(cpu, gaudi, env):
+    """NIXL 0.7's wheel cannot start an agent where the image is built; in a Gaudi image it never can."""
+    why = "nixlNotFoundError: NIXL_ERR_NOT_FOUND; libcuda.so.1: cannot open shared object file"
+    made = changed(found(cpu), ("inventory", "problems", "nixl.agent"), why)
+    made = changed(made, ("inventory", "nixl", "plugins"), ["POSIX"])
+    cuda = make_expected(recipe.choose("cuda", "doc-2025-12", None, env), env, ROOT)
+    assert not list(compare.agent(made["inventory"], cuda))
+    assert list(compare.agent(made["inventory"], gaudi)) == [f"nixl.plugins: no UCX (there: POSIX; {why})"]
+    other = changed(made, ("inventory", "problems", "nixl.agent"), "nixlNotFoundError: NIXL_ERR_NOT_FOUND")
+    assert list(compare.agent(other["inventory"], cuda))
+
+
 def test_what_a_base_brings_is_not_counted_as_stray(gaudi):
     """A base's own Python has packages that nobody locked; they are told apart only in an environment."""
     made = changed(found(gaudi), ("inventory", "packages", "jupyter"), "1")
