@@ -128,21 +128,25 @@ class ProbeSession:
             if done:
                 since = looked = now
             elif now - looked >= min(_LOOK_S, self.settings.waits.stall_s / 3):
-                looked, count = now, self._work_done()
+                looked, count = now, self.work_done()
                 if count != seen:
                     seen, since = count, now
                 elif now - since >= self.settings.waits.stall_s:
-                    raise Stalled(self._first_cause(len(open_)))
+                    raise Stalled(self.first_cause(len(open_)))
 
-    def _work_done(self) -> list[int | None] | None:
+    def work_done(self) -> list[int | None] | None:
+        """What all engines have computed so far; None where one does not say it."""
         try:
             counts = self.counts(self.engines)
         except AnswerProblem:
             return None
         return [counts[key] for key in _WORK]
 
-    def _first_cause(self, left: int) -> str:
+    def first_cause(self, left: int | None = None) -> str:
+        """Why nothing moves: the role that is the cause, where one can be told. ``left``: requests without an
+        answer, where they are known."""
         causes = self.unhealthy() or self.stuck_engines()
         stall_s = self.settings.waits.stall_s
-        text = f"{left} requests had no answer, and nothing was computed, for {stall_s:g} s"
+        requests = "requests" if left is None else f"{left} requests"
+        text = f"{requests} had no answer, and nothing was computed, for {stall_s:g} s"
         return f"{'; '.join(causes)} ({text})" if causes else f"{text}, though every role answers by itself"

@@ -57,7 +57,8 @@ def show(result: LoadResult, terminal: Console) -> None:
         column.justify = "right"
     for position in range(len(result.profile.levels)):
         for arm in result.arms:
-            table.add_row(arm.name, *_cells(arm.levels[position]), end_section=arm is result.arms[-1])
+            if position < len(arm.levels):  # a load that broke off lacks some
+                table.add_row(arm.name, *_cells(arm.levels[position]), end_section=arm is result.arms[-1])
     terminal.print(table)
     validity = result.validity
     headline = "VALID: every request answered in full, KV accounted for, verdicts PASS before and after"

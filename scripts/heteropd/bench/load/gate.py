@@ -23,7 +23,8 @@ _NEVER = {
 
 def judge(result: LoadResult) -> Validity:
     """Every reason why the figures must not be believed; the result's own ``validity`` is not looked at."""
-    reasons = [*_of_verdicts(result)]
+    broke_off = [f"the load broke off: {result.broke_off}"] if result.broke_off else []
+    reasons = [*broke_off, *_of_verdicts(result)]
     for name in get_args(ArmName):
         arm = result.arm(name)
         if arm is None or len(arm.levels) != len(result.profile.levels):

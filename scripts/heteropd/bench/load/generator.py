@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,17 @@ class Generator:
         _wait(ready, _READY_LIMIT_S, children)
         return cls(ready.read_text(), folder, children)
 
-    def run(self, name: str, scenario: dict[str, Any], limit_s: float) -> list[dict[str, Any]]:
-        """The requests of one scenario. Raises KitError when guidellm dies, fails or takes longer."""
+    def run(
+        self, name: str, scenario: dict[str, Any], limit_s: float, watch: Callable[[], None] = lambda: None
+    ) -> list[dict[str, Any]]:
+        """The requests of one scenario; ``watch`` is called until they are there.
+
+        Raises KitError when guidellm dies, fails or takes longer, and what ``watch`` raises.
+        """
         answer = self.folder / f"{name}.requests.json"
         answer.unlink(missing_ok=True)  # of a level of the same name
         write_whole(self.folder / f"{name}.scenario.json", json.dumps(scenario))
-        _wait(answer, limit_s, self.children)
+        _wait(answer, limit_s, self.children, watch)
         found = json.loads(answer.read_text())
         if "error" in found:
             raise KitError(f"bench: guidellm: {found['error']}")
@@ -63,10 +69,11 @@ class Generator:
         return requests
 
 
-def _wait(file: Path, limit_s: float, children: Children) -> None:
+def _wait(file: Path, limit_s: float, children: Children, watch: Callable[[], None] = lambda: None) -> None:
     began = children.clock.now()
     while not file.exists():
         children.check()
+        watch()
         if children.clock.now() - began > limit_s:
             raise KitError(f"bench: guidellm is not done after {limit_s:g} s; see {children.folder}")
         children.clock.sleep(_LOOK_S)

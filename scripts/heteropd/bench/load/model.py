@@ -196,6 +196,7 @@ class LoadResult(_LoadData):
     profile: LoadProfile
     verdicts: dict[Literal["before", "after"], VerdictSummary | None]
     validity: Validity
+    broke_off: str | None = Field(None, description="What ended the load before its time")
     arms: list[Arm]
     caveats: list[str] = Field(default_factory=list, description="What to know before quoting a figure")
 

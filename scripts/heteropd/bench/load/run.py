@@ -14,6 +14,7 @@ from heteropd.bench.load import gate, traffic
 from heteropd.bench.load.counting import Reading, evidence
 from heteropd.bench.load.generator import Generator
 from heteropd.bench.load.model import Arm, ArmName, Level, LoadResult, RequestResult, Validity, VerdictSummary
+from heteropd.bench.load.watch import Watch, dead_roles
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.config.bench import BenchSettings, LoadProfile
 from heteropd.config.validation import load as load_validation
@@ -23,6 +24,7 @@ from heteropd.plan.environment import ENGINE_BIN
 from heteropd.plan.model import Plan
 from heteropd.plan.template import fill_all
 from heteropd.proof.command import fresh_verdict, judge
+from heteropd.proof.session import ProbeSession, Stalled
 from heteropd.proof.verdict import Verdict
 from heteropd.topology import Context, Topology
 
@@ -30,6 +32,7 @@ _FILE, _ANSWER_LIMIT_S = "env/bench.yaml", 60.0
 # Longest that a level may take, for each of its requests: far beyond what a CPU needs.
 _REQUEST_LIMIT_S = 120.0
 _TRIES = 3
+_ARRIVALS = 10  # mean times between two requests that no random gap between them reaches
 _ARMS: dict[ArmName, str] = {
     "pd": "{prefill} prefill and {decode} decode, through the topology's router",
     "aggregated": "{prefill} and {decode} each serve whole requests in turns, through a router like it",
@@ -55,12 +58,14 @@ def run(
     with ExitStack() as stack:
         try:
             session = LoadSession.start(settings, topology, before, workspace, stack)
-            arms = session.measure()
         except AnswerProblem as problem:
             raise KitError(f"bench: {problem}") from None
-    with workspace.step("the verdict after"):
-        after = judge(topology, context)
-    return session.conclude(arms, before, after, started)
+        arms, broke_off = session.measure()
+    after = None
+    if broke_off is None:
+        with workspace.step("the verdict after"):
+            after = judge(topology, context)
+    return session.conclude(arms, broke_off, before, after, started)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class LoadSession:
     words: list[str]
     urls: dict[ArmName, str]
     engines: list[Endpoint]
+    probe: ProbeSession
     generator: Generator
     workspace: BenchWorkspace
     children: Children
@@ -104,27 +110,40 @@ class LoadSession:
             request = {"model": plan.model, "prompt": "Hello", "max_tokens": 1}
             pair.until_answering(plain, request, children)
             generator = Generator.start(workspace, children)
+        validation = load_validation(workspace.root)
+        probe = ProbeSession(plan, validation, workspace.clock, None)
+        stack.callback(probe.close)
         return cls(
             profile_name=settings.load.profile,
             profile=settings.profiles[settings.load.profile],
             topology=topology,
             slot=_slot(plan, before),
-            words=load_validation(workspace.root).words,
+            words=validation.words,
             urls={"pd": topology.url, "aggregated": plain},
             engines=[Endpoint(client, role.name, role.url, _ANSWER_LIMIT_S) for role in plan.engines],
+            probe=probe,
             generator=generator,
             workspace=workspace,
             children=children,
         )
 
-    def measure(self) -> list[Arm]:
-        """Every level of both arms, in turns: a drift of the machine favours neither."""
+    def measure(self) -> tuple[list[Arm], str | None]:
+        """Every level of both arms, in turns: a drift of the machine favours neither. And why the load broke
+        off with what was measured until then; None where it did not."""
         levels: dict[ArmName, list[Level]] = {"pd": [], "aggregated": []}
-        for number, value in enumerate(self.profile.levels):
-            for name in levels if number % 2 == 0 else reversed(levels):
-                unit = "clients" if self.profile.mode == "concurrent" else "requests/s"
-                with self.workspace.step(f"{name}: {value:g} {unit}"):
-                    levels[name].append(self.level(name, value))
+        broke_off, where = None, ""
+        try:
+            for number, value in enumerate(self.profile.levels):
+                for name in levels if number % 2 == 0 else reversed(levels):
+                    unit = "clients" if self.profile.mode == "concurrent" else "requests/s"
+                    with self.workspace.step(where := f"{name}: {value:g} {unit}"):
+                        levels[name].append(self.level(name, value))
+        except (KitError, AnswerProblem, Stalled) as problem:
+            broke_off = f"{where}: {dead_roles(self.topology) or problem}"
+            self.workspace.say(f"breaking off: {broke_off}")
+        return self._arms(levels), broke_off
+
+    def _arms(self, levels: dict[ArmName, list[Level]]) -> list[Arm]:
         plan = self.topology.plan
         names = {side: ", ".join(role.name for role in plan.of(side)) for side in ("prefill", "decode")}
         cores = sorted({core for role in plan.engines for core in role.cores})
@@ -133,7 +152,14 @@ class LoadSession:
             for name, found in levels.items()
         ]
 
-    def conclude(self, arms: list[Arm], before: Verdict, after: Verdict, started: datetime) -> LoadResult:
+    def conclude(
+        self,
+        arms: list[Arm],
+        broke_off: str | None,
+        before: Verdict,
+        after: Verdict | None,
+        started: datetime,
+    ) -> LoadResult:
         """The result, with what the gate says of it."""
         plan = self.topology.plan
         result = LoadResult(
@@ -143,14 +169,15 @@ class LoadSession:
             model=plan.model,
             fingerprint=self.topology.fingerprint,
             standin=plan.standin,
-            note=after.note,
-            engines=_engines(plan, after),
+            note=before.note,
+            engines=_engines(plan, before),
             machine=results.machine(),
             generator={"name": "guidellm", "version": self.generator.version},
             profile_name=self.profile_name,
             profile=self.profile,
-            verdicts={"before": _summary(before), "after": _summary(after)},
+            verdicts={"before": _summary(before), "after": after and _summary(after)},
             validity=Validity(),
+            broke_off=broke_off,
             arms=arms,
         )
         return result.model_copy(update={"validity": gate.judge(result), "caveats": gate.caveats(result)})
@@ -158,7 +185,7 @@ class LoadSession:
     def level(self, name: ArmName, value: float) -> Level:
         """One arm at one concurrency or rate; anew where guidellm leaves out a request that was answered.
 
-        Raises KitError, AnswerProblem.
+        Raises KitError, AnswerProblem, Stalled.
         """
         for attempt in range(_TRIES):
             level = self._measured(name, value, f"{name} {value} {attempt}")
@@ -173,7 +200,9 @@ class LoadSession:
         scenario = traffic.scenario(self.urls[name], plan.model, profile, value, rows)
         before, started = Reading.settled(self.engines, plan, clock), clock.wall()
         machine, own, engines, began = cpu.busy_s(), cpu.own_s(self.children), self._engines_s(), clock.now()
-        found = self.generator.run(f"{name}-{value:g}", scenario, _REQUEST_LIMIT_S * len(rows))
+        quiet_s = self.probe.settings.waits.stall_s + (_ARRIVALS / value if profile.mode == "poisson" else 0)
+        watch = Watch(self.topology, self.probe, quiet_s)
+        found = self.generator.run(f"{name}-{value:g}", scenario, _REQUEST_LIMIT_S * len(rows), watch)
         span, engines = clock.now() - began, self._engines_s() - engines
         own, machine = cpu.own_s(self.children) - own, cpu.busy_s() - machine
         after = Reading.settled(self.engines, plan, clock)
