@@ -12,9 +12,10 @@ def compare(*, a: str | None, b: str | None) -> int:
     context = wiring.context(root())
     loads = context.state_dir / "bench"
     kept = ", ".join(names(loads)[-4:]) or "none"
-    fix = f"a=NAME b=NAME, of `make reports` or of the load benchmark's ({kept})"
+    fix = f"give a=NAME b=NAME, of `make reports` or of the load benchmark's ({kept})"
     if a is None or b is None:
-        raise BadInput("command line", "a" if a is None else "b", None, "is missing", fix)
+        missing = " and ".join(name for name, given in (("a=", a), ("b=", b)) if given is None)
+        raise BadInput("command line", None, None, f"{missing} not given", fix)
     one, other = find_result(loads, a), find_result(loads, b)
     if one and other:
         compare_results(one, other, context.console)
