@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 
 from heteropd.config.env import Env
@@ -19,6 +20,7 @@ from heteropd.system import CommandRunner
 _QUERY = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,memory.free"]
 _FORMAT = "--format=csv,noheader,nounits"
 _WITHOUT = "use standin=all (CPU stand-ins for both), or a machine with an NVIDIA GPU"
+_CONNECTOR = "--kv-transfer-config"
 _SHARE = "--gpu-memory-utilization"
 _VERSION = "import importlib.metadata as packages; print(packages.version('vllm'))"
 _GIB = 2**30
@@ -55,7 +57,7 @@ def require_gpu(engine: RolePlan, needs: ProcessNeeds, runner: CommandRunner) ->
     if int(gpu.driver.partition(".")[0]) < needs.driver:
         problem = f"{engine.name} needs NVIDIA driver {needs.driver} or newer, and this is {gpu.driver}"
         raise MissingPrerequisite(problem, f"update the driver, or {_WITHOUT}")
-    share = float(engine.argv[engine.argv.index(_SHARE) + 1])
+    share = float(_value(engine, _SHARE) or 0)
     if gpu.free < share * gpu.total:
         problem = (
             f"{engine.name} takes {share * gpu.total / 1024:.1f} GiB of GPU memory, and the {gpu.name} has"
@@ -102,9 +104,16 @@ def ensure_python(lock: str, needs: ProcessNeeds, root: Path, runner: CommandRun
 
 def connector_module(engine: RolePlan) -> str | None:
     """The module of ours that the engine's KV connector comes from; None for one of vLLM's own."""
-    config = json.loads(engine.argv[engine.argv.index("--kv-transfer-config") + 1])
+    config = json.loads(_value(engine, _CONNECTOR) or "{}")
     module: str | None = config.get("kv_connector_module_path")
     return module
+
+
+def _value(engine: RolePlan, option: str) -> str | None:
+    """What an option ends up with, be it given as two words or as OPTION=VALUE; None without it."""
+    split = (word.split("=", 1) if word.startswith("--") else [word] for word in engine.argv)
+    words = pairwise(chain.from_iterable(split))
+    return next((value for name, value in reversed([*words]) if name == option), None)
 
 
 def require_vllm(python: Path, vllm: str, runner: CommandRunner, connector: str | None = None) -> None:

@@ -121,3 +121,11 @@ def test_a_site_has_a_python_of_its_own(tmp_path: Path) -> None:
             return super().run(argv) if asked else LocalRunner.run(self, argv)
 
     assert accelerator.python_of(plan, load(ROOT), ROOT, Site(H100), print) == python
+
+
+def test_an_option_given_as_one_word_is_read_too() -> None:
+    config = '{"kv_connector_module_path": "package.module", "other": "a=b"}'
+    for argv in (["--kv-transfer-config", config], [f"--kv-transfer-config={config}"]):
+        engine = PREFILL.model_copy(update={"argv": argv})
+        assert accelerator.connector_module(engine) == "package.module"
+    assert accelerator.connector_module(PREFILL.model_copy(update={"argv": []})) is None
