@@ -29,7 +29,7 @@ from heteropd.engine_api.client import AnswerProblem, Endpoint, EngineClient
 from heteropd.engine_api.requests import Json
 from heteropd.engine_api.responses import text_of
 from heteropd.errors import EXIT_FAILED, EXIT_OK, KitError
-from heteropd.findings import Evidence, Finding
+from heteropd.findings import Evidence, Finding, Status
 from heteropd.proof.command import judge
 from heteropd.system import Clock
 from heteropd.topology import Context, Topology
@@ -190,8 +190,12 @@ def findings_of(
         _finding("soak.transfers", counted is not None and not bad, text, dict(counted or {})),
     ]
     for role in last.memory_mib:
-        slope = growth(samples, role)
         now = last.memory_mib[role]
+        if now is None:
+            text = f"{role}'s memory is not known: its processes are not seen from this machine"
+            found.append(_finding("soak.memory", None, text, {}))
+            continue
+        slope = growth(samples, role)
         text = f"{role} grew by {slope:.1f} MiB a minute over the second half, to {now:,.0f} MiB"
         evidence: Evidence = {"mib_a_minute": slope, "most": settings.growth_mib}
         found.append(_finding("soak.memory", slope <= settings.growth_mib, text, evidence))
@@ -199,12 +203,10 @@ def findings_of(
 
 
 def growth(samples: Sequence[Sample], role: str) -> float:
-    """MiB a minute over the second half of the samples; 0 where those are fewer than two."""
-    half = samples[len(samples) // 2 :]
-    if len(half) < 2:
-        return 0.0
-    minutes = [sample.at_s / 60 for sample in half]
-    return linear_regression(minutes, [sample.memory_mib[role] for sample in half]).slope
+    """MiB a minute over the second half of the samples; 0 where fewer than two of those know it."""
+    half = [(sample.at_s / 60, sample.memory_mib[role]) for sample in samples[len(samples) // 2 :]]
+    known = [(minute, mib) for minute, mib in half if mib is not None]
+    return linear_regression(*zip(*known, strict=True)).slope if len(known) > 1 else 0.0
 
 
 def _known(
@@ -218,7 +220,7 @@ def _known(
 
 
 def _sample(running: Topology, traffic: Traffic, at_s: float) -> Sample:
-    memory = {role.name: memory_mib(role.tops()) for role in running.roles}
+    memory = {role.name: memory_mib(role.tops()) or None for role in running.roles}
     return Sample(
         at_s=at_s,
         memory_mib=memory,
@@ -229,5 +231,7 @@ def _sample(running: Topology, traffic: Traffic, at_s: float) -> Sample:
     )
 
 
-def _finding(name: str, good: bool, text: str, evidence: Evidence) -> Finding:
-    return Finding(id=name, status="PASS" if good else "FAIL", text=text, evidence=evidence)
+def _finding(name: str, good: bool | None, text: str, evidence: Evidence) -> Finding:
+    """None: it could not be looked at."""
+    status: Status = "SKIP" if good is None else "PASS" if good else "FAIL"
+    return Finding(id=name, status=status, text=text, evidence=evidence)

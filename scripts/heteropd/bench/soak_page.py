@@ -14,8 +14,9 @@ def render_page(result: SoakResult) -> str:
         {"role": role, "minute": sample.at_s / 60, "mib": mib}
         for sample in result.samples
         for role, mib in sample.memory_mib.items()
+        if mib is not None
     ]
-    panels = len(result.samples[-1].memory_mib)
+    panels = len({row["role"] for row in memory})
     charts = {
         "memory": chart("memory", {"samples": memory}, panels),
         "steady": chart("steady", {"rates": list(_rates(result))}),

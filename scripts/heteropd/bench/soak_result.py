@@ -12,10 +12,11 @@ from heteropd.findings import Finding
 
 
 class Sample(BaseModel):
-    """One look: MiB that each role's processes share with nobody, and what came of requests so far."""
+    """One look: MiB that each role's processes share with nobody (None where this machine does not see them),
+    and what came of requests so far."""
 
     at_s: float
-    memory_mib: dict[str, float]
+    memory_mib: dict[str, float | None]
     requests: int
     failed: int
     known: int

@@ -3,13 +3,14 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from heteropd.bench import results
-from heteropd.bench.soak import Traffic, complete, findings_of, growth
+from heteropd.bench.soak import Traffic, _sample, complete, findings_of, growth
 from heteropd.bench.soak_page import render_page
 from heteropd.bench.soak_result import Sample, SoakResult
 from heteropd.config import bench
@@ -53,6 +54,21 @@ def test_steady_memory_and_right_answers_pass() -> None:
 )
 def test_what_goes_wrong_fails(taken: list[Sample], counted: dict[str, int] | None, check: str) -> None:
     assert failed(taken, counted) == [check]
+
+
+def test_memory_that_is_not_seen_from_here_is_skipped_and_never_passed() -> None:
+    unseen = [
+        sample.model_copy(update={"memory_mib": {**sample.memory_mib, "decode-0": None}})
+        for sample in samples()
+    ]
+    settings = bench.load(ROOT).soak
+    memory = [finding for finding in findings_of(unseen, {}, settings) if finding.id == "soak.memory"]
+    assert [finding.status for finding in memory] == ["PASS", "SKIP"]
+    assert memory[1].text == "decode-0's memory is not known: its processes are not seen from this machine"
+    role: Any = SimpleNamespace(name="decode-0", tops=set)
+    running: Any = SimpleNamespace(roles=[role])
+    traffic: Any = SimpleNamespace(requests=1, failed=0, asked=0, differs=0)
+    assert _sample(running, traffic, 1.0).memory_mib == {"decode-0": None}
 
 
 def engine(*, tokens: int = 8) -> Endpoint:
@@ -126,3 +142,6 @@ def test_a_soak_of_one_sample_makes_a_page_too() -> None:
         settings=settings, samples=samples()[:1], problems=[], findings=[],
     )  # fmt: skip
     assert "on hardware" in render_page(result)
+    for sample in result.samples:
+        sample.memory_mib["prefill-0"] = None
+    assert "<h2>Memory" not in render_page(result)
