@@ -30,7 +30,7 @@ from heteropd.engine_api.requests import Json
 from heteropd.engine_api.responses import text_of
 from heteropd.errors import EXIT_FAILED, EXIT_OK, KitError
 from heteropd.findings import Evidence, Finding, Status
-from heteropd.proof.command import judge
+from heteropd.proof.command import judge, measuring
 from heteropd.system import Clock
 from heteropd.topology import Context, Topology
 
@@ -91,8 +91,16 @@ def complete(engine: Endpoint, model: str, prompt: Sequence[int], tokens: int) -
 
 
 def run(given: Mapping[str, str | bool], context: Context) -> int:
-    """Soak what runs; write .heteropd/bench/soak-TIME.json, print findings. 0, or 1 where one is FAIL."""
+    """Soak what runs; write .heteropd/bench/soak-TIME.json, print findings. 0, or 1 where one is FAIL.
+
+    Raises BadInput while another command is at work on the topology, MissingPrerequisite where nothing runs.
+    """
     settings = bench.changed(bench.load(context.root).soak, given)
+    with measuring(context, "soak"):
+        return _run(settings, context)
+
+
+def _run(settings: SoakSettings, context: Context) -> int:
     clock, running = context.clock, topologies.running(context)
     workspace = BenchWorkspace(
         context.root, context.runner, clock, context.console, clock.now(), context.state_dir

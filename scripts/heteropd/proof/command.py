@@ -16,6 +16,7 @@ from heteropd.proof.model_files import read_files
 from heteropd.proof.run import ProofOptions, run
 from heteropd.proof.verdict import Verdict
 from heteropd.topology import Context, Topology
+from heteropd.topology.lock import holder, locked
 
 _LOCK = ".validating"
 
@@ -80,16 +81,27 @@ def _judged(plan: Plan, context: Context, options: Callable[[], ProofOptions]) -
 
 
 @contextmanager
+def measuring(context: Context, command: str) -> Iterator[None]:
+    """What runs is neither changed nor measured by another command meanwhile, nor asked for a token by
+    `status`; verdicts may be made under it. Raises BadInput while another command is at work on it."""
+    with locked(context.state_dir, command, context.clock), _alone(context.state_dir / "reports"):
+        yield
+
+
+@contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Two at once would count each other's requests. The kernel frees the lock when we die."""
-    lock = FileLock(folder / _LOCK)
+    """Two at once would count each other's requests. The kernel frees the lock when we die.
+
+    It may be held around itself: a command that measures makes verdicts.
+    """
+    lock = FileLock(folder / _LOCK, is_singleton=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise BadInput(
-            "this topology", None, None, "another validation of it is under way", "wait for its verdict"
-        ) from None
+        measured = holder(folder.parent)
+        problem = f"is being measured{measured}" if measured else "another validation of it is under way"
+        raise BadInput("this topology", None, None, problem, "wait for its verdict") from None
     except OSError:  # a full disk takes no lock
         yield
         return

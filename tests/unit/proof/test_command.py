@@ -1,5 +1,7 @@
 """A verdict is shown before it is kept, and two validations at once are refused."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -9,10 +11,12 @@ from filelock import FileLock
 from imagined import Topology as Imagined
 from rich.console import Console
 
+from heteropd import topology
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 from heteropd.proof import command
 from heteropd.proof.run import run
 from heteropd.topology import Context, Topology
+from heteropd.topology.lock import holder
 from heteropd.topology.state import RoleState
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +34,7 @@ def validate(make_plan, tmp_path, monkeypatch, clock):
         roles = [RoleState(name=role.name, log=tmp_path / f"{role.name}.log") for role in plan.roles]
         for role in plan.engines:
             (tmp_path / f"{role.name}.log").write_text(imagined.log(role.name))
-        topology = Topology(
+        recorded = Topology(
             id="x", phase="up", boot_id="b", fingerprint="f", created=datetime(2026, 1, 1, tzinfo=UTC),
             plan=plan, roles=roles,
         )  # fmt: skip
@@ -39,7 +43,7 @@ def validate(make_plan, tmp_path, monkeypatch, clock):
             command.ProofOptions(options.thorough, options.logs, imagined.files, imagined.transport),
         ))  # fmt: skip
         context = Context(root=ROOT, console=Console(file=out, width=200), clock=clock, state_dir=state)
-        return command.prove(topology, context, **more), out.getvalue()
+        return command.prove(recorded, context, **more), out.getvalue()
 
     prove.state = state
     return prove
@@ -71,3 +75,21 @@ def test_a_second_validation_at_once_is_refused(validate):
     with lock, pytest.raises(BadInput, match="another validation"):
         validate()
     assert validate()[0] == EXIT_OK
+
+
+def test_who_measures_makes_verdicts_and_nobody_else_does(validate):
+    context = Context(root=ROOT, console=Console(), state_dir=validate.state)
+    with command.measuring(context, "soak"):
+        assert validate()[0] == EXIT_OK
+        with pytest.raises(BadInput, match="another command is at work on it: soak, pid"):
+            topology.restart("prefill-0", context)
+        with pytest.raises(BadInput, match="at work on it: soak"), command.measuring(context, "bench"):
+            raise AssertionError
+        python = "import sys; from pathlib import Path; from heteropd.proof.command import _alone\n"
+        python += "with _alone(Path(sys.argv[1])): pass"
+        argv = [sys.executable, "-c", python, str(validate.state / "reports")]
+        other = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT / "scripts", check=False)
+        assert "BadInput: this topology: is being measured: soak, pid" in other.stderr
+    assert holder(validate.state) == ""
+    with command.measuring(context, "soak"):
+        pass

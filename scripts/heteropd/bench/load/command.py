@@ -19,6 +19,7 @@ from heteropd.config import bench
 from heteropd.config.bench import BenchSettings
 from heteropd.console.width import console
 from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, did_you_mean
+from heteropd.proof.command import measuring
 from heteropd.topology import Context
 
 _COLUMNS = ("req/s", "tokens/s", "goodput/s", "TTFT p50", "p99", "ITL p50", "p99", "E2E p50", "p99")
@@ -30,11 +31,13 @@ def run(
 ) -> int:
     """Load what runs; write .heteropd/bench/load-TIME.json, print a table. 0, or 1 where it is invalid.
 
-    Raises BadInput for a profile that there is not, MissingPrerequisite where nothing runs.
+    Raises BadInput for a profile that there is not and while another command is at work on the topology,
+    MissingPrerequisite where nothing runs.
     """
     settings = settings.model_copy(update={"load": bench.changed(settings.load, given)})
     _require_profile(settings)
-    result = load_run.run(settings, topology.running(context), context, prepare)
+    with measuring(context, "bench what=load"):
+        result = load_run.run(settings, topology.running(context), context, prepare)
     path = results.write(result, context.state_dir / "bench")
     show(result, console())
     for file in [path, *write_report(result, path), *write_llmd(result, path.with_suffix(".llm-d"))[:1]]:
