@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -124,14 +124,16 @@ class Abandoning(Generator):
 
     plan: Plan
 
-    def run(self, name: str, scenario: dict[str, Any], limit_s: float) -> list[dict[str, Any]]:
+    def run(
+        self, name: str, scenario: dict[str, Any], limit_s: float, watch: Callable[[], None] = lambda: None
+    ) -> list[dict[str, Any]]:
         prefill, prompt = self.plan.of("prefill")[0], scenario["data"][0]["data"][0]["prompt"]
         with EngineClient() as client:
             engine = Endpoint(client, prefill.name, prefill.url, 60)
             request = {"model": self.plan.model, "prompt": f"nobody {prompt}", "temperature": 0}
             engine.post(COMPLETIONS, prefill_request(request))
         time.sleep(LEASE_S + 2)
-        return super().run(name, scenario, limit_s)
+        return super().run(name, scenario, limit_s, watch)
 
 
 def test_leases_that_expire_are_invalid(loaded: Loaded) -> None:

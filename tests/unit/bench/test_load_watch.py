@@ -101,7 +101,7 @@ def test_a_load_that_breaks_off_is_an_invalid_result(
     session = made("smoke", profile, topology, (1, 1), [], {}, [], anything, anything, workspace, None)
     arms, broke_off = session.measure()
     before: Any = SimpleNamespace(note=None)
-    result = session.conclude(arms, broke_off, before, None, datetime(2026, 1, 2, tzinfo=UTC))
+    result = session.conclude(arms, before, None, datetime(2026, 1, 2, tzinfo=UTC), broke_off)
     assert not result.validity.valid
     assert result.validity.reasons[0].startswith("the load broke off: aggregated: ")
     assert words in result.validity.reasons[0]

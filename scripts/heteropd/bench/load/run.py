@@ -65,7 +65,7 @@ def run(
     if broke_off is None:
         with workspace.step("the verdict after"):
             after = judge(topology, context)
-    return session.conclude(arms, broke_off, before, after, started)
+    return session.conclude(arms, before, after, started, broke_off)
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ class LoadSession:
     def conclude(
         self,
         arms: list[Arm],
-        broke_off: str | None,
         before: Verdict,
         after: Verdict | None,
         started: datetime,
+        broke_off: str | None = None,
     ) -> LoadResult:
         """The result, with what the gate says of it."""
         plan = self.topology.plan
