@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from statistics import linear_regression
 from uuid import uuid4
 
 from heteropd import topology as topologies
 from heteropd.bench import results
 from heteropd.bench.children import memory_mib
 from heteropd.bench.load.counting import Reading
+from heteropd.bench.soak_findings import finding, findings_of
 from heteropd.bench.soak_page import render_page
 from heteropd.bench.soak_result import Sample, SoakResult
 from heteropd.bench.workspace import BenchWorkspace
@@ -28,8 +28,8 @@ from heteropd.console.width import console
 from heteropd.engine_api.client import AnswerProblem, Endpoint, EngineClient
 from heteropd.engine_api.requests import Json
 from heteropd.engine_api.responses import text_of
-from heteropd.errors import EXIT_FAILED, EXIT_OK, KitError
-from heteropd.findings import Evidence, Finding, Status
+from heteropd.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, KitError
+from heteropd.findings import Finding
 from heteropd.proof.command import judge, measuring
 from heteropd.system import Clock
 from heteropd.topology import Context, Topology
@@ -54,6 +54,7 @@ class Traffic:
     failed: int = 0
     asked: int = 0
     differs: int = 0
+    interrupted: bool = False
     problems: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,6 +67,8 @@ class Traffic:
             try:
                 text: str | None = complete(self.engine, self.model, prompt, self.settings.output_tokens)
             except AnswerProblem as problem:
+                if self.interrupted:
+                    return
                 text = None
                 with self._lock:
                     self.problems = [*self.problems, str(problem)][:_PROBLEMS]
@@ -93,6 +96,8 @@ def complete(engine: Endpoint, model: str, prompt: Sequence[int], tokens: int) -
 def run(given: Mapping[str, str | bool], context: Context) -> int:
     """Soak what runs; write .heteropd/bench/soak-TIME.json, print findings. 0, or 1 where one is FAIL.
 
+    An interrupted one writes what it has, as a FAIL, and the status is 130.
+
     Raises BadInput while another command is at work on the topology, MissingPrerequisite where nothing runs.
     """
     settings = bench.changed(bench.load(context.root).soak, given)
@@ -110,20 +115,14 @@ def _run(settings: SoakSettings, context: Context) -> int:
         samples, traffic, counted = soak(settings, running, workspace)
     except AnswerProblem as problem:
         raise KitError(f"soak: {problem}") from None
-    dead = ", ".join(running.dead())
-    with workspace.step("the verdict after"):
-        verdict = None if dead else judge(running, context)
-    findings = [
-        *findings_of(samples, counted, settings),
-        _finding("soak.roles", not dead, f"dead: {dead}" if dead else "every role runs", {}),
-        _finding("soak.restarts", topologies.load(context) == running, "no role was restarted", {}),
-        _finding(
-            "soak.verdict",
-            verdict is not None and verdict.passed,
-            verdict.headline() if verdict else "none: not every role runs",
-            {},
-        ),
-    ]
+    findings = findings_of(samples, counted, settings, interrupted=traffic.interrupted)
+    try:
+        findings += [] if traffic.interrupted else _afterwards(running, context, workspace)
+    except KeyboardInterrupt:
+        traffic.interrupted = True
+    if traffic.interrupted:
+        text = f"interrupted after {samples[-1].at_s / 60:.1f} of {settings.minutes:g} minutes: no verdict"
+        findings.append(finding("soak.interrupted", False, text, {}))
     result = SoakResult(
         started=started,
         seconds=clock.now() - workspace.began,
@@ -141,14 +140,30 @@ def _run(settings: SoakSettings, context: Context) -> int:
     show_findings(findings, terminal)
     word = "PASS" if result.passed else "FAIL"
     terminal.print(f"{word} soak of {settings.minutes:g} minutes: {summary(findings)}; written: {page}")
+    if traffic.interrupted:
+        return EXIT_INTERRUPTED
     return EXIT_OK if result.passed else EXIT_FAILED
+
+
+def _afterwards(running: Topology, context: Context, workspace: BenchWorkspace) -> list[Finding]:
+    """Whether every role runs, as it was started, and the verdict."""
+    dead = ", ".join(running.dead())
+    with workspace.step("the verdict after"):
+        verdict = None if dead else judge(running, context)
+    text = verdict.headline() if verdict else "none: not every role runs"
+    return [
+        finding("soak.roles", not dead, f"dead: {dead}" if dead else "every role runs", {}),
+        finding("soak.restarts", topologies.load(context) == running, "no role was restarted", {}),
+        finding("soak.verdict", verdict is not None and verdict.passed, text, {}),
+    ]
 
 
 def soak(
     settings: SoakSettings, running: Topology, workspace: BenchWorkspace
 ) -> tuple[list[Sample], Traffic, dict[str, int] | None]:
     """Send for as long as the settings say and every role lives, and look every so often; what was counted
-    is None where an engine does not say it any more. Raises `AnswerProblem` before the first request."""
+    is None where an engine does not say it any more, or an interrupt ended it: `Traffic.interrupted`.
+    Raises `AnswerProblem` before the first request."""
     plan, clock = running.plan, workspace.clock
     with EngineClient() as client:
         endpoint = partial(Endpoint, client, limit_s=_ANSWER_LIMIT_S)
@@ -161,7 +176,10 @@ def soak(
         before, began = Reading.take(engines, plan), clock.now()
         ends = began + settings.minutes * 60
         traffic = Traffic(router, plan.model, settings, words, known, clock, ends)
-        threads = [threading.Thread(target=traffic.client, args=(seed,)) for seed in range(settings.clients)]
+        threads = [
+            threading.Thread(target=traffic.client, args=(seed,), daemon=True)
+            for seed in range(settings.clients)
+        ]
         samples: list[Sample] = []
         with workspace.step(f"{settings.clients} clients for {settings.minutes:g} minutes"):
             for thread in threads:
@@ -170,10 +188,13 @@ def soak(
                 while clock.now() < ends and not (samples and running.dead()):
                     clock.sleep(min(settings.sample_s, max(0.0, ends - clock.now())))
                     samples.append(_sample(running, traffic, clock.now() - began))
-            finally:
                 traffic.ends = clock.now()
                 for thread in threads:
                     thread.join()
+            except KeyboardInterrupt:  # answers under way may take longer than we are given
+                traffic.interrupted, traffic.ends = True, clock.now()
+                samples.append(_sample(running, traffic, clock.now() - began))
+                return samples, traffic, None
         try:
             after = Reading.settled(engines, plan, clock)
         except AnswerProblem:
@@ -181,40 +202,6 @@ def soak(
     sides = [(after.prefill, before.prefill), (after.decode, before.decode)]
     moved = [now.since(then) for now, then in sides]
     return samples, traffic, {name: sum(side[name] or 0 for side in moved) for name in _NEVER}
-
-
-def findings_of(
-    samples: Sequence[Sample], counted: Mapping[str, int] | None, settings: SoakSettings
-) -> list[Finding]:
-    """What the samples and counters say."""
-    last = samples[-1]
-    bad = {name: count for name, count in (counted or {}).items() if count}
-    text = "an engine does not say it any more" if counted is None else f"failed or expired: {bad or 'none'}"
-    found = [
-        _finding("soak.answered", not last.failed, f"{last.failed} of {last.requests} requests failed", {}),
-        _finding(
-            "soak.known", not last.differs, f"{last.differs} of {last.known} known answers were others", {}
-        ),
-        _finding("soak.transfers", counted is not None and not bad, text, dict(counted or {})),
-    ]
-    for role in last.memory_mib:
-        now = last.memory_mib[role]
-        if now is None:
-            text = f"{role}'s memory is not known: its processes are not seen from this machine"
-            found.append(_finding("soak.memory", None, text, {}))
-            continue
-        slope = growth(samples, role)
-        text = f"{role} grew by {slope:.1f} MiB a minute over the second half, to {now:,.0f} MiB"
-        evidence: Evidence = {"mib_a_minute": slope, "most": settings.growth_mib}
-        found.append(_finding("soak.memory", slope <= settings.growth_mib, text, evidence))
-    return found
-
-
-def growth(samples: Sequence[Sample], role: str) -> float:
-    """MiB a minute over the second half of the samples; 0 where fewer than two of those know it."""
-    half = [(sample.at_s / 60, sample.memory_mib[role]) for sample in samples[len(samples) // 2 :]]
-    known = [(minute, mib) for minute, mib in half if mib is not None]
-    return linear_regression(*zip(*known, strict=True)).slope if len(known) > 1 else 0.0
 
 
 def _known(
@@ -237,9 +224,3 @@ def _sample(running: Topology, traffic: Traffic, at_s: float) -> Sample:
         known=traffic.asked,
         differs=traffic.differs,
     )
-
-
-def _finding(name: str, good: bool | None, text: str, evidence: Evidence) -> Finding:
-    """None: it could not be looked at."""
-    status: Status = "SKIP" if good is None else "PASS" if good else "FAIL"
-    return Finding(id=name, status=status, text=text, evidence=evidence)

@@ -1,6 +1,8 @@
 """What a soak concludes: each thing that goes wrong over time is a FAIL, and nothing else is."""
 
+import io
 import json
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,15 +10,21 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
-from heteropd.bench import results
-from heteropd.bench.soak import Traffic, _sample, complete, findings_of, growth
+from heteropd.bench import results, soak
+from heteropd.bench.soak import Traffic, _sample, complete
+from heteropd.bench.soak_findings import findings_of, growth
 from heteropd.bench.soak_page import render_page
 from heteropd.bench.soak_result import Sample, SoakResult
 from heteropd.config import bench
+from heteropd.config.machine import Machine
 from heteropd.engine_api.client import AnswerProblem, Endpoint, EngineClient
+from heteropd.errors import EXIT_INTERRUPTED
 from heteropd.system import SystemClock
+from heteropd.topology import Context
 from labs import chromium
+from plan_words import make
 
 ROOT = Path(__file__).parents[3]
 
@@ -133,6 +141,45 @@ def test_the_page_shows_findings_memory_and_traffic_in_a_browser(
     program = chromium.find(tmp_path_factory.getbasetemp().parent)
     opened = chromium.open_page(program, page, tmp_path, height=1400)
     assert (opened.blank, opened.console, opened.requests) == (False, [], [])
+
+
+def test_an_interrupted_soak_writes_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make(["case1"], ROOT, Machine(cores=[0, 1]))
+    running: Any = SimpleNamespace(plan=plan, url="http://router", roles=[], dead=list)
+    main = threading.current_thread()
+
+    class Impatient(SystemClock):
+        """Of a user who ends the soak at its third look."""
+
+        looks = 0
+
+        def sleep(self, seconds: float) -> None:
+            if threading.current_thread() is not main:
+                return super().sleep(seconds)
+            self.looks += 1
+            if self.looks == 3:
+                raise KeyboardInterrupt
+            return super().sleep(0.1)
+
+    def answer(*_: object) -> str:
+        SystemClock().sleep(0.01)
+        return "x"
+
+    monkeypatch.setattr(soak.topologies, "running", lambda _: running)
+    monkeypatch.setattr(soak, "complete", answer)
+    monkeypatch.setattr(soak, "memory_mib", lambda _: 1.0)
+    monkeypatch.setattr(soak.Reading, "take", lambda *_: None)
+    monkeypatch.setattr(Endpoint, "tokenize", lambda *_, **__: [1, 2])
+    context = Context(ROOT, Console(file=io.StringIO()), clock=Impatient(), state_dir=tmp_path)
+    assert soak.run({}, context) == EXIT_INTERRUPTED
+    [file] = (tmp_path / "bench").glob("soak-*.json")
+    result = SoakResult.model_validate_json(file.read_text())
+    found = {finding.id: finding for finding in result.findings}
+    assert not result.passed
+    assert (len(result.samples), result.samples[-1].requests > 0) == (3, True)
+    assert found["soak.interrupted"].text == "interrupted after 0.0 of 30 minutes: no verdict"
+    assert found["soak.transfers"].status == "SKIP"
+    assert "interrupted after" in file.with_suffix(".html").read_text()
 
 
 def test_a_soak_of_one_sample_makes_a_page_too() -> None:
