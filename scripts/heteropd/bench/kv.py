@@ -79,8 +79,8 @@ def measure(settings: KvSettings, _prompt: str, workspace: BenchWorkspace) -> Fi
 
 def plan_of(settings: KvSettings, block: int, root: Path) -> Plan:
     """The case with blocks of that size on the side whose blocks travel. Raises BadInput."""
-    case = env.load(root).cases[settings.case]
-    side = "decode" if case.prefill.convert_on_save else "prefill"
+    case = env.load(root).cases.get(settings.case)  # the plan refuses one that is not there
+    side = "decode" if case and case.prefill.convert_on_save else "prefill"
     words = {"standin": settings.standin, f"{side}_block_size": str(block)}
     words |= {"engine_python": settings.engine_python} if settings.engine_python else {}
     return pair.plan_on_free_ports(settings.case, root, words)

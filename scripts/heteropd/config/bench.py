@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from heteropd.config import problems, yamlfile
 from heteropd.config.types import Data, HostFile, Name, StandinName
@@ -17,7 +17,9 @@ COMMAND_LINE = "command line"
 class RouterSettings(Data):
     """The router benchmark. Times are for one measurement: one way in, one number of clients, one round."""
 
-    clients: list[int] = Field(min_length=1, description="Clients that send at the same time, each measured")
+    clients: list[PositiveInt] = Field(
+        min_length=1, description="Clients that send at the same time, each measured"
+    )
     rounds: int = Field(ge=1, le=20, description="Times that everything is measured, in turns")
     warmup_s: float = Field(ge=0)
     measure_s: float = Field(gt=0)
@@ -57,8 +59,10 @@ class KvSettings(Data):
     case: str
     standin: StandinName = Field(description="Platforms whose places CPU stand-ins take")
     engine_python: HostFile | None = Field(default=None, description="Python with vLLM, for the real engine")
-    blocks: list[int] = Field(min_length=1, description="Tokens a block of the side whose blocks travel")
-    tokens: list[int] = Field(min_length=1, description="Lengths of prompts, each measured")
+    blocks: list[PositiveInt] = Field(
+        min_length=1, description="Tokens a block of the side whose blocks travel"
+    )
+    tokens: list[PositiveInt] = Field(min_length=1, description="Lengths of prompts, each measured")
     rounds: int = Field(ge=1, le=20)
     raw_ratio: float = Field(gt=0, description="Aim: hand-over over the transport alone, bytes a second")
 

@@ -44,6 +44,7 @@ def logs(
         files, roles = {role: files[role]}, [state for state in roles if state.name == role]
     if not files:
         context.console.print("no logs: nothing was started yet")
+        return
     width, styles = max(map(len, files), default=0), dict(zip(files, itertools.cycle(_STYLES)))
 
     def kept(line: str) -> bool:

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from heteropd.cli.verbs.evidence import render
+import pytest
+
+from heteropd.app.wiring import STATE_VARIABLE
+from heteropd.cli.verbs.evidence import evidence, render
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.prepare.accelerator import Gpu
 from heteropd.proof.verdict import Verdict
 
@@ -27,3 +31,24 @@ def test_the_page_says_the_machine_and_what_was_real() -> None:
 
 def test_a_machine_without_a_gpu_says_so() -> None:
     assert "| GPU | none |" in page(None)
+
+
+def test_it_is_written_from_the_state_folder_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path))
+    reports = tmp_path / "reports"
+    with pytest.raises(MissingPrerequisite, match="no verdict is kept yet"):
+        evidence(to=str(tmp_path / "to"))
+    reports.mkdir()
+    (reports / "latest.md").write_text(REPORT)
+    with pytest.raises(KitError, match=r"latest\.json is missing or damaged"):
+        evidence(to=str(tmp_path / "to"))
+    (reports / "latest.json").write_text(SEEN.read_text()[:300])
+    with pytest.raises(KitError, match=r"latest\.json is missing or damaged"):
+        evidence(to=str(tmp_path / "to"))
+    (reports / "latest.json").write_text(SEEN.read_text())
+    with pytest.raises(BadInput, match="cannot be written"):
+        evidence(to=str(reports / "latest.md"))
+    assert evidence(to=str(tmp_path / "to")) == 0
+    assert (tmp_path / "to" / "latest.json").read_text() == SEEN.read_text()

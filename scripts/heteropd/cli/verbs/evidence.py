@@ -2,28 +2,42 @@
 
 from pathlib import Path
 
+from heteropd.app import wiring
 from heteropd.bench.results import machine
 from heteropd.config.checkout import root
 from heteropd.console.width import console
-from heteropd.errors import EXIT_OK, MissingPrerequisite
+from heteropd.errors import EXIT_OK, BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import accelerator
 from heteropd.proof.verdict import Verdict
 from heteropd.system import LocalRunner
 
 
 def evidence(*, to: str | None) -> int:
-    """Write TIME-CASE.md and .json. Raises MissingPrerequisite before the first verdict."""
-    reports = root() / ".heteropd" / "reports"
-    newest = (reports / "latest.md").resolve()
+    """Write TIME-CASE.md and .json.
+
+    Raises MissingPrerequisite before the first verdict, `KitError` for one that is damaged, and BadInput for
+    a folder that cannot be written.
+    """
+    newest = (wiring.context(root()).state_dir / "reports" / "latest.md").resolve()
     if not newest.is_file():
         raise MissingPrerequisite("no verdict is kept yet", "`make case1`, or `make validate` of what runs")
+    try:
+        kept, report = newest.with_suffix(".json").read_text(), newest.read_text()
+        verdict = Verdict.model_validate_json(kept)
+    except (OSError, ValueError) as problem:
+        said = str(problem).partition("\n")[0]
+        raise KitError(
+            f"{newest.with_suffix('.json')} is missing or damaged ({said}); validate again"
+        ) from None
     folder = Path(to).expanduser() if to else root() / "docs" / "evidence" / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = newest.with_suffix(".json").read_text()
-    gpu = accelerator.find_gpu(LocalRunner())
-    page = render(Verdict.model_validate_json(kept), newest.read_text(), machine(), gpu)
-    (folder / newest.name).write_text(page)
-    (folder / newest.with_suffix(".json").name).write_text(kept)
+    page = render(verdict, report, machine(), accelerator.find_gpu(LocalRunner()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / newest.name).write_text(page)
+        (folder / newest.with_suffix(".json").name).write_text(kept)
+    except OSError as problem:
+        reason = f"cannot be written: {problem.strerror}"
+        raise BadInput("command line", "to", to, reason, "name a folder, or one to be made") from None
     text = f"written: {folder / newest.name} and .json; read them before you send them"
     console().print(text, soft_wrap=True)
     return EXIT_OK
