@@ -51,6 +51,9 @@ class Investigation:
         self._expired_soon: int | None = None
         self.prefill, self.decode = session.prefills[0], session.decodes[0]
         self._sent: list[Probe] = []
+        by_length = sorted(trial.probes, key=lambda probe: len(probe.tokens))
+        self._shorter = by_length[: 2 * len(by_length) // 3]
+        self._longer_phase = f"{self.decode.name} alone, longer"
         self._cold: dict[str, dict[int, Future[Reply]]] = {"prefill": {}, "decode": {}}
         self._warm: dict[str, dict[int, Future[Reply]]] = {"prefill": {}, "decode": {}}
 
@@ -66,6 +69,7 @@ class Investigation:
             engine.name: requests.start_alone(engine, self._salt(engine), whole=engine is self.decode)
             for engine in (self.prefill, self.decode)
         }
+        self._cold["decode"] = self._references(self.decode, self._shorter)
         self._cold["prefill"] = self._references(self.prefill, trial.chosen(trial.twice))
         self._await_transfers(decode_then, through_router)
         window_then = session.counts(session.decodes)
@@ -103,8 +107,9 @@ class Investigation:
         """One by one, together, the longer ones; what engines alone are asked once more goes beside them."""
         trial = self.trial
         routed, single = self._one_by_one(trial.chosen(trial.lone))
-        # Not before: the decode would be computing prompts while those three wait for it one after the other.
-        self._cold["decode"] = self._references(self.decode, trial.probes)
+        # Not before: a step with a long prompt would hold up those that wait for the decode one by one.
+        longer = [probe for probe in trial.probes if probe not in self._shorter]
+        self._cold["decode"] |= self._references(self.decode, longer, self._longer_phase)
         others = [probe for probe in trial.probes if probe.index not in trial.lone]
         routed |= self._together("probes together", others)
         self._sent = list(trial.probes)
@@ -190,8 +195,8 @@ class Investigation:
 
     def _affordable(self, probe: Probe) -> bool:
         """Whether an engine would take no longer for it than there is time, as fast as it was until now."""
-        tokens = sum(len(sent.tokens) for sent in self.trial.probes)
-        expected_s = len(probe.tokens) * self.phases.seconds(f"{self.session.decodes[0].name} alone") / tokens
+        tokens = sum(len(sent.tokens) for sent in self.trial.probes if sent not in self._shorter)
+        expected_s = len(probe.tokens) * self.phases.seconds(self._longer_phase) / tokens
         return self.thorough or expected_s <= self.session.settings.probes.longest_s
 
     def _traffic(
