@@ -37,14 +37,17 @@ def test_prompts_have_the_tokens_of_their_shapes_and_share_no_beginning() -> Non
     client = EngineClient(transport=httpx.MockTransport(tokenizer))
     engine = Endpoint(client, "prefill-0", "http://engine", 5)
     words = [f"w{number}" for number in range(500)]
-    rows = traffic.rows(engine, "m", words, profile, "pd 1")
+    rows = traffic.rows(engine, "m", words, profile, ("pd 1", "pd 1"))
     assert [row["output_tokens_count"] for row in rows[:4]] == [8, 128, 8, 128]
     sizes = [len(row["prompt"].split()) for row in rows]
     assert all(900 <= size <= 1500 for size in sizes[::2])
     assert all(48 <= size <= 80 for size in sizes[1::2])
     assert len({row["prompt"][:40] for row in rows}) == len(rows)
-    again = traffic.rows(engine, "m", words, profile, "aggregated 1")
+    again = traffic.rows(engine, "m", words, profile, ("aggregated 1", "aggregated 1"))
     assert not {row["prompt"] for row in rows} & {row["prompt"] for row in again}
+    later = traffic.rows(engine, "m", words, profile, ("pd 1", "later"))  # no prefix cache has them
+    assert [len(row["prompt"].split()) for row in later] == sizes
+    assert not {row["prompt"][:40] for row in rows} & {row["prompt"][:40] for row in later}
 
 
 def test_a_scenario_ends_with_the_last_answer_and_not_with_the_clock() -> None:

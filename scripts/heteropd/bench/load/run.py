@@ -196,7 +196,8 @@ class LoadSession:
 
     def _measured(self, name: ArmName, value: float, seed: str) -> Level:
         plan, profile, clock = self.topology.plan, self.profile, self.workspace.clock
-        rows = traffic.rows(self.engines[0], plan.model, self.words, profile, seed)
+        seeds = (seed, f"{seed} {clock.wall()}")
+        rows = traffic.rows(self.engines[0], plan.model, self.words, profile, seeds)
         scenario = traffic.scenario(self.urls[name], plan.model, profile, value, rows)
         before, started = Reading.settled(self.engines, plan, clock), clock.wall()
         machine, own, engines, began = cpu.busy_s(), cpu.own_s(self.children), self._engines_s(), clock.now()

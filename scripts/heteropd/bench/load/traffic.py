@@ -12,17 +12,21 @@ from heteropd.engine_api.client import COMPLETIONS, Endpoint
 Row = dict[str, Any]
 
 
-def rows(engine: Endpoint, model: str, words: Sequence[str], profile: LoadProfile, seed: str) -> list[Row]:
+def rows(
+    engine: Endpoint, model: str, words: Sequence[str], profile: LoadProfile, seeds: tuple[str, str]
+) -> list[Row]:
     """The requests of one level, shapes in turns. Raises `AnswerProblem`.
 
-    Prompts are cut by the engine's own tokenizer, so none of the model's files has to be here.
+    ``seeds`` decide their lengths, and their words: those should be new each time, since an engine that
+    served the same load before has it in its prefix cache. Prompts are cut by the engine's own tokenizer, so
+    none of the model's files has to be here.
     """
-    random = Random(seed)  # noqa: S311 - not a secret
+    lengths, choice = map(Random, seeds)
     made = []
     for number in range(profile.requests):
         shape = profile.shapes[number % len(profile.shapes)]
-        size = round(shape.prompt_tokens * random.uniform(1 - shape.spread, 1 + shape.spread))
-        text = " ".join(random.choices(words, k=size + 1))  # a word is a token at least
+        size = round(shape.prompt_tokens * lengths.uniform(1 - shape.spread, 1 + shape.spread))
+        text = " ".join(choice.choices(words, k=size + 1))  # a word is a token at least
         tokens = engine.tokenize(model, text, special=False)[:size]
         cut = engine.post("/detokenize", {"model": model, "tokens": tokens})["prompt"]
         made.append({"prompt": cut, "output_tokens_count": shape.output_tokens})
