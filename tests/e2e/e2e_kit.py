@@ -19,7 +19,7 @@ import psutil
 
 from heteropd import proof
 from heteropd.app import wiring
-from heteropd.plan.model import Plan
+from heteropd.plan.model import Plan, RolePlan
 from heteropd.proof import Verdict
 from heteropd.topology import Context
 from heteropd.topology.state import load, save
@@ -178,6 +178,17 @@ def plan_otherwise(plan: Plan) -> tuple[Plan, set[str]]:
     changed = [prefill.model_copy(update={"ports": ports}), decode.model_copy(update={"env": env})]
     red = {"test_role_runs_and_answers_on_its_port prefill-0", "test_environment_is_the_plans decode-0"}
     return plan.model_copy(update={"roles": [*changed, plan.router]}), red
+
+
+def with_lease(role: RolePlan, seconds: int) -> RolePlan:
+    """The role; an engine with leases of KV that end after so many seconds."""
+    if role.role == "router":
+        return role
+    at = role.argv.index("--kv-transfer-config") + 1
+    config = json.loads(role.argv[at])
+    extra = config.get("kv_connector_extra_config", {}) | {"kv_lease_duration": seconds}
+    config |= {"kv_connector_extra_config": extra}
+    return role.model_copy(update={"argv": [*role.argv[:at], json.dumps(config), *role.argv[at + 1 :]]})
 
 
 @contextmanager

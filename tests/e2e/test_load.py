@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_kit import ROOT, Kit, kit, port_words
+from e2e_kit import ROOT, Kit, kit, port_words, with_lease
 from test_faults import with_faults
 
 from heteropd import topology
@@ -26,7 +26,7 @@ from heteropd.config import bench
 from heteropd.config.machine import probe
 from heteropd.engine_api.client import COMPLETIONS, Endpoint, EngineClient
 from heteropd.engine_api.requests import prefill_request
-from heteropd.plan.model import Plan, RolePlan
+from heteropd.plan.model import Plan
 from heteropd.proof import Verdict
 from plan_words import make
 
@@ -51,26 +51,13 @@ class Loaded:
         return session.conclude([pd, self.aggregated], self.before, after, datetime.now(UTC)).validity
 
 
-def with_short_lease(role: RolePlan) -> RolePlan:
-    """The role with leases of KV that end after seconds."""
-    if role.role == "router":
-        return role
-    at = role.argv.index("--kv-transfer-config") + 1
-    config = json.loads(role.argv[at])
-    config["kv_connector_extra_config"] = {
-        **config.get("kv_connector_extra_config", {}),
-        "kv_lease_duration": LEASE_S,
-    }
-    return role.model_copy(update={"argv": [*role.argv[:at], json.dumps(config), *role.argv[at + 1 :]]})
-
-
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[Loaded]:
     with kit() as one, ExitStack() as stack:
         control = one.state / "fault"
         control.write_text("none")
         plan = make(["case1", *port_words()], ROOT, probe())
-        roles = [with_short_lease(with_faults(role, control, "")) for role in plan.roles]
+        roles = [with_lease(with_faults(role, control, ""), LEASE_S) for role in plan.roles]
         plan, context = plan.model_copy(update={"roles": roles}), one.context()
         running = topology.up(plan, context)
         before = one.validate(plan, brief=True)

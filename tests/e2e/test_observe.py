@@ -20,7 +20,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from e2e_kit import ROOT, free_ports, kit, listening, port_words, running
+from e2e_kit import ROOT, free_ports, kit, listening, port_words, running, with_lease
 from test_digest import Digesting
 from test_faults import with_faults
 
@@ -65,18 +65,10 @@ class Observed:
 
 def quick_lease(role: RolePlan) -> RolePlan:
     """Engines whose leases end soon, and a prefill with little room."""
-    if role.role == "router":
+    role = with_lease(role, LEASE_S)
+    if role.role != "prefill":
         return role
-    at = role.argv.index("--kv-transfer-config") + 1
-    config = json.loads(role.argv[at])
-    config["kv_connector_extra_config"] = {
-        **config.get("kv_connector_extra_config", {}),
-        "kv_lease_duration": LEASE_S,
-    }
-    argv = [*role.argv[:at], json.dumps(config), *role.argv[at + 1 :]]
-    if role.role == "prefill":
-        argv += ["--num-gpu-blocks-override", str(BLOCKS)]
-    return role.model_copy(update={"argv": argv})
+    return role.model_copy(update={"argv": [*role.argv, "--num-gpu-blocks-override", str(BLOCKS)]})
 
 
 @pytest.fixture(scope="module")
