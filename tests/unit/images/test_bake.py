@@ -156,6 +156,7 @@ def test_a_build_that_works(tmp_path, docker):
     [
         (FAILURE, KitError, "build of cpu (log: .*torch was replaced: the base has A"),
         (FAILURE.replace("looking", "No space left on device"), BadInput, "Docker's disk is full"),
+        (FAILURE.replace("torch was", "vllm/x.so is native code"), BadInput, "the tree cannot be used"),
         ("ERROR: no such bake file\n", KitError, "build of images (log: .*no such bake file"),
     ],
 )

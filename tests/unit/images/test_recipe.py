@@ -215,6 +215,9 @@ def test_wheels_are_a_folder_that_pip_names(tmp_path):
         ("manifest unknown: manifest tagged by x is not found", BadInput, "make lock"),
         ("dial tcp 10.0.0.1:443: connect: connection refused", BadInput, "check the network"),
         ("error: Hash mismatch for `httpx==0.28.1`", BadInput, "find out who changed it"),
+        ("ERROR: vllm/x.abi3.so is native code: a tree may bring Python files only", BadInput, "part.vllm="),
+        ("0.4 ERROR: the tree has no vllm/__init__.py", BadInput, "names a tree of that project"),
+        ("ERROR: part.ucx has no lib/*.so: it must be an installed prefix", BadInput, "images-stages.md"),
         ("process did not complete: exit code: 3", KitError, "exit code: 3"),
     ],
 )
