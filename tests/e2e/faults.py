@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from vllm.config import VllmConfig
@@ -30,7 +30,7 @@ from heteropd_engine.standin.connector import StandinDecodeConnector
 logger = init_logger(__name__)
 
 FAULT_FILE_VARIABLE = "HETEROPD_FAULT_FILE"
-Content = torch.Tensor
+Content: TypeAlias = torch.Tensor
 """KV of one prompt in one layer: [block, head, token, K|V], in prompt order."""
 
 

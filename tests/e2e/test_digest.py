@@ -19,6 +19,7 @@ from test_faults import with_faults
 
 from heteropd import topology
 from heteropd.config.machine import probe
+from heteropd.config.types import Role
 from heteropd.engine_api.requests import HANDOVER, greedy, prefill_request
 from heteropd.plan.model import Plan
 from plan_words import make
@@ -88,7 +89,7 @@ class Digesting:
         change(params)
         return self.post(decode.url, request | {HANDOVER: params})
 
-    def counted(self, name: str, role: str = "decode") -> int:
+    def counted(self, name: str, role: Role = "decode") -> int:
         """A counter of the digest, or of vLLM with its prefix, once it has been still for a moment."""
         [engine] = self.plan.of(role)
         full = name if ":" in name else f"heteropd:kv_digests_{name}"
@@ -153,7 +154,10 @@ def test_requests_that_end_early_leave_nothing_wrong(digesting: Digesting) -> No
 
 @pytest.mark.parametrize("fault", sorted(PLACES))
 def test_a_corrupted_prompt_is_refused_and_its_place_named(digesting: Digesting, fault: str) -> None:
-    changed = {"unsalted-only": {"cache_salt": None}, "may-stop-only": {"ignore_eos": False}}
+    changed: dict[str, dict[str, Any]] = {
+        "unsalted-only": {"cache_salt": None},
+        "may-stop-only": {"ignore_eos": False},
+    }
     body = digesting.request(310, random.Random(fault)) | changed.get(fault, {})
     if fault == "same-text":
         digesting.ask(310, random.Random(fault), cache_salt="before")

@@ -60,7 +60,7 @@ class Observed:
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     def pid(self, name: str) -> int:
-        return next(role["pid"] for role in self.topology.kit.status()["roles"] if role["name"] == name)
+        return next(int(role["pid"]) for role in self.topology.kit.status()["roles"] if role["name"] == name)
 
 
 def quick_lease(role: RolePlan) -> RolePlan:

@@ -156,6 +156,7 @@ def test_what_changed_places_differs_unless_its_bytes_are_equal(data, kv, key, m
     found = compare(ours, shown)
     assert same(ours, shown) == (not len(first))
     if len(first):
+        assert found
         assert (found.layer, found.head) == min((layer, head) for layer, head, *_ in first.tolist())
         assert found.token == min(token for _, _, token, _ in first.tolist())
 

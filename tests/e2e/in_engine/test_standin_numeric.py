@@ -6,6 +6,7 @@ Needs torch, vLLM and pytest in one environment: the engine's, plus pytest. Skip
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,13 +29,13 @@ REQUESTS = [(1, 37), (50, 50), (1, 16), (20, 90), (1, 200), (3, 3), (1, 1), (33,
 TOLERANCE = {torch.float32: 5e-6, torch.bfloat16: 2e-2}
 
 
-def empty_cache(layout: str, block_size: int, blocks: int = 240, dtype: torch.dtype = torch.float32):
+def empty_cache(layout: str, block_size: int, blocks: int = 240, dtype: Any = torch.float32):
     if layout == "HND":
         return torch.zeros(blocks, KV_HEADS, block_size, 2 * SIZE, dtype=dtype)
     return torch.zeros(blocks, block_size, KV_HEADS, 2 * SIZE, dtype=dtype).transpose(1, 2)
 
 
-def slots_of(ids: list[int], block_size: int, tokens: int) -> torch.Tensor:
+def slots_of(ids: list[int], block_size: int, tokens: int) -> Any:
     return torch.tensor([ids[t // block_size] * block_size + t % block_size for t in range(tokens)])
 
 
@@ -49,7 +50,7 @@ def attend_in_float64(query, keys, values):
 @pytest.mark.parametrize("layout", ["HND", "NHD"])
 @pytest.mark.parametrize("block_size", [16, 32, 64, 128])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_mixed_step_attends_as_float64_does(layout: str, block_size: int, dtype: torch.dtype) -> None:
+def test_a_mixed_step_attends_as_float64_does(layout: str, block_size: int, dtype: Any) -> None:
     torch.manual_seed(1)
     attention = StandinImpl(HEADS, SIZE, SIZE**-0.5, KV_HEADS)
     cache = empty_cache(layout, block_size, dtype=dtype)
@@ -100,7 +101,7 @@ def test_a_peer_reads_converted_blocks_in_the_agreed_geometry(layout: str, own: 
     assert torch.equal(cache[others], before[others])
 
 
-def received(layout: str, *caches: torch.Tensor) -> StandinDecodeConnector:
+def received(layout: str, *caches: Any) -> StandinDecodeConnector:
     """A decode that has registered ``caches``, over a stock worker that does nothing else."""
     worker = NixlPullConnectorWorker.__new__(NixlPullConnectorWorker)
     worker.device_kv_caches = {str(layer): cache for layer, cache in enumerate(caches)}
@@ -155,7 +156,7 @@ def test_a_cache_in_another_order_is_refused() -> None:
         ({"sinks": torch.zeros(HEADS)}, "sinks"),
     ],
 )
-def test_what_it_cannot_do_it_refuses_at_start(option: dict[str, object], named: str) -> None:
+def test_what_it_cannot_do_it_refuses_at_start(option: dict[str, Any], named: str) -> None:
     with pytest.raises(Unsupported, match=named) as refused:
         StandinImpl(HEADS, SIZE, SIZE**-0.5, KV_HEADS, **option)
     assert "\n" not in str(refused.value)
