@@ -36,7 +36,7 @@ def findings_of(
             found.append(finding("soak.memory", None, text, {}))
             continue
         slope = growth(samples, role)
-        text = f"{role} grew by {slope:.1f} MiB a minute over the second half, to {now:,.0f} MiB"
+        text = f"{role} grew by {slope:z.1f} MiB a minute over the second half, to {now:,.0f} MiB"
         evidence: Evidence = {"mib_a_minute": slope, "most": settings.growth_mib}
         found.append(finding("soak.memory", slope <= settings.growth_mib, text, evidence))
     return found

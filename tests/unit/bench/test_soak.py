@@ -15,7 +15,7 @@ from rich.console import Console
 from heteropd.bench import results, soak
 from heteropd.bench.soak import Traffic, _sample, complete
 from heteropd.bench.soak_findings import findings_of, growth
-from heteropd.bench.soak_page import render_page
+from heteropd.bench.soak_page import _memory, _rates, render_page
 from heteropd.bench.soak_result import Sample, SoakResult
 from heteropd.config import bench
 from heteropd.config.machine import Machine
@@ -182,13 +182,32 @@ def test_an_interrupted_soak_writes_what_it_has(tmp_path: Path, monkeypatch: pyt
     assert "interrupted after" in file.with_suffix(".html").read_text()
 
 
-def test_a_soak_of_one_sample_makes_a_page_too() -> None:
-    settings = bench.load(ROOT).soak
-    result = SoakResult(
+def soaked(taken: list[tuple[float, int]]) -> SoakResult:
+    """Of samples: seconds and requests until then."""
+    samples = [
+        Sample(at_s=at_s, memory_mib={"prefill-0": 100}, requests=requests, failed=0, known=0, differs=0)
+        for at_s, requests in taken
+    ]
+    return SoakResult(
         started=datetime(2026, 1, 2, tzinfo=UTC), seconds=9, case="case1", standin=False, machine={},
-        settings=settings, samples=samples()[:1], problems=[], findings=[],
+        settings=bench.load(ROOT).soak, samples=samples, problems=[], findings=[],
     )  # fmt: skip
+
+
+def test_a_soak_of_one_sample_makes_a_page_too() -> None:
+    result = soaked([(10, 20)])
     assert "on hardware" in render_page(result)
     for sample in result.samples:
         sample.memory_mib["prefill-0"] = None
     assert "<h2>Memory" not in render_page(result)
+
+
+def test_traffic_is_drawn_from_the_start_and_no_sliver_at_the_end_as_a_rate() -> None:
+    result = soaked([(10, 20), (20, 50), (20.1, 51)])
+    drawn = [(rate["minute"], rate["rate"]) for rate in _rates(result) if rate["what"] == "all"]
+    assert drawn == [(0, 120), (pytest.approx(1 / 6), 120), (pytest.approx(1 / 3), 180)]
+
+
+def test_growth_that_is_allowed_is_drawn_from_the_middle_on() -> None:
+    result = soaked([(60, 1), (120, 2), (180, 3)])
+    assert [row.get("allowed") for row in _memory(result)] == [None, 100, 100 + result.settings.growth_mib]

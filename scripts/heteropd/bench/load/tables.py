@@ -116,7 +116,7 @@ def _ratio(mine: float | None, other: float | None, *, less_is_better: bool) -> 
         return "-"
     ratio = mine / other
     better = "better" if (ratio < 1) == less_is_better else "worse"
-    return f"{ratio:.2f}x {better if abs(ratio - 1) >= _ALIKE else 'alike'}"
+    return f"{ratio:.2f}x ({better if abs(ratio - 1) >= _ALIKE else 'alike'})"
 
 
 def headline(versus: Table) -> str:
