@@ -101,6 +101,7 @@ class LoadSettings(Data):
 
     profile: Name = Field(description="One of `profiles`")
     verdict_age_s: float = Field(ge=0, description="A verdict this old at most counts as the one before")
+    requests: PositiveInt | None = Field(default=None, description="Requests of a level, not the profile's")
 
 
 class SoakSettings(Data):
@@ -131,6 +132,11 @@ class BenchSettings(Data):
         min_length=1, description="A router of whole requests; the engines' URLs come after it"
     )
     profiles: dict[Name, LoadProfile] = Field(description="Traffic of the load benchmark, by name")
+
+    def load_profile(self) -> LoadProfile:
+        """The traffic that `load` names, with as many requests as it says."""
+        profile = self.profiles[self.load.profile]
+        return profile.model_copy(update={"requests": self.load.requests or profile.requests})
 
 
 Section = TypeVar("Section", bound=Data)

@@ -101,6 +101,18 @@ def test_the_table_says_whether_it_may_be_believed(reasons: list[str]) -> None:
     assert shown.count("aggregated") == 2
 
 
+def test_a_profile_is_shortened_by_its_requests_alone() -> None:
+    settings = bench.load(ROOT)
+    trace = settings.profiles["trace"]
+    load = bench.changed(settings.load, {"profile": "trace"})
+    assert settings.model_copy(update={"load": load}).load_profile() == trace
+    load = bench.changed(load, {"requests": "6"})
+    short = settings.model_copy(update={"load": load}).load_profile()
+    assert short == trace.model_copy(update={"requests": 6})
+    with pytest.raises(BadInput, match="requests"):
+        bench.changed(load, {"requests": "0"})
+
+
 def test_a_profile_that_there_is_not_is_refused(tmp_path: Path) -> None:
     settings, context = bench.load(ROOT), Context(tmp_path, Console())
     prepare: Callable[[], None] = lambda: None  # noqa: E731

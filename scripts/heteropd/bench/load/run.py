@@ -115,7 +115,7 @@ class LoadSession:
         stack.callback(probe.close)
         return cls(
             profile_name=settings.load.profile,
-            profile=settings.profiles[settings.load.profile],
+            profile=settings.load_profile(),
             topology=topology,
             slot=_slot(plan, before),
             words=validation.words,
