@@ -33,7 +33,7 @@ class BadInput(KitError):
         self.where, self.field, self.value, self.problem, self.fix = where, field, value, problem, fix
         parts = [where]
         if field is not None:
-            parts += [field, _shown(value)]
+            parts += [field] if value is None else [field, _shown(value)]
         super().__init__(_one_line(": ".join([*parts, f"{problem}; {fix}"])))
 
 
@@ -83,14 +83,19 @@ def masked(text: str) -> str:
     return text
 
 
-def did_you_mean(wrong: str, known: Iterable[str], limit: int = 12) -> str:
-    """The fix for a name that is not known: the nearest name, or the list of names."""
+_MANY = 12
+
+
+def did_you_mean(wrong: str, known: Iterable[str], listed: str = "") -> str:
+    """The fix for a name that is not known: the nearest name, or all names; where these are many, that
+    ``listed`` lists them."""
     names = sorted(known)
     close = nearest(wrong, names)
     if close:
         return f"did you mean {close!r}?"
-    shown = ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
-    return f"choose one of: {shown}" if names else "there is none to choose from"
+    if listed and len(names) > _MANY:
+        return f"choose one of the {len(names)} that {listed} lists"
+    return f"choose one of: {', '.join(names)}" if names else "there is none to choose from"
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str | None:

@@ -56,7 +56,7 @@ def _run(words: list[str]) -> int:
 
 def _verb(name: str) -> Verb:
     if name not in table.OF_THE_KIT:
-        fix = did_you_mean(name, table.OF_THE_KIT, limit=len(table.OF_THE_KIT))
+        fix = did_you_mean(name, table.OF_THE_KIT)
         raise BadInput(parser.WHERE, "verb", name, "is not known", fix)
     return table.OF_THE_KIT[name]
 

@@ -36,6 +36,7 @@ class CheckEntry(Data):
     title: str = Field(description="What must hold")
     why: str
     fix: str
+    fix_container: str = Field(default="", description="The fix with container=, where it is another")
     failure: int | None = Field(
         default=None, ge=1, le=FAILURES, description="Number of the known failure mode"
     )

@@ -132,6 +132,16 @@ class Hosts(Data):
         names = [name for several in self.platforms.values() for name in several]
         return bool(names) and all(self.hosts[name].standin for name in names)
 
+    def images(self) -> dict[str, str]:
+        """The images that hosts name, by their fields."""
+        return {f"hosts.{name}.image": host.image for name, host in self.hosts.items() if host.image}
+
+    @property
+    def need_containers(self) -> bool:
+        """True where a role's host is reached over ssh, and no Python there is named for its processes."""
+        names = {name for several in self.platforms.values() for name in several} | {self.router}
+        return any(host.ssh and not host.python for name, host in self.hosts.items() if name in names)
+
     @model_validator(mode="after")
     def _known_hosts(self) -> Self:
         named = [(f"platforms.{key}", name) for key, names in self.platforms.items() for name in names]
@@ -140,5 +150,5 @@ class Hosts(Data):
         for field, name in named:
             if name not in self.hosts:
                 problem = f"{field} names the host {name!r}, which is not in 'hosts'"
-                raise ValueError(f"{problem}; {did_you_mean(name, self.hosts)}")
+                raise ValueError(f"{problem}; {did_you_mean(name, self.hosts, listed='hosts:')}")
         return self

@@ -40,6 +40,8 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], where: str) ->
         problem, fix = "unknown key", did_you_mean(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]))
     elif first["type"] == "missing":
         value, problem, fix = None, "missing", f"add '{first['loc'][-1]}:' to it"
+    elif value is None:
+        problem = f"null: {problem}"
     return BadInput(where, field, value, problem, fix)
 
 

@@ -79,13 +79,20 @@ def resolve(requested: PlanArguments, env: Env, root: Path) -> PlanRequest:
         layers.append(_Layer("params", where, yamlfile.read(params_file, where)))
     layers.append(_Layer(COMMAND_LINE, COMMAND_LINE, given))
     word = next((layer.values["standin"] for layer in reversed(layers) if "standin" in layer.values), None)
-    layers.insert(0, _Layer("defaults", "env/defaults.yaml", _defaults(env) | _choices(env, word, hosts)))
+    layers = [_Layer("defaults", "env/defaults.yaml", _defaults(env)), _choices(env, word, hosts), *layers]
     parameters, source = _shifted(*_merge(layers))
+    if source["digest_sample"].name != "defaults" and source["digest"].name == "defaults":
+        where, part = source["digest_sample"].where, parameters.digest_sample
+        fix = "add digest=observe or digest=enforce, or leave it out"
+        raise BadInput(where, "digest_sample", part, "changes nothing, as nothing is digested", fix)
     if parameters.revision and not HUB_ID.fullmatch(parameters.model):
         problem = f"is for a model of the hub, and the model is {parameters.model}"
         raise BadInput(source["revision"].where, "revision", parameters.revision, problem, "leave it out")
     parameters = _with_model_checked(parameters, source["model"].where, root, remote=_remote(hosts))
-    _require_containers(parameters, source["runtime"].where, images_file, hosts)
+    images = {COMMAND_LINE: {"images": yamlfile.shown(images_file, root)}} if images_file else {}
+    if hosts is not None and hosts_file is not None:
+        images[yamlfile.shown(hosts_file, root)] = hosts.images()
+    _require_containers(parameters, source["runtime"], images)
     _require_real_here(parameters, source, hosts, env)
     for name in ("prefills", "decodes"):
         many = getattr(parameters, name)
@@ -106,13 +113,17 @@ def resolve(requested: PlanArguments, env: Env, root: Path) -> PlanRequest:
     )
 
 
-def _require_containers(parameters: Parameters, where: str, images: Path | None, hosts: Hosts | None) -> None:
-    """Raise BadInput where images are named and nothing would run them."""
-    own = [f"hosts.{name}.image" for name, host in hosts.hosts.items() if host.image] if hosts else []
-    for word in [*(["images="] if images else []), *own]:
-        if parameters.runtime != "docker":
-            problem = f"{word} is for containers"
-            raise BadInput(where, "runtime", parameters.runtime, problem, "add runtime=docker")
+def _require_containers(
+    parameters: Parameters, runtime: "_Layer", images: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Raise BadInput where images are named, by place and field, and nothing would run them."""
+    for where, fields in images.items() if parameters.runtime != "docker" else ():
+        for field, image in fields.items():
+            if runtime.name != "defaults":
+                problem = f"{field} is for containers"
+                raise BadInput(runtime.where, "runtime", parameters.runtime, problem, "use runtime=docker")
+            problem = f"is for containers, and runtime is {parameters.runtime}"
+            raise BadInput(where, field, image, problem, "add runtime=docker")
 
 
 def _replaced(word: str | None, hosts: Hosts | None) -> str:
@@ -122,15 +133,17 @@ def _replaced(word: str | None, hosts: Hosts | None) -> str:
     return word or ("all" if hosts is None or hosts.standin else "none")
 
 
-def _choices(env: Env, word: str | None, hosts: Hosts | None) -> dict[str, Any]:
+def _choices(env: Env, word: str | None, hosts: Hosts | None) -> "_Layer":
     """Defaults that follow from what is real."""
     replaced, beside = _replaced(word, hosts), env.standins.beside.defaults
     if replaced == "all":
-        return env.standins.defaults.model_dump()
+        elsewhere: dict[str, Any] = {"runtime": "docker"} if hosts and hosts.need_containers else {}
+        return _Layer("defaults", "env/standins.yaml", env.standins.defaults.model_dump() | elsewhere)
     if hosts is None:
-        return beside.model_dump()
+        return _Layer("defaults", "env/standins.yaml", beside.model_dump())
     mixed = replaced != "none" or any(host.standin for host in hosts.hosts.values())
-    return env.defaults.hardware.model_dump() | ({"pins": beside.pins} if mixed else {})
+    values = env.defaults.hardware.model_dump() | ({"pins": beside.pins} if mixed else {})
+    return _Layer("defaults", "env/defaults.yaml", values)
 
 
 def _require_real_here(

@@ -80,18 +80,20 @@ def load(root: Path) -> Checks:
 
 
 class _Where(NamedTuple):
-    """What is judged, what runs there, whether RDMA is wanted, and why nothing is known of it."""
+    """What is judged, what runs there, whether RDMA is wanted, why nothing is known of it, and whether it is
+    a container."""
 
     place: str
     platforms: frozenset[str]
     verbs: bool
     unread: str | None = None
+    container: bool = False
 
 
 def judge_host(host: ExaminedHost, checks: Checks) -> list[Finding]:
     """Every check of one host."""
     unread = "the host's facts could not be read" if host.facts.trouble else None
-    where = _Where(host.target.name, host.platforms, host.verbs, unread)
+    where = _Where(host.target.name, host.platforms, host.verbs, unread, bool(host.target.container))
     return _findings(HOST_CHECKS, host, where, checks)
 
 
@@ -125,7 +127,8 @@ def _findings(
             status, text = _where_needed(partial(table[name], examined), where, entry)
         finding = Finding(id=name, place=where.place, status=status, text=text)
         if finding.bad:
-            finding = finding.model_copy(update={"fix": entry.fix, "threads": tuple(entry.threads)})
+            fix = (entry.fix_container if where.container else "") or entry.fix
+            finding = finding.model_copy(update={"fix": fix, "threads": tuple(entry.threads)})
         findings.append(finding)
     return findings
 

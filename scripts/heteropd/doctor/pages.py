@@ -58,4 +58,5 @@ def _caught(failure: Failure) -> str:
 def _entry(name: str, entry: CheckEntry) -> str:
     known = f" Known from {', '.join(entry.threads)}." if entry.threads else ""
     where = "hosts that use RDMA" if entry.verbs else ", ".join(entry.platforms)
-    return f"**{name}** ({where}): {entry.title}.\n*Why:* {entry.why}{known}\n*Fix:* {entry.fix}.\n\n"
+    fix = entry.fix + (f". Of a container: {entry.fix_container}" if entry.fix_container else "")
+    return f"**{name}** ({where}): {entry.title}.\n*Why:* {entry.why}{known}\n*Fix:* {fix}.\n\n"

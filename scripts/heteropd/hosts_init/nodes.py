@@ -35,7 +35,7 @@ def named(words: Sequence[str]) -> dict[str, str]:
             raise BadInput(_WHERE, "node", word, problem, fix) from None
         name = _name(word)
         if name in nodes:
-            raise BadInput(_WHERE, "node", word, f"is {nodes[name]} once more", "name each node once")
+            raise BadInput(_WHERE, "node", word, f"is the same node as {nodes[name]}", "name each node once")
         nodes[name] = word
     return nodes
 

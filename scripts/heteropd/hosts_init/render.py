@@ -33,7 +33,6 @@ def text(entries: Sequence[Entry], roles: Roles, shown: str, schema: str | None)
             "",
             *_comment(["CPU stand-ins on all of these hosts, also where there are accelerators."]),
             "standin: true",
-            f"parameters: {value({'runtime': 'docker'})}",
         ]
     return "\n".join(lines) + "\n"
 

@@ -39,13 +39,13 @@ class Given:
 
 def plan_elsewhere(given: Given, transport: httpx.BaseTransport | None = None) -> Plan:
     """The plan of what runs at these URLs. Raises BadInput for what is missing, or not told by an engine."""
-    layouts = {role: _layout(role, given.layouts.get(role)) for role in _SIDES}
     urls = {"prefill": list(given.prefills), "decode": list(given.decodes)}
+    router_place = _place("url", given.router)
+    places = {role: [_place(role, url) for url in urls[role]] for role in _SIDES}
+    layouts = {role: _layout(role, given.layouts.get(role)) for role in _SIDES}
     for role in _SIDES:
         if not urls[role]:
-            raise BadInput(_WHERE, role, None, "missing", f"{role}=http://HOST:PORT of the {role} engine")
-    places = {role: [_place(role, url) for url in urls[role]] for role in _SIDES}
-    router_place = _place("url", given.router)
+            raise BadInput(_WHERE, role, None, "missing", f"add {role}=http://HOST:PORT of the {role} engine")
     with EngineClient(transport=transport) as client:
         blocks = {
             role: given.block_sizes.get(role) or _block_size(client, role, urls[role]) for role in _SIDES
@@ -77,7 +77,7 @@ def plan_elsewhere(given: Given, transport: httpx.BaseTransport | None = None) -
 def _layout(role: EngineRole, layout: str | None) -> KVLayout:
     name, fix = f"{role}_kv_layout", "NHD or HND, as the engine's VLLM_KV_CACHE_LAYOUT or its log says"
     if layout is None:
-        raise BadInput(_WHERE, name, None, "missing; engines do not tell it over HTTP", fix)
+        raise BadInput(_WHERE, name, None, "missing, and engines do not tell it over HTTP", fix)
     if layout not in ("NHD", "HND"):
         raise BadInput(_WHERE, name, layout, "is not a KV layout", fix)
     return "NHD" if layout == "NHD" else "HND"
@@ -93,7 +93,9 @@ def _place(field: str, url: str) -> tuple[str, int]:
         raise BadInput(_WHERE, field, url, "is not a URL", fix) from None
     if parts.username or parts.password:
         raise BadInput(_WHERE, field, "(not shown)", "holds a user or a password", fix)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+    if parts.scheme != "http":
+        raise BadInput(_WHERE, field, url, "does not begin with http://", fix)
+    if not parts.hostname or parts.path.strip("/") or parts.query:
         raise BadInput(_WHERE, field, url, "is not the URL of an engine or router", fix)
     return parts.hostname, port or 80
 

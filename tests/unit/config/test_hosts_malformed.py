@@ -362,7 +362,22 @@ TOGETHER: dict[str, tuple[dict[tuple[str, ...], Any], str, str]] = {
         "pins",
         "no pins for 'cpu'",
     ),
-    "stand-ins as processes elsewhere": ({("standin",): True}, "runtime", "P47"),
+    "stand-ins as processes elsewhere": (
+        {("standin",): True, ("parameters", "runtime"): "process"},
+        "runtime",
+        "P47",
+    ),
+    "an image for stand-ins' processes": (
+        {
+            ("standin",): True,
+            ("router",): GONE,
+            (*CUDA, "image"): "own:1",
+            (*CUDA, "ssh"): GONE,
+            (*GAUDI, "ssh"): GONE,
+        },
+        "hosts.cuda-node.image: 'own:1'",
+        "is for containers, and runtime is process; add runtime=docker",
+    ),
 }
 
 

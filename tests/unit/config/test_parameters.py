@@ -236,8 +236,8 @@ def test_standins_may_run_on_given_hosts(tmp_path: Path) -> None:
     data = yaml.safe_load((ROOT / "env/hosts/example.yaml").read_text())
     file = tmp_path / "hosts.yaml"
     file.write_text(yaml.safe_dump({**data, "standin": True}))
-    rendered = plan("case1", f"hosts={file}", "runtime=docker")
-    assert rendered.standin
+    rendered = plan("case1", f"hosts={file}")
+    assert (rendered.standin, rendered.runtime) == (True, "docker")
     assert rendered.engines[0].env["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "192.0.2.10"
     assert rendered.engines[0].argv[rendered.engines[0].argv.index("--host") + 1] == "0.0.0.0"
     assert rendered.pins == "standin"
@@ -245,8 +245,12 @@ def test_standins_may_run_on_given_hosts(tmp_path: Path) -> None:
         host["standin"] = True  # each of them, which is the same
     file.write_text(yaml.safe_dump(data))
     for words in ((), ("standin=none",)):
-        each = plan("case1", f"hosts={file}", "runtime=docker", *words)
+        each = plan("case1", f"hosts={file}", *words)
         assert (each.roles, each.pins, each.model) == (rendered.roles, rendered.pins, rendered.model)
+    for host in data["hosts"].values():
+        host["python"] = "/opt/python"
+    file.write_text(yaml.safe_dump(data))
+    assert plan("case1", f"hosts={file}").runtime == "process"
 
 
 def test_an_ipv6_address_makes_a_usable_url(tmp_path: Path) -> None:
@@ -315,6 +319,34 @@ def test_one_word_moves_every_port_that_nobody_has_said(tmp_path: Path) -> None:
     assert kept.origins["decode_port"] == str(file)
     roles = {role.name: role.ports for role in plan("case1", "port_offset=100").roles}
     assert (roles["decode-0"].api, roles["decode-0"].side_channel, roles["router"].api) == (8300, 5701, 8100)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("prefills=1000", "command line: prefills: 1000: P18-port-clash: makes 8200 the api port of "),
+        ("prefills=99 decode_port=8150", "command line: decode_port: 8150: P18-port-clash: makes "),
+        ("images=README.md", "command line: images: 'README.md': is for containers, and runtime is "),
+        (
+            "digest_sample=0.5",
+            "command line: digest_sample: 0.5: changes nothing, as nothing is digested; ",
+        ),
+        (
+            "model=a/b pins=standin revision=x port=x",
+            "command line: port: 'x': must be a whole number; ",
+        ),
+    ],
+)
+def test_a_refusal_names_the_option_that_was_given(words: str, line: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        plan("case1", *words.split())
+    assert str(refused.value).startswith(line)
+
+
+def test_a_part_without_digests_is_kept_where_digests_are_turned_off(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("digest: enforce\ndigest_sample: 0.5\n")
+    assert request_for("case1", f"params={file}", "digest=off").parameters.digest_sample == 0.5
 
 
 @pytest.mark.parametrize(

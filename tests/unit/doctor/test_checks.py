@@ -76,6 +76,16 @@ def test_a_host_that_does_not_answer_fails_once_and_passes_nothing() -> None:
     assert "timed out" in report.to_json()
 
 
+def test_what_fixes_a_container_is_not_ssh() -> None:
+    silent = Canned("", 1, "Error response from daemon: No such container: nosuch")
+    target = targets.container("nosuch")
+    report = examination.examine([target], CHECKS, outside=Outside(lambda _: silent))
+    failed = next(finding for finding in report.findings if finding.status == "FAIL")
+    assert "No such container: nosuch" in failed.text
+    assert "docker exec" in str(failed.fix)
+    assert "ssh" not in str(failed.fix)
+
+
 def test_a_probe_that_ends_early_is_not_believed() -> None:
     assert (
         probe.read_facts(Canned(CUDA.removesuffix("end\n"))).trouble

@@ -11,16 +11,16 @@ from heteropd.cli.main import main
 from heteropd.hosts_init import nodes
 
 BAD: dict[str, tuple[Sequence[str], str]] = {
-    "no node": (["to=F"], "nodes: None: missing"),
-    "no file": (["root@a"], "to: None: missing"),
+    "no node": (["to=F"], "nodes: missing"),
+    "no file": (["root@a"], "to: missing"),
     "an option": (["to=F", "-oProxyCommand=x"], "unknown parameter"),
     "an option of one letter": (["to=F", "-v"], "unknown parameter"),
     "a long option": (["to=F", "root@a", "--proxy"], "unknown parameter"),
     "a host that is an option": (["to=F", "root@-v"], "is not an ssh destination"),
     "a port": (["to=F", "root@a:22"], "is not an ssh destination"),
     "a URL": (["to=F", "ssh://root@a"], "is not an ssh destination"),
-    "the same twice": (["to=F", "root@a", "root@a"], "is root@a once more"),
-    "two users of one": (["to=F", "root@a", "me@A"], "is root@a once more"),
+    "the same twice": (["to=F", "root@a", "root@a"], "is the same node as root@a"),
+    "two users of one": (["to=F", "root@a", "me@A"], "is the same node as root@a"),
     "an unknown word": (["to=F", "root@a", "ruoter=a"], "did you mean 'router'?"),
     "an unknown router": (["to=F", "root@a", "router=b"], "is not one of the nodes"),
     "no folder": (["to=/nowhere/at/all.yaml", "root@a"], "is in no folder"),

@@ -60,7 +60,7 @@ def test_one_lock_is_for_one_image(choice: Choice) -> None:
 
 
 def test_a_bundle_takes_nothing_by_hand(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"source\.vllm: None: a bundle brings every input"):
+    with pytest.raises(BadInput, match=r"source\.vllm: a bundle brings every input"):
         byhand.require_none(byhand.ByHand({"vllm": tmp_path}))
     byhand.require_none(byhand.ByHand())
 

@@ -40,12 +40,12 @@ def test_every_image_has_suites(image):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["image_ref=a:b"], "command line: image: None: missing; name one of: "),
+        (["image_ref=a:b"], "command line: image: missing; name one of: "),
         (["image=gpu"], "command line: image: 'gpu': no such image; did you mean 'cpu'?"),
         (["--image", "cpu", "extra=1"], "command line: 'extra=1': unknown parameter"),
-        (["cpu", "port=1"], "command line: port: None: does not go with the test of an image"),
-        (["cpu", "--image", "router"], "command line: cpu: None: does not go with the test of an image"),
-        (["cpu", "--running"], "command line: running: None: does not go with the test of an image"),
+        (["cpu", "port=1"], "command line: port: does not go with the test of an image"),
+        (["cpu", "--image", "router"], "command line: cpu: does not go with the test of an image"),
+        (["cpu", "--running"], "command line: running: does not go with the test of an image"),
         (["cpu", "variant=x"], "command line: variant: 'x': no such variant"),
         (["cpu", "pins=x"], "command line: pins: 'x': no such pins"),
     ],

@@ -141,7 +141,7 @@ def test_names_that_lead_nowhere(image, pins, variant, said, env):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "command line: image: None: missing; name one or more of: .*cpu"),
+        ([], "command line: image: missing; name one or more of: .*cpu"),
         (["gpu"], "command line: image: 'gpu': no such image; one of cuda, gaudi, cpu, router"),
     ],
 )

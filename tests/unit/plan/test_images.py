@@ -41,7 +41,7 @@ def test_containers_are_the_published_images(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words", "says"),
     [
-        ({}, [], "runtime: 'process': images= is for containers; add runtime=docker"),
+        ({}, [], "is for containers, and runtime is process; add runtime=docker"),
         ({"pins": "v0.26"}, ["runtime=docker"], "pins: 'v0.26': the plan is for 'standin'"),
         ({"images": {}}, ["runtime=docker"], "has no image for 'cpu'"),
         (

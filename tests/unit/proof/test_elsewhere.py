@@ -42,16 +42,18 @@ def test_a_prefill_that_converts_shows_the_agreed_blocks():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"prefills": []}, "prefill: None: missing; prefill=http://HOST:PORT"),
-        ({"layouts": {"prefill": "HND"}}, "decode_kv_layout: None: missing; engines do not tell it"),
+        ({"prefills": []}, "prefill: missing; add prefill=http://HOST:PORT"),
+        ({"layouts": {"prefill": "HND"}}, "decode_kv_layout: missing, and engines do not tell it"),
         ({"layouts": {"prefill": "hnd", "decode": "NHD"}}, "prefill_kv_layout: 'hnd': is not a KV layout"),
+        ({"router": "https://127.0.0.1:1"}, "url: 'https://127.0.0.1:1': does not begin with http://"),
         (
-            {"router": "https://127.0.0.1:1"},
-            "url: 'https://127.0.0.1:1': is not the URL of an engine or router",
+            {"router": "ftp://127.0.0.1", "layouts": {}, "prefills": []},
+            "url: 'ftp://127.0.0.1': does not begin",
         ),
+        ({"decodes": ["ftp://127.0.0.1"], "layouts": {}}, "decode: 'ftp://127.0.0.1': does not begin"),
         ({"router": "http://127.0.0.1:1/v1"}, "is not the URL of an engine or router"),
         ({"router": "http://127.0.0.1:port"}, "is not a URL"),
-        ({"router": "127.0.0.1:8000"}, "is not the URL of an engine or router"),
+        ({"router": "127.0.0.1:8000"}, "does not begin with http://"),
         ({"model": "n"}, "model: 'n': is not served by the prefill; one of m"),
     ],
 )

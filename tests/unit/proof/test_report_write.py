@@ -132,7 +132,8 @@ def test_every_verdict_is_kept_and_the_newest_has_a_name_of_its_own(kept):
 
 def test_kept_verdicts_are_listed(kept, tmp_path):
     (kept / "20250101T000000Z-case1.json").write_text("{}")  # of another version of the kit
-    first, second = said(report.list_reports, kept).splitlines()[1:]
+    first, second, unread = said(report.list_reports, kept).splitlines()[1:]
+    assert unread.endswith("damaged or of another version of the kit: 20250101T000000Z-case1.json")
     assert first.split()[:2] == ["20260102T030405Z-case1", "FAIL"]
     assert first.rstrip().endswith("integrity.tokens")
     assert second.split()[:2] == ["20260102T030505Z-case1", "PASS"]

@@ -1,25 +1,22 @@
 """Load results that are kept: found by their names, and two of them beside each other."""
 
+import re
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from heteropd.bench.load.model import LoadResult
 from heteropd.bench.load.tables import figures
 from heteropd.bench.results import shown
+from heteropd.proof.report import read_kept
 
 
 def find_result(folder: Path, name: str) -> LoadResult | None:
     """The load result of a file, or of a name in ``folder``; None where that is nothing of the kind."""
-    files = [Path(name).expanduser(), folder / f"{Path(name).stem}.json"]
-    for file in files:
-        try:
-            return LoadResult.model_validate_json(file.with_suffix(".json").read_bytes())
-        except (OSError, ValidationError):
-            continue
-    return None
+    bare = re.sub(r"\.(json|md|html)$", "", name)
+    files = (read_kept(LoadResult, file) for file in (f"{bare}.json", folder / f"{Path(bare).name}.json"))
+    return next((found for found in files if isinstance(found, LoadResult)), None)
 
 
 def names(folder: Path) -> list[str]:

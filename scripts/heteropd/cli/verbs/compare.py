@@ -4,24 +4,30 @@ from heteropd.app import wiring
 from heteropd.bench.load.compare import compare_results, find_result, names
 from heteropd.config.checkout import root
 from heteropd.errors import EXIT_OK, BadInput
-from heteropd.proof.report import compare_reports
+from heteropd.proof.report import compare_reports, find_report
 
 
 def compare(*, a: str | None, b: str | None) -> int:
     """Print in what they differ. Raises BadInput for what is missing, unknown, or not of one kind."""
     context = wiring.context(root())
-    loads = context.state_dir / "bench"
+    loads, reports = context.state_dir / "bench", context.state_dir / "reports"
     kept = ", ".join(names(loads)[-4:]) or "none"
-    fix = f"give a=NAME b=NAME, of `make reports` or of the load benchmark's ({kept})"
     if a is None or b is None:
         missing = " and ".join(name for name, given in (("a=", a), ("b=", b)) if given is None)
+        fix = f"give a=NAME b=NAME, of `make reports` or of {loads} (the last: {kept})"
         raise BadInput("command line", None, None, f"{missing} not given", fix)
-    one, other = find_result(loads, a), find_result(loads, b)
+    found = {name: find_result(loads, name) for name in (a, b)}
+    one, other = found[a], found[b]
     if one and other:
         compare_results(one, other, context.console)
-    elif one or other:
-        wrong = b if one else a
-        raise BadInput("command line", "a, b", wrong, "is no load report, as the other is", fix)
-    else:
-        compare_reports(context.state_dir / "reports", [a, b], context.console)
+        return EXIT_OK
+    kind = f"a report of the load benchmark, of {loads} (the last: {kept}), or a verdict"
+    for option, name in (("a", a), ("b", b)):
+        if not found[name]:
+            find_report(reports, name, option, kind)
+    if one or other:
+        option, name = ("b", b) if one else ("a", a)
+        problem = "is a verdict, and the other is a report of the load benchmark"
+        raise BadInput("command line", option, name, problem, "give two of one kind")
+    compare_reports(reports, [a, b], context.console)
     return EXIT_OK

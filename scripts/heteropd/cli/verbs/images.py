@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from heteropd.app import wiring
 from heteropd.config.checkout import root
-from heteropd.errors import EXIT_BAD_INPUT, EXIT_OK
+from heteropd.errors import EXIT_BAD_INPUT, EXIT_OK, BadInput
 from heteropd.images import bundle as bundle_room
 from heteropd.images import byhand, command
 from heteropd.images import lock as lock_room
@@ -46,6 +46,11 @@ def build(
 
 def lock(*, pins: str | None, check: bool, update: bool, json: bool) -> int:
     """Resolve what pin sets leave open; ``check`` says what has moved upstream."""
+    if check and update:
+        fix = "leave one out: check=1 changes nothing"
+        raise BadInput("command line", "update", 1, "does not go with check=1", fix)
+    if json and not check:
+        raise BadInput("command line", "json", 1, "is for check=1 alone", "add check=1, or leave it out")
     problems = lock_room.run(pins, wiring.build_context(root()), check=check, update=update, as_json=json)
     for problem in problems:
         sys.stderr.write(f"heteropd: {problem}\n")

@@ -96,21 +96,26 @@ def _use(context: RuleContext, role: RolePlan, name: str) -> _PortUse:
 
 
 def _clash(context: RuleContext, use: _PortUse, earlier: _PortUse, port: int) -> Finding:
-    problem = f"is {earlier.text} and {use.text}, on one host"
+    both = f"{earlier.text} and {use.text}, on one host"
     names = [each.role.host.name for each in (earlier, use)]
     if len(set(names)) > 1 and context.request.hosts_file:
-        problem = f"is {names[0]}'s too, and {port} {problem}"
+        problem = f"is {names[0]}'s too, and {port} is {both}"
         fix = "give every host its own address, and one machine one name"
         address = use.role.host.address
         return broken(context.hosts_file, f"hosts.{names[1]}.address", address, problem, fix)
-    return _blamed(context, [use, earlier], problem, "choose another port")
+    return _blamed(context, [use, earlier], f"makes {port} {both}", "choose another port")
 
 
 def _blamed(context: RuleContext, uses: list[_PortUse], problem: str, fix: str) -> Finding:
     """A finding about what gives the ports: of several, what stands closest to the user."""
     names = [use.parameter for use in uses if use.parameter]
     additions = [use.addition for use in uses if use.addition]
+    counts = [f"{use.role.role}s" for use in uses if use.role.role != "router"]
+    many = context.blame(*counts) if counts else "prefills"
     blamed = context.blame(*names) if names else "side_channel_port"
+    layers = context.request.layers
+    if layers[many] != "defaults" and layers[blamed] in ("defaults", "case"):
+        return context.parameter(many, problem, "take fewer engines, or ports further apart")
     if additions and context.request.layers[blamed] in ("defaults", "case"):
         return broken(context.request.hosts_file or "hosts", *additions[0], problem, fix)
     return context.parameter(blamed, problem, fix)

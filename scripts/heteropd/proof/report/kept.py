@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +15,8 @@ from heteropd.plan.model import Plan
 from heteropd.proof.report.markdown import render
 from heteropd.proof.report.page import render_page
 from heteropd.proof.verdict import Verdict
+
+Model = TypeVar("Model", bound=BaseModel)
 
 NEWEST = "verdict"
 _LINK = "latest"
@@ -63,7 +65,8 @@ def list_reports(folder: Path, console: Console) -> int:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("report", "verdict", "ran on", "seconds", "largest difference", "first failure"):
         table.add_column(column, overflow="fold")
-    reports = _read_all(folder)
+    files = _files(folder)
+    reports = _read_all(files)
     for report in reports:
         verdict = report.verdict
         result = f"[{_STYLE[verdict.result]}]{verdict.result}[/]"
@@ -73,6 +76,10 @@ def list_reports(folder: Path, console: Console) -> int:
         first = next((failure.id for failure in verdict.failures()), "")
         table.add_row(report.name, result, ran, f"{verdict.seconds:.0f}", _nats(verdict.largest), first)
     console.print(table if reports else "no verdict is kept yet: `make validate` makes one")
+    if len(files) > len(reports):
+        known = {report.name for report in reports}
+        unread = ", ".join(file.name for file in files if file.stem not in known)
+        console.print(f"not read, as damaged or of another version of the kit: {unread}", soft_wrap=True)
     return len(reports)
 
 
@@ -80,8 +87,8 @@ def compare_reports(folder: Path, names: Sequence[str], console: Console) -> Non
     """Print in what two kept verdicts differ. Raises BadInput for names that are not two of them."""
     if len(names) != 2:
         given = " ".join(names)
-        raise BadInput("command line", "reports", given, "is not two reports", "name two of `make reports`")
-    one, other = (_find(folder, name) for name in names)
+        raise BadInput("command line", "of", given, "is not two reports", "name two of `make reports`")
+    one, other = (find_report(folder, name) for name in names)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("", one.name, other.name):
         table.add_column(column, overflow="fold")
@@ -123,29 +130,46 @@ def _nats(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
-def _find(folder: Path, name: str) -> KeptReport:
-    """The verdict of a file, or of a name in ``folder``. Raises BadInput."""
+def find_report(folder: Path, name: str, option: str = "of", kind: str = "a verdict") -> KeptReport:
+    """The verdict of a file, or of a name in ``folder``. Raises BadInput: ``option`` wants ``kind``."""
     bare = re.sub(r"\.(json|md|html)$", "", Path(name).name)
-    report = _read(Path(name).expanduser()) or _read(folder / f"{bare}.json")
-    if report is None:
-        known = ", ".join(kept.name for kept in _read_all(folder)[-6:]) or "none"
-        raise BadInput(
-            "command line", "reports", name, "is not a report that is kept", f"the last ones: {known}"
-        )
-    return report
+    problem = ""
+    for file in (name, folder / f"{bare}.json"):
+        found = read_kept(Verdict, file)
+        if isinstance(found, Verdict):
+            return KeptReport(Path(file).expanduser().resolve().stem, found)
+        problem = problem or found
+    known = ", ".join(report.name for report in _read_all(_files(folder)[-4:])) or "none"
+    fix = f"give {kind}: its .json, or its name, as `make reports` lists them (the last: {known})"
+    raise BadInput("command line", option, name, problem or "is not a file, nor the name of a report", fix)
 
 
-def _read_all(folder: Path) -> list[KeptReport]:
-    """All that can be read, by time. A report of another version of the kit may not."""
-    files = sorted(file for file in folder.glob("*Z-*.json") if not file.is_symlink())
-    return [report for report in map(_read, files) if report]
-
-
-def _read(file: Path) -> KeptReport | None:
+def read_kept(model: type[Model], name: str | Path) -> Model | str:
+    """What a file that the kit wrote holds; or why it cannot be had, empty where there is no such file."""
     try:
-        return KeptReport(file.resolve().stem, Verdict.model_validate_json(file.read_bytes()))
-    except (OSError, ValidationError):
-        return None
+        file = Path(name).expanduser()
+        if not file.is_file():
+            return "is a folder" if file.is_dir() else "is not a regular file" if file.exists() else ""
+        return model.model_validate_json(file.read_bytes())
+    except ValidationError as bad:
+        first = bad.errors()[0]
+        if first["type"] == "json_invalid":
+            return f"is not JSON, or damaged ({first['ctx']['error']})"
+        where = ".".join(map(str, first["loc"])) or "top"
+        return f"is of another kind, or of another version of the kit ({where}: {first['msg'].lower()})"
+    except (OSError, RuntimeError, ValueError) as bad:
+        return f"cannot be read ({getattr(bad, 'strerror', None) or bad})"
+
+
+def _files(folder: Path) -> list[Path]:
+    """Of all verdicts that are kept, by time."""
+    return sorted(file for file in folder.glob("*Z-*.json") if not file.is_symlink())
+
+
+def _read_all(files: Sequence[Path]) -> list[KeptReport]:
+    """All that can be read. A report of another version of the kit may not."""
+    verdicts = ((file.stem, read_kept(Verdict, file)) for file in files)
+    return [KeptReport(name, verdict) for name, verdict in verdicts if isinstance(verdict, Verdict)]
 
 
 def _replace(path: Path, text: str) -> None:
