@@ -200,7 +200,7 @@ class Kit:
 @pytest.fixture
 def kit(tmp_path):
     console = Console(file=io.StringIO(), width=200, force_terminal=False)
-    timeouts = Timeouts(ready=LIMIT_S, stop=10.0, health=5.0, token=0.5, poll=0.02)
+    timeouts = Timeouts(ready=LIMIT_S, stop=10.0, health=LIMIT_S, token=LIMIT_S, poll=0.02)
     context = Context(root=tmp_path, console=console, timeouts=timeouts, memory_gib=0.01, disk_gib=0.001)
     held = Kit(context, free_ports(3))
     yield held

@@ -121,10 +121,15 @@ def test_a_wrong_answer_after_a_restart_breaks_the_promise(stage):
 
 def test_silence_breaks_the_promise(stage, stated):
     """A request that has no answer within the bound, nor within twice that."""
-    console = _Watching(stage.kit.context.console, "prefill-0 killed", lambda: stage.plant("hang"))
-    console = _Watching(console, "status", lambda: stage.remove("hang"))
-    impatient = stated.drills["prefill-killed-after"].model_copy(update={"bound_s": 0.5})
-    drills = stated.model_copy(update={"drills": {"prefill-killed-after": impatient}})
+    entry = stated.drills["prefill-killed-after"].model_copy()
+    drills = stated.model_copy(update={"drills": {"prefill-killed-after": entry}})
+
+    def hang():
+        stage.plant("hang")
+        entry.__dict__["bound_s"] = 0.5  # not before: what answers has all the time that this machine takes
+
+    console = _Watching(stage.kit.context.console, "prefill-0 killed", hang)
+    console = _Watching(console, "the decode alone", lambda: stage.remove("hang"))
     (result,) = stage(
         "prefill-killed-after", context=replace(stage.kit.context, console=console), drills=drills
     )
