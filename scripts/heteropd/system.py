@@ -42,8 +42,11 @@ def write_whole(file: Path, text: str) -> None:
     """Write a file, whole or not at all, and make its folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def without_python_settings(environ: Mapping[str, str]) -> dict[str, str]:

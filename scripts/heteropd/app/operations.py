@@ -1,7 +1,5 @@
 """What verbs over a topology have in common: what it is started with, where it is found, its verdict."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from heteropd.app import wiring

@@ -1,7 +1,5 @@
 """From arguments to a plan for this machine. Loads no client of Docker or HTTP."""
 
-from __future__ import annotations
-
 from heteropd.config.arguments import PlanArguments
 from heteropd.config.checkout import root
 from heteropd.config.machine import probe

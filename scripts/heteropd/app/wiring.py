@@ -1,7 +1,5 @@
 """What the verbs work with on this machine: the engine's environment, the default model, the state folder."""
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Bring-up benchmark: `make CASE` on a warm checkout against a bare start of the same two engines."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from heteropd.bench import cold, cpu, make, pair

@@ -1,7 +1,5 @@
 """The processes of one benchmark: tagged, watched, and ended by identity whatever happens to us."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -4,8 +4,6 @@ The first clone has to download everything; the second finds every package in th
 the first filled and repeats all other work. The second is what is compared, the difference is downloads.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -1,7 +1,5 @@
 """The verb `bench`: one benchmark, its JSON and its tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Who used the CPU meanwhile: figures taken while something else was busy are not to be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Tokens a second of the case's two engines, each on the cores that the plan gives
 the other is idle, then both. Then one engine on all those cores under the load of both.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from heteropd.bench import cpu, pair, tokens

@@ -4,8 +4,6 @@ The case's two engines as bare processes, no router; prompts that no cache knows
 engines, the same bytes in as many descriptors between the same two kinds of memory over NIXL alone.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from functools import partial

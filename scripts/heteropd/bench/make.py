@@ -1,8 +1,6 @@
 """Runs `make` as a user would, in a checkout, with a state folder of its own; and when it reaches what, seen
 from outside: by what appears on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

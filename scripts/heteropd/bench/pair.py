@@ -1,7 +1,5 @@
 """The engines of a plan as bare processes, side by side, without the kit around them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """What a benchmark leaves: a JSON file and a table. Nothing here asserts anything."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

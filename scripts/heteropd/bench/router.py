@@ -1,7 +1,5 @@
 """Router benchmark: the same two mock engines behind the router, behind a minimal proxy, and direct."""
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any
 

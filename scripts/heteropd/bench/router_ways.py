@@ -1,7 +1,5 @@
 """The ways in of the router benchmark: two mock engines, a proxy and the router on loopback, and one load."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

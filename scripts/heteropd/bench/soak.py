@@ -3,8 +3,6 @@
 What only shows after a while: memory that grows, leases that expire, engines that restart, answers that turn.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from heteropd import topology as topologies
 from heteropd.bench import results
 from heteropd.bench.children import memory_mib
 from heteropd.bench.load.counting import Reading
+from heteropd.bench.load.gate import NEVER
 from heteropd.bench.soak_findings import finding, findings_of
 from heteropd.bench.soak_page import render_page
 from heteropd.bench.soak_result import Sample, SoakResult
@@ -36,7 +35,6 @@ from heteropd.topology import Context, Topology
 
 _ANSWER_LIMIT_S = 120.0
 _PROBLEMS, _PAUSE_S = 20, 0.5
-_NEVER = ("failed_transfers", "failed_notifications", "expired", "late_notifications", "digests_differs")
 
 
 @dataclass
@@ -201,7 +199,7 @@ def soak(
             return samples, traffic, None
     sides = [(after.prefill, before.prefill), (after.decode, before.decode)]
     moved = [now.since(then) for now, then in sides]
-    return samples, traffic, {name: sum(side[name] or 0 for side in moved) for name in _NEVER}
+    return samples, traffic, {name: sum(side[name] or 0 for side in moved) for name in NEVER}
 
 
 def _known(

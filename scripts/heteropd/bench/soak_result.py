@@ -1,7 +1,5 @@
 """What a soak saw, and what it concluded. Plain data, JSON-serialisable."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Tokens a second of engines under a closed loop of streamed completions, counted inside a window of time."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

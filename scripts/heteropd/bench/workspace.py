@@ -1,7 +1,5 @@
 """What every benchmark works with: a checkout, the two seams to the outside, and lines of progress."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The command line: one verb, one line for every mistake, an exit status that means something."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Sequence

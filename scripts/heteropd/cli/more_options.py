@@ -1,7 +1,5 @@
 """Options whose names the typed models of env/ tell: a plan's parameters, and what benchmarks are set to."""
 
-from __future__ import annotations
-
 from typing import Any, get_args
 
 from pydantic import BaseModel

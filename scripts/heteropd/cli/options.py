@@ -1,8 +1,6 @@
 """What the table of verbs is made of: plain data, from the standard library alone, so that `make help` and
 `nox -l` need not wait."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

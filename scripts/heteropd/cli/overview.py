@@ -1,7 +1,5 @@
 """All verbs in a list: what `make help` and `heteropd help` print. Any Python 3 can run this."""
 
-from __future__ import annotations
-
 import sys
 
 from heteropd.cli.table import GROUPS

@@ -4,8 +4,6 @@
 variables and nox arguments read alike.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import re

@@ -1,29 +1,14 @@
 """The list of verbs in docs/reference.md, made from the table."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 from heteropd.cli import table
 from heteropd.cli.options import Verb
-from heteropd.console import sections
+from heteropd.console.sections import Section
 
-PAGE = "docs/reference.md"
-_MADE = "the table of verbs by `make schema`"
-
-
-def export(root: Path) -> None:
-    """Write the page's section anew. Raises BadInput when its markers are gone."""
-    page = root / PAGE
-    page.write_text(with_verbs(page.read_text(encoding="utf-8")), encoding="utf-8")
+SECTION = Section("docs/reference.md", "the table of verbs by `make schema`")
 
 
-def with_verbs(text: str) -> str:
-    """The page's text with its section made anew. Pure."""
-    return sections.between(text, _MADE, _section(), PAGE)
-
-
-def _section() -> str:
+def render() -> str:
+    """Every verb, by group. Pure."""
     lines: list[str] = []
     for title, verbs in table.GROUPS.items():
         lines += ["", f"**{title[0].upper()}{title[1:]}**", "", "| verb | options | what |", "|---|---|---|"]

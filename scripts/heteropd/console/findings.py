@@ -1,7 +1,5 @@
 """Showing findings: what failed first, then warnings, with the fix below each; and the same for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

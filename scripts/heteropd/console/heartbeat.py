@@ -1,7 +1,5 @@
 """A sign of life from work that reports nothing itself."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

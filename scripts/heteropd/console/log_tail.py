@@ -1,7 +1,5 @@
 """The end of a log, and its last line that says something."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

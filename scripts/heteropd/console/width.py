@@ -1,7 +1,5 @@
 """Where people read: a terminal, or a pipe and a CI's log, which have no width of their own."""
 
-from __future__ import annotations
-
 import os
 
 from rich.console import Console

@@ -30,7 +30,7 @@ def read(topology: Topology, context: Context, env: Env) -> Running:
         plan=plan,
         prefill=prefill,
         decode=decode,
-        logs=_logs(topology, plan),
+        logs={role.name: topology.role(role.name).read_log() for role in plan.engines},
         forbidden={name: tuple(platform.transports.forbidden) for name, platform in env.platforms.items()},
         unhealthy={role.name: role.health or role.state for role in roles if role.health != "ok"},
         routed=routed,
@@ -85,16 +85,3 @@ def recomputes(arguments: EngineArguments) -> bool:
     extra = config.get("kv_connector_extra_config") if isinstance(config, dict) else None
     given = {**(config if isinstance(config, dict) else {}), **(extra if isinstance(extra, dict) else {})}
     return given.get("kv_load_failure_policy") == "recompute"
-
-
-def _logs(topology: Topology, plan: Plan) -> dict[str, str | None]:
-    logs: dict[str, str | None] = {}
-    for role in plan.engines:
-        state = topology.role(role.name)
-        try:
-            if state.alive:
-                state.refresh_log()
-            logs[role.name] = state.log.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            logs[role.name] = None
-    return logs

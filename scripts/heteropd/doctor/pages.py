@@ -1,13 +1,9 @@
 """The part of docs/troubleshooting.md that is made from env/checks.yaml."""
 
-from pathlib import Path
-
 from heteropd.config.checks import CheckEntry, Checks, Failure, Tier, tier
-from heteropd.console.sections import between
-from heteropd.doctor import judge
+from heteropd.console.sections import Section
 
-PAGE = "docs/troubleshooting.md"
-_MADE = "env/checks.yaml by `make schema`"
+SECTION = Section("docs/troubleshooting.md", "env/checks.yaml by `make schema`")
 _FAILURES = """\
 ## Known failures, and what catches them
 
@@ -22,17 +18,6 @@ _HEADINGS: dict[Tier, str] = {
     "pair": "Between two hosts (T3)",
     "topology": "In a running topology (T4)",
 }
-
-
-def export(root: Path) -> None:
-    """Write the page anew. Raises BadInput when its markers are gone."""
-    page = root / PAGE
-    page.write_text(filled(page.read_text(encoding="utf-8"), judge.load(root)), encoding="utf-8")
-
-
-def filled(text: str, checks: Checks) -> str:
-    """The page's text with the checks between its markers."""
-    return between(text, _MADE, render(checks), PAGE)
 
 
 def render(checks: Checks) -> str:

@@ -1,7 +1,5 @@
 """What the topology answers when it is well, and whether another answer is the same."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The verb `drill`: from what is asked for to faults, and from what was seen to an exit status."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """KV that is fetched too late: its blocks hold other prompts' by then."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from heteropd.drills.model import CannotBePerformed

@@ -1,7 +1,5 @@
 """What a drill saw, and whether the promise held."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Drills on the network between the prefill's host and the decode's: both are reached over ssh, as root."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 from collections.abc import Iterator

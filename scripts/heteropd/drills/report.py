@@ -1,7 +1,5 @@
 """What drills showed: a table for people, JSON for programs, and the pages that state and record faults."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -12,15 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from heteropd.config.drills import DrillEntry, Drills
-from heteropd.console.sections import between, within
+from heteropd.console.sections import Section
 from heteropd.drills.model import DrillResult
+from heteropd.system import write_whole
 
-PAGE = "docs/operations.md"
-EVIDENCE = "docs/evidence/drills.md"
+CATALOGUE = Section("docs/operations.md", "env/drills.yaml by `make schema`")
+EVIDENCE = Section("docs/evidence/drills.md", "a run by `make drill … write=1`")
 FILE = "drill.json"
 _STYLES = {"held": "green", "broken": "bold red", "skipped": "dim"}
-_STATED = "env/drills.yaml by `make schema`"
-_SEEN = "a run by `make drill … write=1`"
 _RESULTS = TypeAdapter(list[DrillResult])
 _SHOWN = 100  # characters of a sentence in the page's table
 _HEAD = [
@@ -34,7 +31,6 @@ _ROUTINE = {"fault", "status", "after the restart", "left behind", "what ran", "
 
 def keep(results: Sequence[DrillResult], folder: Path) -> list[DrillResult]:
     """Add results to those of former runs; of each drill, what is new replaces what is old. All of them."""
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / FILE
     fresh = {_place(result) for result in results if result.status != "skipped"}
     try:
@@ -43,9 +39,7 @@ def keep(results: Sequence[DrillResult], folder: Path) -> list[DrillResult]:
         old = []
     kept = [result for result in old if result.status != "skipped" and _place(result) not in fresh]
     everything = [*kept, *results]
-    new = file.with_suffix(".new")
-    new.write_bytes(_RESULTS.dump_json(everything, indent=2) + b"\n")
-    new.replace(file)
+    write_whole(file, to_json(everything))
     return everything
 
 
@@ -66,16 +60,9 @@ def show(results: Sequence[DrillResult], console: Console) -> None:
     console.print(table)
 
 
-def export_catalogue(root: Path, drills: Drills) -> None:
-    """Write what is stated into `PAGE`. Raises BadInput when its markers are gone."""
-    page = root / PAGE
-    page.write_text(with_catalogue(page.read_text(encoding="utf-8"), drills), encoding="utf-8")
-
-
-def with_catalogue(text: str, drills: Drills) -> str:
-    """The page's text with every fault between its markers."""
-    parts = [_stated(name, entry) for name, entry in drills.drills.items()]
-    return between(text, _STATED, "\n" + "".join(parts), PAGE)
+def catalogue(drills: Drills) -> str:
+    """Every fault, as `CATALOGUE` states it."""
+    return "\n" + "".join(_stated(name, entry) for name, entry in drills.drills.items())
 
 
 def _stated(name: str, entry: DrillEntry) -> str:
@@ -96,12 +83,10 @@ def export_results(root: Path, results: Sequence[DrillResult], drills: Drills) -
 
     Raises BadInput when its markers are gone.
     """
-    page, order = root / EVIDENCE, list(drills.drills)
-    text = page.read_text(encoding="utf-8")
-    rows = _rows(results, "skipped") | _kept(within(text, _SEEN, EVIDENCE)) | _rows(results, "held", "broken")
+    order, former = list(drills.drills), (root / EVIDENCE.page).read_text(encoding="utf-8")
+    rows = _rows(results, "skipped") | _kept(EVIDENCE.within(former)) | _rows(results, "held", "broken")
     known = sorted((place for place in rows if place[0] in order), key=lambda place: order.index(place[0]))
-    body = "\n".join([*_HEAD, *(line for place in known for line in rows[place]), "", ""])
-    page.write_text(between(text, _SEEN, body, EVIDENCE), encoding="utf-8")
+    EVIDENCE.write(root, "\n".join([*_HEAD, *(line for place in known for line in rows[place]), "", ""]))
 
 
 def _kept(text: str) -> dict[tuple[str, str], list[str]]:

@@ -1,7 +1,5 @@
 """Drills on the roles themselves: engines and the router die, or come back alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from heteropd.containers import faults

@@ -1,7 +1,5 @@
 """Performs drills one after the other: asks for consent, skips what cannot be performed, repeats."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """What a drill works with: the running topology, its healthy answers, faults, and what was seen."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -82,7 +80,11 @@ class DrillSession:
     def saw(self, what: str, says: str, *, good: bool = True, seconds: float | None = None) -> None:
         """Write something down, and say it."""
         status: Status = "PASS" if good else "FAIL"
-        self.seen.append(Observation(id=what, status=status, text=says, seconds=_rounded(seconds)))
+        self.seen.append(
+            Observation(
+                id=what, status=status, text=says, seconds=seconds if seconds is None else round(seconds, 2)
+            )
+        )
         after = "" if seconds is None else f" after {seconds:.1f} s"
         self.context.console.print(
             f"  {'' if good else 'BROKEN: '}{what}: {says}{after}",
@@ -263,7 +265,3 @@ def _resident(process: Identity) -> int:
         return int(psutil.Process(process.pid).memory_info().rss)
     except psutil.Error:
         return 0
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 2)

@@ -1,7 +1,5 @@
 """Drills on a second start beside what runs: it must be refused in one line, and harm nothing."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import tempfile

@@ -147,6 +147,10 @@ class Endpoint:
     def metrics(self, *, limit_s: float | None = None) -> list[Sample]:
         return samples(self.get("/metrics", limit_s=limit_s).text)
 
+    def models(self) -> list[Json]:
+        """What it serves, a model each."""
+        return [each for each in self.get_json("/v1/models").get("data") or [] if isinstance(each, dict)]
+
     def counts(self, *, limit_s: float | None = None) -> Counts:
         return Counts.of(self.metrics(limit_s=limit_s))
 

@@ -1,7 +1,5 @@
 """A plan as text: a table to read, JSON to process, a bash script to run by hand, compose, Kubernetes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from heteropd.config.env import Env

@@ -1,7 +1,5 @@
 """A plan as one bash script: ``bash plan.sh prefill-0`` is the source document's launch script."""
 
-from __future__ import annotations
-
 import re
 import shlex
 

@@ -1,7 +1,5 @@
 """A plan as a compose file: one service a role, one profile a host."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml
@@ -10,7 +8,7 @@ from heteropd.config.container_options import ContainerOptions, Ulimit
 from heteropd.config.model_facts import hub_entry
 from heteropd.errors import BadInput
 from heteropd.export.bash import commands, comments
-from heteropd.export.yaml_emitter import Emitter
+from heteropd.export.yaml_emitter import emitter
 from heteropd.plan.model import Plan, RolePlan
 
 Service = dict[str, Any]
@@ -35,16 +33,8 @@ def compose(plan: Plan) -> str:
     return head + yaml.dump(document, Dumper=_ComposeDumper, sort_keys=False, width=120)
 
 
-class _ComposeDumper(Emitter):  # type: ignore[misc]
-    """Writes texts of several lines as blocks, so that a service's script stays readable."""
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        style = "|" if "\n" in data else None
-        node: yaml.ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
-        return node
-
-
-_ComposeDumper.add_representer(str, _ComposeDumper.represent_str)
+# Texts of several lines are blocks, so that a service's script stays readable.
+_ComposeDumper = emitter(lambda text: "|" if "\n" in text else None)
 
 
 def _service(role: RolePlan, plan: Plan) -> Service:

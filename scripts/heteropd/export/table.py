@@ -1,7 +1,5 @@
 """A plan as a table to read."""
 
-from __future__ import annotations
-
 import io
 import shutil
 from collections.abc import Callable

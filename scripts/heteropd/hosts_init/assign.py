@@ -1,7 +1,5 @@
 """Which node plays what: platforms from what was found, and the router's place. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """From a node's facts to its entry in a hosts file: which address, card and accelerators, and why. Pure."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The verb `hosts`: from nodes on the command line to a hosts file."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Sequence

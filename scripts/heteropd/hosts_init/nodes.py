@@ -1,7 +1,5 @@
 """The nodes that a user names, and what each of them says of itself."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The hosts file as text: comments by hand, every value through the YAML library. Pure."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The verb `infra` on hosts: connections, one pytest over all of them, and its exit status."""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is tested: connections of testinfra, and which host and roles of a plan each of them reaches."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """A real CUDA engine as a process of this machine: what it needs before anything is made, and its Python."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

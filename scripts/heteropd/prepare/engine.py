@@ -1,7 +1,5 @@
 """The stand-in engine's environment and the model it serves by default, made on first use."""
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Python environments made from hashed locks, by uv, once: a stamp says what an environment was made from."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

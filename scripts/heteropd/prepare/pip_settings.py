@@ -4,8 +4,6 @@ uv reads neither pip's configuration nor its variables. A site that has pointed 
 folder or its own certificate authority should not have to say it twice.
 """
 
-from __future__ import annotations
-
 import ast
 import sys
 from collections.abc import Mapping

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from heteropd.config.validation import load
-from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput, KitError
+from heteropd.errors import EXIT_FAILED, EXIT_OK, BadInput
 from heteropd.plan.model import Plan
 from heteropd.proof import report
 from heteropd.proof.elsewhere import Given, plan_elsewhere
@@ -38,7 +37,7 @@ def judge(topology: Topology, context: Context, *, thorough: bool = False) -> Ve
 
     def options() -> ProofOptions:
         files = read_files(topology, context, thorough=thorough)
-        return ProofOptions(thorough=thorough, logs=partial(_log, topology), files=files)
+        return ProofOptions(thorough=thorough, logs=lambda name: topology.role(name).read_log(), files=files)
 
     return _judged(topology.plan, context, options)
 
@@ -109,13 +108,3 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _log(topology: Topology, name: str) -> str | None:
-    """What an engine logged, None where that cannot be read."""
-    try:
-        role = topology.role(name)
-        role.refresh_log()
-        return role.log.read_text(encoding="utf-8", errors="replace")
-    except (OSError, KitError):
-        return None

@@ -5,8 +5,6 @@ generations are comparable up to and including their first different token: unti
 same, after it nothing is.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -121,9 +121,7 @@ def _block_size(client: EngineClient, role: EngineRole, urls: Sequence[str]) -> 
 def _model(engine: Endpoint, name: str | None) -> tuple[str, str]:
     """The model's name and what the engine loads for it. Raises BadInput where nobody says which."""
     try:
-        listed = [
-            entry for entry in engine.get_json("/v1/models").get("data") or [] if isinstance(entry, dict)
-        ]
+        listed = engine.models()
     except AnswerProblem as problem:
         fix = "is it up, and reached from here?"
         raise BadInput(_WHERE, "prefill", engine.url, str(problem), fix) from None

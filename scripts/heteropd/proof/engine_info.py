@@ -86,7 +86,7 @@ def messages_of(settings: Settings) -> list[Json]:
 
 def describe(engine: Endpoint, model: str, settings: Settings, log: str | None) -> EngineInfo:
     """Ask one engine. Raises `AnswerProblem` when it does not list its models, or tokenises nothing."""
-    listed = [entry for entry in engine.get_json("/v1/models").get("data") or [] if isinstance(entry, dict)]
+    listed = engine.models()
     served = next((entry for entry in listed if entry.get("id") == model), None)
     limit, tokens, no_chat = None, dict[str, list[int]](), None
     if served is not None:

@@ -1,7 +1,5 @@
 """Is the KV cache right? Every probe's disaggregated answer against the same prompt on each engine alone."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

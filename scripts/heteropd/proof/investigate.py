@@ -1,7 +1,5 @@
 """Sends everything, keeps both engines busy, brings back what it saw; judges nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The KV digest's verdict on what was sent: exact, where log-probabilities are statistical."""
 
-from __future__ import annotations
-
 from heteropd.engine_api.metrics import Counts
 from heteropd.plan.model import Plan
 from heteropd.proof.accounting import uncounted

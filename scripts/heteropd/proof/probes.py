@@ -5,8 +5,6 @@ continues the passage, so its next tokens depend on the KV of the blocks that ho
 enough to be seen above bfloat16 noise. The passages of the probes are spread over all blocks.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

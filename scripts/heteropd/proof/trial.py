@@ -1,7 +1,5 @@
 """What is sent, decided from what the engines say of themselves."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

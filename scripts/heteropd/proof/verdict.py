@@ -1,7 +1,5 @@
 """What validation concluded, with the numbers it concluded from. Plain data, JSON-serialisable."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal

@@ -75,6 +75,15 @@ class RoleState(Data):
         if self.container is not None:
             containers.copy_log(self.container, self.log)
 
+    def read_log(self) -> str | None:
+        """What it logged, brought up to date while it lives; None where that cannot be read."""
+        if self.alive:
+            self.refresh_log()
+        try:
+            return self.log.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
     def tops(self) -> set[int]:
         """Processes on this machine from which all of the role are found: they are these or below them."""
         return self.pids() | ({self.process.pid} if self.process else set())

@@ -158,14 +158,14 @@ def test_readers_wrap_what_they_run() -> None:
 
 
 def test_the_page_is_current_and_names_every_check() -> None:
-    page = (ROOT / pages.PAGE).read_text()
-    assert pages.filled(page, CHECKS) == page, "`make schema` writes it anew"
+    page = (ROOT / pages.SECTION.page).read_text()
+    assert pages.SECTION.filled(page, pages.render(CHECKS)) == page, "`make schema` writes it anew"
     assert all(f"**{name}**" in page for name in CHECKS.checks)
 
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(BadInput, match="markers"):
-        pages.filled("# Troubleshooting\n", CHECKS)
+        pages.SECTION.filled("# Troubleshooting\n", "")
 
 
 class Together(Canned):

@@ -18,8 +18,8 @@ from heteropd.errors import EXIT_BAD_INPUT, BadInput
 from plan_words import make
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / report.PAGE).read_text(encoding="utf-8")
-EVIDENCE = (ROOT / report.EVIDENCE).read_text(encoding="utf-8")
+PAGE = (ROOT / report.CATALOGUE.page).read_text(encoding="utf-8")
+EVIDENCE = (ROOT / report.EVIDENCE.page).read_text(encoding="utf-8")
 
 
 def result(name="decode-killed", status="held", **changes):
@@ -29,7 +29,7 @@ def result(name="decode-killed", status="held", **changes):
 
 
 def test_the_page_states_what_the_catalogue_says() -> None:
-    assert report.with_catalogue(PAGE, load_drills(ROOT)) == PAGE, "run make schema"
+    assert report.CATALOGUE.filled(PAGE, report.catalogue(load_drills(ROOT))) == PAGE, "run make schema"
 
 
 def test_the_page_states_every_fault() -> None:
@@ -67,7 +67,7 @@ def test_a_skip_does_not_hide_what_was_seen_before(tmp_path) -> None:
 
 
 def test_the_table_of_the_page_says_what_broke(tmp_path) -> None:
-    page = tmp_path / report.EVIDENCE
+    page = tmp_path / report.EVIDENCE.page
     page.parent.mkdir(parents=True)
     page.write_text(EVIDENCE)
     seen = [
@@ -92,7 +92,7 @@ def test_the_table_of_the_page_says_what_broke(tmp_path) -> None:
 
 def test_rows_that_were_not_seen_now_stay(tmp_path) -> None:
     """Another checkout has no results of former runs; its page has."""
-    page = tmp_path / report.EVIDENCE
+    page = tmp_path / report.EVIDENCE.page
     page.parent.mkdir(parents=True)
     page.write_text(EVIDENCE)
     drills = load_drills(ROOT)
@@ -110,7 +110,7 @@ def test_rows_that_were_not_seen_now_stay(tmp_path) -> None:
 
 
 def test_a_page_without_its_markers_is_refused(tmp_path) -> None:
-    page = tmp_path / report.EVIDENCE
+    page = tmp_path / report.EVIDENCE.page
     page.parent.mkdir(parents=True)
     page.write_text("# nothing\n")
     with pytest.raises(BadInput, match="lacks the markers"):

@@ -1,7 +1,5 @@
 """`bench what=load`: its profile, its table, its exit status."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from prometheus_client.samples import Sample
-
+from heteropd.bench.figures import known_sum
 from heteropd.bench.load.model import KvEvidence, RequestResult
 from heteropd.engine_api import metrics
 from heteropd.engine_api.client import Endpoint
@@ -30,7 +29,9 @@ class Reading:
     @classmethod
     def take(cls, engines: Sequence[Endpoint], plan: Plan) -> Reading:
         """Ask every engine. Raises `AnswerProblem`."""
-        pages = dict(zip([engine.name for engine in engines], parallel_map(_page, engines), strict=True))
+        pages = dict(
+            zip([engine.name for engine in engines], parallel_map(Endpoint.metrics, engines), strict=True)
+        )
         sides = {
             side: Counts.sum(Counts.of(pages[role.name]) for role in plan.of(side))
             for side in ("prefill", "decode")
@@ -70,19 +71,11 @@ def evidence(
         expected_bytes=expected,
         recomputed_tokens=decode["computed"],
         external_tokens=decode["external_hits"],
-        cached_tokens=_known(prefill["local_hits"], decode["local_hits"]),
+        cached_tokens=known_sum(prefill["local_hits"], decode["local_hits"]),
         prefill_requests=prefill["requests"],
         decode_requests=decode["requests"],
         **seconds,
-        **{name: _known(prefill[name], decode[name]) for name in KvEvidence.model_fields if name in decode},
+        **{
+            name: known_sum(prefill[name], decode[name]) for name in KvEvidence.model_fields if name in decode
+        },
     )
-
-
-def _known(*counts: int | None) -> int | None:
-    """Their sum; a side that does not count such a thing counts for nothing."""
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
-
-
-def _page(engine: Endpoint) -> list[Sample]:
-    return engine.metrics()

@@ -4,15 +4,13 @@ A benchmark that only counts answers is at its fastest where PD is broken: nothi
 computed, or one engine does it all (InferenceX #1944, srt-slurm #429).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import get_args
 
 from heteropd.bench.cpu import DISTURBED
 from heteropd.bench.load.model import ArmName, KvEvidence, Level, LoadResult, Validity, VerdictSummary
 
-_NEVER = {
+NEVER = {
     "failed_transfers": "failed transfers",
     "failed_notifications": "failed notifications",
     "expired": "leases that expired",
@@ -52,7 +50,7 @@ def _of_level(name: ArmName, level: Level, result: LoadResult) -> Iterator[str]:
     kv = level.kv
     if any(count is not None and count < 0 for count in kv.model_dump().values()):
         yield "counters went backwards: an engine was restarted meanwhile"
-    yield from (f"{count} {words}" for field, words in _NEVER.items() if (count := getattr(kv, field)))
+    yield from (f"{count} {words}" for field, words in NEVER.items() if (count := getattr(kv, field)))
     yield from (_of_pd if name == "pd" else _of_aggregated)(level, kv)
 
 

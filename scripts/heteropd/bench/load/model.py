@@ -1,7 +1,5 @@
 """What the load benchmark measured, and whether it may be believed. Plain data, JSON-serialisable."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, Self

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from heteropd.bench.figures import known_sum
 from heteropd.bench.load.model import Arm, Latencies, Level, LoadResult
 from heteropd.bench.results import shown
 
@@ -144,7 +145,7 @@ def evidence(result: LoadResult) -> Table:
             kv.external_tokens,
             kv.recomputed_tokens,
             kv.cached_tokens,
-            f"{shown(_sum(kv.failed_transfers, kv.failed_notifications))} / {shown(kv.expired)} / "
+            f"{shown(known_sum(kv.failed_transfers, kv.failed_notifications))} / {shown(kv.expired)} / "
             f"{shown(kv.late_notifications)}",
             kv.digests_differs,
         ]
@@ -154,11 +155,6 @@ def evidence(result: LoadResult) -> Table:
 
 def _part(amount: float | None, unit: float, of: float | None = 1) -> float | None:
     return None if amount is None or not of else amount / unit / of
-
-
-def _sum(*counts: int | None) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
 
 
 def engines(result: LoadResult) -> Table:

@@ -1,7 +1,5 @@
 """What is sent: prompts that no cache knows, and guidellm's scenario for one level of an arm."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from random import Random
 from typing import Any

@@ -1,8 +1,6 @@
 """Every verb, session and target, once. `heteropd help`, `heteropd VERB --help`, `make help`, `nox -l`, the
 command line's parser and the table in docs/reference.md are made from this."""
 
-from __future__ import annotations
-
 from heteropd.cli.table.every_day import EVERY_DAY
 from heteropd.cli.table.hosts import HOSTS
 from heteropd.cli.table.images import IMAGES

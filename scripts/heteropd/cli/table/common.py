@@ -1,7 +1,5 @@
 """Options that several verbs have."""
 
-from __future__ import annotations
-
 from heteropd.cli.options import Option, flag
 
 CASE = Option("case", "case1 or case2", "CASE")

@@ -1,7 +1,5 @@
 """A case: bring it up, prove it, look at it, end it."""
 
-from __future__ import annotations
-
 from heteropd.cli.options import Option, Verb, flag
 from heteropd.cli.table.common import HOSTS_FILE, JSON, ROLE, SSH_CONFIG
 

@@ -1,7 +1,5 @@
 """Hosts: what they have, what is wrong with them, and what happens when something on them breaks."""
 
-from __future__ import annotations
-
 from heteropd.cli.options import Option, Verb, flag
 from heteropd.cli.table.common import ALL, JSON, SSH_CONFIG
 

@@ -1,7 +1,5 @@
 """Images: build, lock, publish, bundle."""
 
-from __future__ import annotations
-
 from heteropd.cli.options import Option, Verb, flag
 from heteropd.cli.table.common import BASE, IMAGE_NAMES, PINS, VARIANT
 

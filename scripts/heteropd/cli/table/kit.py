@@ -1,7 +1,5 @@
 """Tests and labs, measurements, and what keeps the kit itself."""
 
-from __future__ import annotations
-
 from heteropd.cli.options import Option, Verb
 
 TESTS = (

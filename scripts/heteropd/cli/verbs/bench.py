@@ -1,7 +1,5 @@
 """The verbs `bench` and `soak`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 

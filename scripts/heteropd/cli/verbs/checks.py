@@ -1,7 +1,5 @@
 """The verbs that look at hosts and at what runs: `doctor` and `infra`."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from heteropd.app import wiring

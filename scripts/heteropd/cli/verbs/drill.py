@@ -1,7 +1,5 @@
 """The verb `drill`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from heteropd import topology

@@ -1,7 +1,5 @@
 """The verb `hosts`."""
 
-from __future__ import annotations
-
 from heteropd.config.checkout import root
 from heteropd.hosts_init import command
 

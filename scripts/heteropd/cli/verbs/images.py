@@ -1,7 +1,5 @@
 """The verbs about images: build, lock, publish, bundle."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The verb `observe`."""
 
-from __future__ import annotations
-
 from heteropd.app.operations import located
 from heteropd.config import yamlfile
 from heteropd.config.checkout import root

@@ -1,7 +1,5 @@
 """The verb `plan`."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 

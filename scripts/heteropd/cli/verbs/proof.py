@@ -1,7 +1,5 @@
 """The verbs that prove: bring up and prove, prove again, and what is kept of it."""
 
-from __future__ import annotations
-
 from heteropd import topology
 from heteropd.app import wiring
 from heteropd.app.operations import ready_to_start

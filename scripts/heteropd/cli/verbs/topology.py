@@ -1,7 +1,5 @@
 """The verbs over a topology, without its proof: up, look at, end."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from json import dumps

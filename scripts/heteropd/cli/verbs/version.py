@@ -1,7 +1,5 @@
 """The verb `version`."""
 
-from __future__ import annotations
-
 import sys
 import tomllib
 

@@ -2,10 +2,7 @@
 Service for the router. What no manifest can say stands in the comment at their top.
 """
 
-from __future__ import annotations
-
 import re
-from typing import Any
 
 import yaml
 
@@ -15,7 +12,7 @@ from heteropd.export.k8s import addresses
 from heteropd.export.k8s.head import head
 from heteropd.export.k8s.pod import draft
 from heteropd.export.k8s.workloads import documents
-from heteropd.export.yaml_emitter import Emitter
+from heteropd.export.yaml_emitter import emitter
 from heteropd.plan.model import Plan
 
 __all__ = ["k8s"]
@@ -56,17 +53,6 @@ def _refuse(plan: Plan, env: Env) -> None:
             raise BadInput(f"env/cases/{plan.case}.yaml", None, None, problem, fix)
 
 
-class _ManifestDumper(Emitter):  # type: ignore[misc]
-    """Quotes texts that some reader of YAML takes for something else (``y``, ``0o17``); makes no aliases."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        style = None if _PLAIN.match(data) else "'"
-        node: yaml.ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
-        return node
-
-
+# Texts that some reader of YAML takes for something else (``y``, ``0o17``) are quoted.
 _PLAIN = re.compile(r"(--?)?[A-Za-z/_][A-Za-z0-9/_.]")
-_ManifestDumper.add_representer(str, _ManifestDumper.represent_str)
+_ManifestDumper = emitter(lambda text: None if _PLAIN.match(text) else "'")

@@ -1,7 +1,5 @@
 """What a role's command and environment say, with a cluster's names in the place of hosts' addresses."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a container's options ask of a pod. Each is mapped, or said to be left to the cluster, or refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

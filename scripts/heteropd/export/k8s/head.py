@@ -1,7 +1,5 @@
 """The comment at the top of the manifests: what they are, and what they leave to the cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from heteropd.config.env import Env

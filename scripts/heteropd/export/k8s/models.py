@@ -1,7 +1,5 @@
 """Where an engine's pod has its model from, and the hub's token. The volume is always called ``model``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The pod of a role: its containers, volumes, probes and rights."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import ceil
 from typing import Any

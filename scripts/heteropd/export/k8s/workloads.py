@@ -1,7 +1,5 @@
 """The objects around a role's pod."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from heteropd.export.k8s import addresses

@@ -15,6 +15,7 @@ from heteropd.plan.model import Plan
 from heteropd.proof.report.markdown import render
 from heteropd.proof.report.page import render_page
 from heteropd.proof.verdict import Verdict
+from heteropd.system import write_whole
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,7 +43,6 @@ class KeptReport:
 def keep(verdict: Verdict, plan: Plan, folder: Path) -> Paths:
     """Write ``TIME-CASE.json``, ``.md`` and ``.html`` into ``folder``, and the same as ``verdict.*``, over
     former ones; ``latest.*`` lead to the first. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"{verdict.started_at:%Y%m%dT%H%M%SZ}-{verdict.case}"
     forms: dict[str, Callable[[], str]] = {
         ".json": lambda: verdict.model_dump_json(indent=2) + "\n",
@@ -51,8 +51,8 @@ def keep(verdict: Verdict, plan: Plan, folder: Path) -> Paths:
     }
     for ending, form in forms.items():  # in turn: a page that takes a second keeps no figures back
         text = form()
-        _replace(folder / f"{name}{ending}", text)
-        _replace(folder / f"{NEWEST}{ending}", text)
+        write_whole(folder / f"{name}{ending}", text)
+        write_whole(folder / f"{NEWEST}{ending}", text)
         link = folder / f"{_LINK}{ending}.new"
         link.unlink(missing_ok=True)
         link.symlink_to(f"{name}{ending}")
@@ -170,13 +170,3 @@ def _read_all(files: Sequence[Path]) -> list[KeptReport]:
     """All that can be read. A report of another version of the kit may not."""
     verdicts = ((file.stem, read_kept(Verdict, file)) for file in files)
     return [KeptReport(name, verdict) for name, verdict in verdicts if isinstance(verdict, Verdict)]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Whole or not at all: a reader never finds half a report."""
-    draft = path.with_suffix(path.suffix + ".new")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -2,55 +2,39 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from heteropd import pages
 from heteropd.findings import Evidence
 from heteropd.plan.model import Plan, RolePlan
 from heteropd.proof.geometry import planned_dtype
-from heteropd.proof.verdict import Check, Floor, ProbeResult, Verdict, geometry_seen
-
-_SHOWN = 160  # characters of a text in a table
+from heteropd.proof.verdict import Floor, ProbeResult, Verdict, geometry_seen
 
 
 def render(verdict: Verdict, plan: Plan) -> str:
     """The whole page; ends with a newline."""
-    parts = [
-        f"# {verdict.result}{' (mixed)' if verdict.real else ''}: {verdict.case}, {verdict.model}",
-        _conclusion(verdict),
-        "## Topology",
-        _roles(plan),
-        _facts(verdict, plan),
-        "## Checks",
-        _checks(verdict.checks),
-    ]
-    if verdict.floor is not None:
-        parts += ["## Noise floor", _floor(verdict.floor)]
-    if verdict.probes:
-        parts += ["## Probes", _table(*probe_table(verdict.probes))]
-    parts += ["## Time", _times(verdict), "## Try it", _try_it(verdict, plan)]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _conclusion(verdict: Verdict) -> str:
-    lines = [verdict.headline() + "."]
-    if verdict.note:
-        lines.append(f"> **{verdict.note}**")
-    for check in verdict.checks:
-        if check.status == "FAIL":
-            lines.append(f"- **{check.id}**: {check.text}" + (f". Fix: {check.fix}." if check.fix else "."))
-    return "\n\n".join(lines)
+    header, roles = role_table(plan)
+    marked = [[f"**{cell}**" if cell.endswith("(stand-in)") else cell for cell in row] for row in roles]
+    return pages.render(
+        "verdict.md.j2",
+        verdict=verdict,
+        plan=plan,
+        roles=(header, marked),
+        versions=", ".join(f"{name} {version}" for name, version in verdict.versions.items()),
+        seen=geometry_seen(verdict.checks),
+        parameters=", ".join(f"{name}={value}" for name, value in plan.parameters.items()),
+        checks=[[check.status, check.id, check.text, _evidence(check.evidence)] for check in verdict.checks],
+        floor=_floor(verdict.floor) if verdict.floor else [],
+        probes=probe_table(verdict.probes),
+        phases=[[each.name, f"{each.started_s:.1f}", f"{each.seconds:.1f}"] for each in verdict.phases],
+        curl=curl(verdict, plan),
+    )
 
 
 def role_table(plan: Plan) -> tuple[list[str], list[list[str]]]:
     """Header and rows: what each role was planned to be."""
     header = ["role", "asked for", "runs on", "URL", "layout", "block", "on the wire", "conversion", "dtype"]
     return header, [_role(role) for role in plan.roles]
-
-
-def _roles(plan: Plan) -> str:
-    header, rows = role_table(plan)
-    marked = [[f"**{cell}**" if cell.endswith("(stand-in)") else cell for cell in row] for row in rows]
-    return _table(header, marked)
 
 
 def _role(role: RolePlan) -> list[str]:
@@ -74,29 +58,6 @@ def _role(role: RolePlan) -> list[str]:
     ]
 
 
-def _facts(verdict: Verdict, plan: Plan) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in verdict.versions.items()) or "not asked"
-    agreed = plan.agreed_block_size if plan.agreed_block_size is not None else "none"
-    return _table(
-        ["what", "value"],
-        [
-            ["pins", f"{plan.pins}, variant {plan.variant}"],
-            ["vLLM", versions],
-            ["model", f"{verdict.model} from {plan.model_source}"],
-            ["agreed block size", str(agreed)],
-            ["seen of the engines", geometry_seen(verdict.checks) or "nothing"],
-            ["runtime", plan.runtime],
-            ["plan", verdict.fingerprint],
-            ["parameters", ", ".join(f"{name}={value}" for name, value in plan.parameters.items())],
-        ],
-    )
-
-
-def _checks(checks: Sequence[Check]) -> str:
-    rows = [[check.status, check.id, check.text, _evidence(check.evidence)] for check in checks]
-    return _table(["", "check", "finding", "evidence"], rows)
-
-
 def _evidence(evidence: Evidence) -> str:
     return "; ".join(f"{name} {value_text(value)}" for name, value in evidence.items())
 
@@ -114,12 +75,7 @@ def value_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _floor(floor: Floor) -> str:
-    text = (
-        "Log-probability differences in nats between the prefill engine alone and the decode engine alone "
-        f"({floor.dtype}, {floor.probes} prompts, {floor.positions} positions) and of one engine cold "
-        f"against warm ({floor.warm_probes} prompts), and what follows from them for disaggregated answers."
-    )
+def _floor(floor: Floor) -> list[list[str]]:
     figures = {
         "between the engines: typical probe": floor.median,
         "90 % of positions": floor.p90,
@@ -129,8 +85,7 @@ def _floor(floor: Floor) -> str:
         "allowed at any position": floor.position_bound,
         "allowed for the typical probe": floor.run_bound,
     }
-    rows = [[name, _nats(value)] for name, value in figures.items()]
-    return text + "\n\n" + _table(["figure", "nats"], rows)
+    return [[name, _nats(value)] for name, value in figures.items()]
 
 
 def probe_table(probes: Iterable[ProbeResult]) -> tuple[list[str], list[list[str]]]:
@@ -173,29 +128,7 @@ def _nats(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2e}"
 
 
-def _times(verdict: Verdict) -> str:
-    began = verdict.started_at.isoformat(timespec="seconds")
-    rows = [[phase.name, f"{phase.started_s:.1f}", f"{phase.seconds:.1f}"] for phase in verdict.phases]
-    text = f"Began {began}, took {verdict.seconds:.1f} s. Phases overlap."
-    return text + ("\n\n" + _table(["phase", "from (s)", "took (s)"], rows) if rows else "")
-
-
 def curl(verdict: Verdict, plan: Plan) -> str:
     """The source document's request as a command, for this topology."""
     body = shlex.quote(json.dumps(verdict.request, ensure_ascii=False))
     return f"curl {plan.router.url}/v1/completions \\\n  -H 'Content-Type: application/json' \\\n  -d {body}"
-
-
-def _try_it(verdict: Verdict, plan: Plan) -> str:
-    answer = f"\n\nIt answered:\n\n> {' '.join(verdict.answer.split())}" if verdict.answer else ""
-    return f"```bash\n{curl(verdict, plan)}\n```{answer}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(_cell(text) for text in row) + " |" for row in rows)])
-
-
-def _cell(text: str) -> str:
-    flat = " ".join(text.split()).replace("|", "\\|")
-    return flat if len(flat) <= _SHOWN else flat[: _SHOWN - 1] + "…"

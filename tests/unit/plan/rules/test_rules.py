@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from rule_sides import ENV, ROOT, Given, role, standin
 
-from heteropd.console.sections import within
 from heteropd.errors import BadInput
 from heteropd.plan import page, rules
 from heteropd.plan.rules import CHECKS
@@ -31,6 +30,6 @@ def test_a_refusal_blames_what_the_user_said(tmp_path: Path) -> None:
 
 
 def test_the_documents_table_is_the_rules() -> None:
-    text = (ROOT / page.PAGE).read_text()
-    assert within(text, page.MADE, page.PAGE) == page.table(ENV), "`make schema` writes it anew"
+    text = (ROOT / page.SECTION.page).read_text()
+    assert page.SECTION.within(text) == page.table(ENV), "`make schema` writes it anew"
     assert page.table(ENV).count("\n") == len(CHECKS) + 2
