@@ -1,7 +1,5 @@
 """Showing a bring-up: live lines on a terminal; elsewhere a line when something changes, and a heartbeat."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,7 +32,7 @@ class Progress:
         self._shown: dict[str, str] = {}
         self._last_line_s: float | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> "Progress":
         if self._live is not None:
             self._live.start()
         return self

@@ -1,7 +1,5 @@
 """Ending processes by identity: politely for a bounded time, then not."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ class Ending:
     killed: frozenset[Identity] = frozenset()
     survivors: frozenset[Identity] = frozenset()
 
-    def __or__(self, more: Ending) -> Ending:
+    def __or__(self, more: "Ending") -> "Ending":
         return Ending(self.found | more.found, self.killed | more.killed, self.survivors | more.survivors)
 
 

@@ -1,7 +1,5 @@
 """What was sent, and what each engine counted over the whole run: requests, tokens, failures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -38,7 +36,7 @@ class Workload:
     prompt_tokens: int = 0
     generated: int = 0
 
-    def __add__(self, more: Workload) -> Workload:
+    def __add__(self, more: "Workload") -> "Workload":
         return Workload(
             self.requests + more.requests,
             self.prompt_tokens + more.prompt_tokens,

@@ -1,7 +1,5 @@
 """While this is held, an interrupt leaves nothing running: not on ctrl-C, SIGTERM, SIGHUP or worse."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -44,7 +42,7 @@ class InterruptScope:
         self._followed = 0
         self._previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> InterruptScope:
+    def __enter__(self) -> "InterruptScope":
         if threading.current_thread() is threading.main_thread():
             for signum in _SIGNALS:
                 if signal.getsignal(signum) is not signal.SIG_IGN:

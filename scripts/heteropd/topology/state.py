@@ -1,7 +1,5 @@
 """A topology's state on disk: written before anything starts, replaced whole, readable by nobody else."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -114,7 +112,7 @@ class Topology(Data):
     @classmethod
     def of(
         cls, plan: Plan, topology_id: str, context: Context, refs: Mapping[str, ContainerRef] | None = None
-    ) -> Topology:
+    ) -> "Topology":
         """A topology that is about to start; with ``refs``, one of containers (by role) that run already."""
         after, found = (None, {}) if refs is None else (0.0, refs)
         roles = [
@@ -155,7 +153,7 @@ class Topology(Data):
     def planned(self, name: str) -> RolePlan:
         return next(role for role in self.plan.roles if role.name == name)
 
-    def with_role(self, changed: RoleState) -> Topology:
+    def with_role(self, changed: RoleState) -> "Topology":
         roles = [changed if role.name == changed.name else role for role in self.roles]
         return self.model_copy(update={"roles": roles})
 

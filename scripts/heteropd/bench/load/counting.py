@@ -1,7 +1,5 @@
 """What the engines of a topology counted between two moments."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +25,7 @@ class Reading:
     seconds: dict[str, float]
 
     @classmethod
-    def take(cls, engines: Sequence[Endpoint], plan: Plan) -> Reading:
+    def take(cls, engines: Sequence[Endpoint], plan: Plan) -> "Reading":
         """Ask every engine. Raises `AnswerProblem`."""
         pages = dict(
             zip([engine.name for engine in engines], parallel_map(Endpoint.metrics, engines), strict=True)
@@ -43,7 +41,7 @@ class Reading:
         return cls(sides["prefill"], sides["decode"], seconds)
 
     @classmethod
-    def settled(cls, engines: Sequence[Endpoint], plan: Plan, clock: Clock) -> Reading:
+    def settled(cls, engines: Sequence[Endpoint], plan: Plan, clock: Clock) -> "Reading":
         """As soon as nothing runs and two looks agree: an engine counts a step after it has answered."""
         deadline, last = clock.now() + _SETTLED_S, cls.take(engines, plan)
         while True:

@@ -1,7 +1,5 @@
 """guidellm as a process in an environment of its own, that runs one scenario after the other."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable
@@ -37,7 +35,7 @@ class Generator:
     children: Children
 
     @classmethod
-    def start(cls, workspace: BenchWorkspace, children: Children) -> Generator:
+    def start(cls, workspace: BenchWorkspace, children: Children) -> "Generator":
         """Make its environment unless it is current, start it, wait until it listens. Raises KitError."""
         torch = env.load(workspace.root).standin.torch
         own = Environment("load", ("env/locks/guidellm.txt",), torch.lock, torch.index, projects=())

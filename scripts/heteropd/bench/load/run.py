@@ -1,7 +1,5 @@
 """The load benchmark, start to end: verdict, both arms level by level, verdict, gate."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -92,7 +90,7 @@ class LoadSession:
         before: Verdict,
         workspace: BenchWorkspace,
         stack: ExitStack,
-    ) -> LoadSession:
+    ) -> "LoadSession":
         """Start guidellm, and the router of the aggregated arm; ``stack`` ends them. Raises KitError."""
         children = stack.enter_context(Children("load-run", workspace))
         client = stack.enter_context(EngineClient())
