@@ -150,8 +150,11 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """``function`` of every item, all at once, in a thread each; results in order. Raises what one raises."""
+def parallel_map(
+    function: Callable[[Item], Result], items: Iterable[Item], at_once: int | None = None
+) -> list[Result]:
+    """``function`` of every item, all ``at_once`` unless that says how many, in a thread each; results in
+    order. Raises what one raises."""
     todo = list(items)
-    with ThreadPoolExecutor(max_workers=max(len(todo), 1)) as pool:
+    with ThreadPoolExecutor(max_workers=max(min(len(todo), at_once or len(todo)), 1)) as pool:
         return list(pool.map(function, todo))

@@ -27,7 +27,6 @@ class TokenWindow:
     opens: float
     closes: float
     tokens: int = 0
-    requests: int = 0
 
     def take(self, tokens: int, now: float) -> None:
         """Note tokens that arrived at ``now``."""
@@ -100,7 +99,6 @@ async def _client(client: httpx.AsyncClient, url: str, load: Load, window: Token
                     seen = total
         if seen != load.max_tokens:
             raise KitError(f"bench: {url} made {seen} of {load.max_tokens} tokens")
-        window.requests += 1
 
 
 def completed(line: str) -> int | None:

@@ -157,14 +157,16 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises ValueError for words that it cannot read."""
+
     def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; see `docker run --help`")
+        raise ValueError(f"{message}{self.epilog or ''}")
 
 
 def _fields(words: Sequence[str]) -> dict[str, Any]:
     """Fields of `ContainerOptions` from words such as ``--gpus=2`` or ``-v /a:/b``. Raises ValueError."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False, epilog="; see `docker run --help`")
     parser.add_argument("--privileged", nargs="?", const="true", choices=("true", "false"))
     for name, options in _WORDS.items():
         repeated = name in (*_LISTS, *_MAPPINGS)

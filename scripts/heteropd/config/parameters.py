@@ -105,6 +105,5 @@ class Parameters(Data):
         raise ValueError("is neither a hub id, a folder nor package:NAME; use something like Qwen/Qwen3-0.6B")
 
 
-DOCUMENT_NAMES = tuple(Parameters.model_fields)[:8]
 PORT_NAMES = ("port", "prefill_port", "decode_port", "side_channel_port", "metrics_port")
 FILE_NAMES = ("hosts", "params", "images")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -19,6 +18,7 @@ from heteropd.doctor.software import untried
 from heteropd.findings import Finding
 from heteropd.plan.model import Plan
 from heteropd.plan.pairs import Names, rounds
+from heteropd.system import parallel_map
 
 _AT_ONCE = 32
 _PROGRAM_S, _TIMEOUT_S = 60, 75.0
@@ -64,9 +64,8 @@ def examine(
     """Read every host at the same time, then judge hosts, pairs of the plan, and what runs."""
     outside = outside or Outside()
     reach = outside.reach
-    with ThreadPoolExecutor(max_workers=min(len(hosts), _AT_ONCE)) as pool:
-        read = pool.map(lambda target: read_host(target, reach(target), checks.limits), hosts)
-        examined = {host.target.name: host for host in read}
+    read = parallel_map(lambda target: read_host(target, reach(target), checks.limits), hosts, _AT_ONCE)
+    examined = {host.target.name: host for host in read}
     findings = [finding for host in examined.values() for finding in judge_host(host, checks)]
     names, known = targets.pairs(plan) if plan else ([], 0)
     sent = _exchanged(names, examined, outside)
@@ -104,8 +103,7 @@ def _exchanged(
 
     found: dict[Names, ExaminedPair] = {}
     for together in rounds(pairs):
-        with ThreadPoolExecutor(max_workers=min(len(together), _AT_ONCE)) as pool:
-            found |= zip(together, pool.map(between, together), strict=True)
+        found |= zip(together, parallel_map(between, together, _AT_ONCE), strict=True)
     return [found[names] for names in pairs]
 
 

@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -21,6 +20,7 @@ from heteropd.errors import BadInput, KitError
 from heteropd.images import imagetools, requirements
 from heteropd.images.context import BuildContext
 from heteropd.prepare import pip_settings
+from heteropd.system import parallel_map
 
 _AT_ONCE = 8
 _GIT_TIMEOUT_S = 60.0
@@ -45,9 +45,8 @@ class Drift:
 def ask(questions: Iterable[Question], context: BuildContext) -> dict[Question, Answer]:
     """Every question's answer; each is asked once, several at a time. Raises nothing for one without."""
     questions = sorted(set(questions))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = pool.map(lambda question: _answer(question, context), questions)
-        return dict(zip(questions, answers, strict=True))
+    answers = parallel_map(lambda question: _answer(question, context), questions, _AT_ONCE)
+    return dict(zip(questions, answers, strict=True))
 
 
 def drift(names: list[str], context: BuildContext, *, as_json: bool) -> list[Drift]:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
+from heteropd.config.container_options import Parser
 from heteropd.config.vllm_options import VllmOptions
 
 Value = str | bool | tuple[str, ...] | None
@@ -113,14 +114,9 @@ class _Record(argparse.Action):
             given[self.dest] = tuple(values) if isinstance(values, list) else values
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
 @lru_cache(maxsize=2)
-def _parser(options: _Options) -> _Parser:
-    parser = _Parser(add_help=False)
+def _parser(options: _Options) -> Parser:
+    parser = Parser(add_help=False)
     arity: dict[str, str | int] = {"values": "+", "optional": "?", "flag": 0, "switch": 0}
     for kind, entries in options.kinds:
         for spellings in entries:

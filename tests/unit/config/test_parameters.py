@@ -10,7 +10,7 @@ import yaml
 
 from heteropd.config.env import load
 from heteropd.config.machine import Machine, probe
-from heteropd.config.parameters import DOCUMENT_NAMES, Parameters
+from heteropd.config.parameters import Parameters
 from heteropd.config.request import PRECEDENCE, PlanRequest
 from heteropd.errors import BadInput
 from heteropd.plan.model import Plan
@@ -18,6 +18,7 @@ from plan_words import make, resolve
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = "hosts=env/hosts/example.yaml"
+DOCUMENT_NAMES = tuple(Parameters.model_fields)[:8]
 
 
 def request_for(*words: str) -> PlanRequest:
