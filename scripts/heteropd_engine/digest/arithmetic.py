@@ -1,27 +1,34 @@
 """The arithmetic of a KV digest, in integers, on the device that holds the KV. Needs torch, not vLLM.
 
-A token's K and V in one head of one layer are words x_j, their raw bits as signed integers, K before V::
+A token's K and V in one head of one layer are bytes x_j, signed, K before V::
 
-    y = Σ_j w_j · x_j  mod 2^64            w_j pseudo-random 64-bit weights, from the key
-    m = mix(y + p(layer, head, token))     mix: a bijection of 64-bit integers; p from the key
+    s_i = Σ_j w_ij · x_j                 eight sums; w_ij pseudo-random signed bytes, from the key
+    y = Σ_i c_i · (s_2i + 2^32 s_2i+1)   mod 2^64; four pseudo-random 64-bit numbers c_i, from the key
+    m = mix(y + p(layer, head, token))   mix: a bijection of 64-bit integers; p from the key
 
 Sums of m are compared: over tokens, one for each layer and head; over layers and heads, one for each token.
 A sum does not know in which order it was made: layout, block size and ranks do not change it. Every m knows
 its place, so K and V, tokens, blocks, heads and layers that changed places do.
 
-docs/digest.md says how likely two different caches are to agree. torch's integers wrap.
+The sums s are a product of matrices of bytes, which processors and GPUs have instructions for; weighing the
+words in 64-bit numbers took a CPU three times as long. docs/digest.md says how likely two different caches
+are to agree. torch's integers wrap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-_WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
+_WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _STEP = 0x9E3779B97F4A7C15 - 2**64
 _MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
+_SUMS = 8
+_FEWEST_ROWS = 32
+"""CUDA's product of matrices of bytes takes no fewer than 17."""
 _LARGEST_BYTES = 64 << 20
 _SHARE_OF_CACHE = 100
 """What is hashed at a time takes at most this part of the KV cache's memory, or one block's."""
@@ -29,13 +36,17 @@ _SHARE_OF_CACHE = 100
 
 @dataclass(frozen=True)
 class Digest:
-    """What two sides compare, on the CPU.
+    """What two sides compare.
 
     ``heads`` int64 [layer, head] decides. ``tokens`` int32 [token], the lower half of a sum, only says where.
     """
 
     heads: torch.Tensor
     tokens: torch.Tensor
+
+    def cpu(self) -> Digest:
+        """On the CPU, once the device that makes it is done."""
+        return Digest(self.heads.cpu(), self.tokens.cpu())
 
 
 @dataclass(frozen=True)
@@ -54,32 +65,31 @@ class Difference:
 def digest(
     caches: Sequence[torch.Tensor], blocks: Sequence[int], tokens: int, key: int, first_head: int = 0
 ) -> Digest:
-    """The digest of a prompt's first ``tokens`` tokens.
+    """The digest of a prompt's first ``tokens`` tokens, on the caches' device; nothing here waits for that.
 
     ``caches``: one for each layer, [block, head, token, K|V] with any strides; ``blocks``: the prompt's, in
     token order; ``key``: 64 bits, signed; ``first_head``: the model's number of these caches' first KV head.
     Raises ValueError for too few blocks.
     """
-    _, heads, size, content = _words(caches[0]).shape
+    _, heads, size, content = caches[0].shape
     if len(blocks) * size < tokens:
         raise ValueError(f"{len(blocks)} blocks of {size} tokens do not hold {tokens}")
-    device = caches[0].device
+    device, width = caches[0].device, content * caches[0].element_size()
+    needed = torch.tensor(list(blocks[: -(-tokens // size)]), pin_memory=device.type == "cuda")
+    rows = needed.to(device, non_blocking=True)
     memory = min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES)
-    # Words become 64-bit numbers; four numbers of each token in each head of each layer are held at once.
-    at_once = max(1, memory // (heads * size * content * (caches[0].element_size() + 8)))
-    together = max(1, memory // (max(1, len(blocks)) * size * heads * 4 * 8))
-    rows = torch.tensor(list(blocks[: -(-tokens // size)]), device=device)
-    weights = mix(key + _STEP * torch.arange(1, content + 1, device=device))
-    of_heads, of_tokens = [], torch.zeros(tokens, dtype=torch.int64, device=device)
-    for first in range(0, len(caches), together):
-        layers = caches[first : first + together]
-        # An accelerator takes longer to be told of a layer than for the arithmetic of a short prompt.
-        several = 1 if device.type == "cpu" else max(1, at_once // max(1, len(rows)))
-        hashed = _hashed(layers, rows, weights, at_once, several)[..., :tokens]
-        marked = mix(hashed + _places(first, first_head, hashed.shape, key, device))
-        of_heads.append(marked.sum(-1))
-        of_tokens += marked.sum((0, 1))
-    return Digest(torch.cat(of_heads).cpu(), of_tokens.cpu().to(torch.int32))
+    # Of each token in each head of a layer: its bytes, their sums, and four 64-bit numbers.
+    at_once = max(1, memory // (heads * size * (width + 4 * _SUMS + 4 * 8)))
+    hasher = _Hasher(caches, rows, at_once, key)
+    of_heads = torch.zeros(len(caches), heads, dtype=torch.int64, device=device)
+    of_tokens = torch.zeros(len(rows), size, dtype=torch.int64, device=device)
+    for layers, part, hashed in hasher.pieces():
+        marked = mix(hashed.add_(_places((layers.start, first_head, part.start), hashed.shape, key, device)))
+        if part.stop >= len(rows):
+            marked[:, -1, :, tokens - (len(rows) - 1) * size :] = 0
+        of_heads[layers] += marked.sum((1, 3))
+        of_tokens[part] += marked.sum((0, 2))
+    return Digest(of_heads, of_tokens.flatten()[:tokens].to(torch.int32))
 
 
 def compare(own: Digest, shown: Digest, first_head: int = 0, first_token: int = 0) -> Difference | None:
@@ -125,39 +135,45 @@ def mix(numbers: torch.Tensor) -> torch.Tensor:
     return mixed.bitwise_xor_(_shifted(mixed, 31))
 
 
-def _hashed(
-    caches: Sequence[torch.Tensor], rows: torch.Tensor, weights: torch.Tensor, at_once: int, together: int
-) -> torch.Tensor:
-    """y [layer, head, token] of some layers: ``at_once`` blocks of ``together`` layers at a time."""
-    _, heads, size, content = _words(caches[0]).shape
-    hashed = torch.empty(len(caches), len(rows), heads, size, dtype=torch.int64, device=rows.device)
-    # Room that is used again: fresh memory for each layer costs a CPU as much as the arithmetic.
-    shape = (min(together, len(caches)), min(at_once, len(rows)), heads, size, content)
-    gathered = torch.empty(shape, dtype=_words(caches[0]).dtype, device=rows.device)
-    products = torch.empty(shape, dtype=torch.int64, device=rows.device)
-    for first in range(0, len(caches), together):
-        layers = slice(first, first + together)
-        for start in range(0, len(rows), at_once):
-            blocks = slice(start, start + at_once)
-            part = (slice(len(caches[layers])), slice(len(rows[blocks])))
-            for layer, cache in enumerate(caches[layers]):
-                torch.index_select(_words(cache), 0, rows[blocks], out=gathered[layer, part[1]])
-            products[part].copy_(gathered[part]).mul_(weights)
-            torch.sum(products[part], -1, out=hashed[layers, blocks])
-    return hashed.transpose(1, 2).flatten(2)
+class _Hasher:
+    """y of a prompt's blocks, some blocks of some layers at once, in room that is used again."""
+
+    def __init__(self, caches: Sequence[torch.Tensor], rows: torch.Tensor, at_once: int, key: int) -> None:
+        _, heads, size, content = caches[0].shape
+        self._caches, self._rows = [cache.view(_WORDS[cache.element_size()]) for cache in caches], rows
+        blocks = max(1, min(at_once, len(rows)))
+        self._shape = (min(at_once // blocks, len(caches)), blocks, heads, size)
+        width, room = content * caches[0].element_size(), max(_FEWEST_ROWS, math.prod(self._shape))
+        numbers = mix(key + _STEP * torch.arange(1, width + _SUMS // 2 + 1, device=rows.device))
+        self._weights, self._factors = numbers[:width].view(torch.int8).view(width, _SUMS), numbers[width:]
+        self._bytes = torch.empty(room, width, dtype=torch.int8, device=rows.device)
+        self._sums = torch.empty(room, _SUMS, dtype=torch.int32, device=rows.device)
+
+    def pieces(self) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        """Which layers, which of the rows, and their y [layer, block, head, token]."""
+        for layer in range(0, len(self._caches), self._shape[0]):
+            layers = slice(layer, layer + self._shape[0])
+            for block in range(0, len(self._rows), self._shape[1]):
+                part = slice(block, block + self._shape[1])
+                yield layers, part, self._hashed(self._caches[layers], self._rows[part])
+
+    def _hashed(self, caches: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        count = math.prod(self._shape)
+        gathered = self._bytes[:count].view(caches[0].dtype).view(*self._shape, -1)
+        for layer, cache in enumerate(caches):
+            torch.index_select(cache, 0, rows, out=gathered[layer, : len(rows)])
+        # All of the room, whatever is left in it: only a last piece does not fill it.
+        torch._int_mm(self._bytes, self._weights, out=self._sums)
+        pairs = self._sums[:count].view(torch.int64).view(*self._shape, -1)[: len(caches), : len(rows)]
+        return (pairs * self._factors).sum(-1)
 
 
-def _places(
-    first_layer: int, first_head: int, shape: torch.Size, key: int, device: torch.device
-) -> torch.Tensor:
-    """p [layer, head, token]."""
-    layers, heads, tokens = (torch.arange(count, device=device) for count in shape)
-    rows = ((layers + first_layer) << 48)[:, None] + ((heads + first_head) << 32)
-    return mix(((rows[..., None] + tokens) * _STEP).add_(~key))
-
-
-def _words(cache: torch.Tensor) -> torch.Tensor:
-    return cache.view(_WORDS[cache.element_size()])
+def _places(first: tuple[int, int, int], shape: torch.Size, key: int, device: torch.device) -> torch.Tensor:
+    """p [layer, block, head, token], from the ``first`` layer, head and block on."""
+    layer, block, head, token = (torch.arange(count, device=device) for count in shape)
+    heads = ((layer + first[0]) << 48)[:, None] + ((head + first[1]) << 32)
+    tokens = (block[:, None, None] + first[2]) * shape[3] + token
+    return mix(((heads[:, None, :, None] + tokens) * _STEP).add_(~key))
 
 
 def _shifted(numbers: torch.Tensor, bits: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ FIELD = "heteropd_kv_digest"
 """Of ``kv_transfer_params``. Its value is a digest, or None for what the prefill's sample leaves out."""
 MISSING = "missing"
 """In the value's place where there is none, but should be."""
-VERSION = 1
+VERSION = 2
 
 
 class Unreadable(ValueError):

@@ -46,10 +46,17 @@ class DigestTasks:
 
 @dataclass
 class DigestsMade(KVConnectorWorkerMetadata):
-    """What workers have digested in a step: for each request, digests of ranks by their first head."""
+    """What workers have digested in a step: for each request, digests of ranks by their first head.
+
+    They stay on the device until the scheduler needs them, so that no step waits for them.
+    """
 
     dtype: str
     digests: dict[str, dict[int, Digest]] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A scheduler in another process gets them on the CPU: it has no device."""
+        return vars(self) | {"digests": {name: _on_cpu(ranks) for name, ranks in self.digests.items()}}
 
     def aggregate(self, other: KVConnectorWorkerMetadata) -> DigestsMade:
         assert isinstance(other, DigestsMade)
@@ -115,10 +122,14 @@ class DigestScheduler:
             key = self._keys.pop(request_id, None)
             if key is None:  # aborted meanwhile
                 continue
-            whole = arithmetic.join([ranks[first_head] for first_head in sorted(ranks)])
+            whole = arithmetic.join([digest for _, digest in sorted(_on_cpu(ranks).items())])
             digest = handover.encode(Shown(whole, key, made.dtype))
             answer = self._answers.pop(request_id, None)
             if answer is None:
                 self._ready[request_id] = digest
             else:
                 answer[handover.FIELD] = digest
+
+
+def _on_cpu(ranks: dict[int, Digest]) -> dict[int, Digest]:
+    return {first_head: digest.cpu() for first_head, digest in ranks.items()}

@@ -85,7 +85,7 @@ class DigestWorker:
             shown = handover.decode(check.shown)
             if shown.dtype != self._dtype:
                 raise Unreadable(f"the prefill keeps {shown.dtype}, this engine {self._dtype}")
-            own = self._digest(check.blocks, check.tokens, shown.key)
+            own = self._digest(check.blocks, check.tokens, shown.key).cpu()
             difference = arithmetic.compare(own, shown.digest, self._first_head, check.cached)
         except (ValueError, RuntimeError) as reason:
             return "unknown", f"its KV cannot be checked: {reason}"

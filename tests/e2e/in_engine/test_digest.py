@@ -161,14 +161,25 @@ def test_what_changed_places_differs_unless_its_bytes_are_equal(data, kv, key, m
         assert found.token == min(token for _, _, token, _ in first.tolist())
 
 
-def test_any_number_of_blocks_and_layers_at_a_time_gives_the_same() -> None:
-    """A CPU takes a layer at a time, an accelerator several."""
-    caches = list(torch.randint(-(2**15), 2**15, (5, 7, 2, 4, 6), dtype=torch.int16))
-    rows, weights = torch.tensor([6, 0, 3, 2, 5]), torch.randint(-(2**63), 2**63 - 1, (6,))
-    sizes = [(blocks, layers) for blocks in (1, 2, 5, 9) for layers in (1, 2, 5, 8)]
-    ways = [arithmetic._hashed(caches, rows, weights, *size) for size in sizes]
-    assert len(ways[0].unique()) > 100
-    assert all(torch.equal(way, ways[0]) for way in ways)
+def test_any_number_of_blocks_and_layers_at_a_time_gives_the_same(monkeypatch) -> None:
+    """Memory decides how many: here from one block of one layer to all of all."""
+    kv, ways, pieces = torch.randn(5, 2, 70, 8), [], []
+    ranks, blocks = stored(kv, Side("HND", 16, 1), 3)
+    real = arithmetic._Hasher.pieces
+
+    def counted(hasher):
+        made = list(real(hasher))
+        pieces.append(len(made))
+        return made
+
+    monkeypatch.setattr(arithmetic._Hasher, "pieces", counted)
+    for share in (1, 2, 5, 10, 1000):
+        monkeypatch.setattr(arithmetic, "_SHARE_OF_CACHE", share)
+        ways.append(digest(ranks[0], blocks, 70, 11))
+    assert len(ways[0].heads.unique()) == 10
+    assert all(same(way, ways[0]) for way in ways)
+    assert pieces == sorted(pieces)
+    assert pieces[0] < 5 < pieces[-1] == 25
 
 
 def test_a_rank_compares_its_own_heads_and_names_them_as_the_model_does() -> None:

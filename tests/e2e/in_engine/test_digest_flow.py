@@ -6,6 +6,7 @@ Needs torch and vLLM: runs in the engine's environment, with the kit's pytest. S
 from __future__ import annotations
 
 import json
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,7 +88,8 @@ def handed_over(prefill: Engine, kv: Any, *, late: bool = False) -> dict[str, An
     prefill.put(kv, blocks)
     prefill.scheduler.allocated(one, None, 0)
     prefill.worker.make(prefill.scheduler.step(step(one, TOKENS, blocks)).make)
-    made, answer = prefill.worker.take_made(), {"do_remote_prefill": True, "remote_block_ids": [blocks]}
+    made = pickle.loads(pickle.dumps(prefill.worker.take_made()))  # as from a worker in another process
+    answer = {"do_remote_prefill": True, "remote_block_ids": [blocks]}
     if late:  # the request goes on after the step that completed its prompt
         prefill.scheduler.collect(made)
     prefill.scheduler.finished("r", answer)
