@@ -18,7 +18,7 @@ are to agree. torch's integers wrap.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ _MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
 _SUMS = 8
 _FEWEST_ROWS = 32
 """CUDA's product of matrices of bytes takes no fewer than 17."""
-_LARGEST_BYTES = 64 << 20
+_LARGEST_BYTES = 128 << 20
 _SHARE_OF_CACHE = 100
 """What is hashed at a time takes at most this part of the KV cache's memory, or one block's."""
 
@@ -77,19 +77,19 @@ def digest(
     device, width = caches[0].device, content * caches[0].element_size()
     needed = torch.tensor(list(blocks[: -(-tokens // size)]), pin_memory=device.type == "cuda")
     rows = needed.to(device, non_blocking=True)
-    memory = min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES)
-    # Of each token in each head of a layer: its bytes, their sums, and four 64-bit numbers.
+    # Half for bytes, their sums and what weighs these; half for y, p, and what m needs on its way.
+    memory = min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES) // 2
     at_once = max(1, memory // (heads * size * (width + 4 * _SUMS + 4 * 8)))
+    together = max(1, memory // max(1, len(rows) * heads * size * 4 * 8))
     hasher = _Hasher(caches, rows, at_once, key)
-    of_heads = torch.zeros(len(caches), heads, dtype=torch.int64, device=device)
-    of_tokens = torch.zeros(len(rows), size, dtype=torch.int64, device=device)
-    for layers, part, hashed in hasher.pieces():
-        marked = mix(hashed.add_(_places((layers.start, first_head, part.start), hashed.shape, key, device)))
-        if part.stop >= len(rows):
-            marked[:, -1, :, tokens - (len(rows) - 1) * size :] = 0
-        of_heads[layers] += marked.sum((1, 3))
-        of_tokens[part] += marked.sum((0, 2))
-    return Digest(of_heads, of_tokens.flatten()[:tokens].to(torch.int32))
+    of_heads, of_tokens = [], torch.zeros(len(rows), size, dtype=torch.int64, device=device)
+    for first in range(0, len(caches), together):
+        hashed = hasher.hashed(slice(first, first + together))
+        marked = mix(hashed.add_(_places(first, first_head, hashed.shape, key, device)))
+        marked[:, -1:, :, tokens - (len(rows) - 1) * size :] = 0
+        of_heads.append(marked.sum((1, 3)))
+        of_tokens += marked.sum((0, 2))
+    return Digest(torch.cat(of_heads), of_tokens.flatten()[:tokens].to(torch.int32))
 
 
 def compare(own: Digest, shown: Digest, first_head: int = 0, first_token: int = 0) -> Difference | None:
@@ -149,15 +149,18 @@ class _Hasher:
         self._bytes = torch.empty(room, width, dtype=torch.int8, device=rows.device)
         self._sums = torch.empty(room, _SUMS, dtype=torch.int32, device=rows.device)
 
-    def pieces(self) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-        """Which layers, which of the rows, and their y [layer, block, head, token]."""
-        for layer in range(0, len(self._caches), self._shape[0]):
-            layers = slice(layer, layer + self._shape[0])
-            for block in range(0, len(self._rows), self._shape[1]):
-                part = slice(block, block + self._shape[1])
-                yield layers, part, self._hashed(self._caches[layers], self._rows[part])
+    def hashed(self, layers: slice) -> torch.Tensor:
+        """y [layer, block, head, token] of some layers."""
+        caches, (together, blocks, heads, size) = self._caches[layers], self._shape
+        shape = (len(caches), len(self._rows), heads, size)
+        hashed = torch.empty(shape, dtype=torch.int64, device=self._rows.device)
+        for layer in range(0, len(caches), together):
+            for block in range(0, len(self._rows), blocks):
+                place = (slice(layer, layer + together), slice(block, block + blocks))
+                self._hash(caches[place[0]], self._rows[place[1]], hashed[place])
+        return hashed
 
-    def _hashed(self, caches: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    def _hash(self, caches: Sequence[torch.Tensor], rows: torch.Tensor, hashed: torch.Tensor) -> None:
         count = math.prod(self._shape)
         gathered = self._bytes[:count].view(caches[0].dtype).view(*self._shape, -1)
         for layer, cache in enumerate(caches):
@@ -165,14 +168,16 @@ class _Hasher:
         # All of the room, whatever is left in it: only a last piece does not fill it.
         torch._int_mm(self._bytes, self._weights, out=self._sums)
         pairs = self._sums[:count].view(torch.int64).view(*self._shape, -1)[: len(caches), : len(rows)]
-        return (pairs * self._factors).sum(-1)
+        torch.sum(pairs * self._factors, -1, out=hashed)
 
 
-def _places(first: tuple[int, int, int], shape: torch.Size, key: int, device: torch.device) -> torch.Tensor:
-    """p [layer, block, head, token], from the ``first`` layer, head and block on."""
+def _places(
+    first_layer: int, first_head: int, shape: torch.Size, key: int, device: torch.device
+) -> torch.Tensor:
+    """p [layer, block, head, token]."""
     layer, block, head, token = (torch.arange(count, device=device) for count in shape)
-    heads = ((layer + first[0]) << 48)[:, None] + ((head + first[1]) << 32)
-    tokens = (block[:, None, None] + first[2]) * shape[3] + token
+    heads = ((layer + first_layer) << 48)[:, None] + ((head + first_head) << 32)
+    tokens = block[:, None, None] * shape[3] + token
     return mix(((heads[:, None, :, None] + tokens) * _STEP).add_(~key))
 
 
