@@ -80,7 +80,7 @@ def digest(
     # Half for bytes, their sums and what weighs these; half for y, p, and what m needs on its way.
     memory = min(sum(cache.nbytes for cache in caches) // _SHARE_OF_CACHE, _LARGEST_BYTES) // 2
     at_once = max(1, memory // (heads * size * (width + 4 * _SUMS + 4 * 8)))
-    together = max(1, memory // max(1, len(rows) * heads * size * 4 * 8))
+    together = max(1, memory // max(1, len(rows) * heads * size * 6 * 8))
     hasher = _Hasher(caches, rows, at_once, key)
     of_heads, of_tokens = [], torch.zeros(len(rows), size, dtype=torch.int64, device=device)
     for first in range(0, len(caches), together):
