@@ -163,7 +163,8 @@ def test_what_changed_places_differs_unless_its_bytes_are_equal(data, kv, key, m
 
 def test_any_number_of_blocks_and_layers_at_a_time_gives_the_same(monkeypatch) -> None:
     """Memory decides how many: here from one block of one layer to all of all."""
-    kv, ways, pieces = torch.randn(5, 2, 70, 8), [], []
+    kv, ways = torch.randn(5, 2, 70, 8), []
+    pieces: list[int] = []
     ranks, blocks = stored(kv, Side("HND", 16, 1), 3)
     real = arithmetic._Hasher._hash
 
