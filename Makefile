@@ -20,15 +20,21 @@ SESSIONS := $(EVERY_DAY) $(HOSTS) $(IMAGES) $(TESTS) $(KIT)
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS PYTHONSAFEPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup $(SESSIONS)
 
-help:
-	@cd scripts && $(if $(filter .venv%,$(ANY_PYTHON)),../)$(ANY_PYTHON) -m heteropd.cli.overview
+# Targets that nobody knows are refused before others start.
+UNKNOWN := $(filter-out help setup $(NOX) $(SESSIONS),$(MAKECMDGOALS))
+.PHONY: help setup $(SESSIONS) $(UNKNOWN)
 
-setup: $(NOX)
+OVERVIEW := @cd scripts && $(if $(filter .venv%,$(ANY_PYTHON)),../)$(ANY_PYTHON) -m heteropd.cli.overview
+
+help $(UNKNOWN):
+	$(OVERVIEW) '$@'
+
+setup: $(if $(WORDS),,$(NOX))
+	$(if $(WORDS),$(OVERVIEW) $@ $(WORDS),@:)
 
 $(NOX): env/locks/nox.txt scripts/bootstrap.sh
 	@sh scripts/bootstrap.sh
 
-$(SESSIONS): $(NOX)
+$(SESSIONS): $(NOX) | $(UNKNOWN)
 	@$(NOX) -s $@ -- $(WORDS)

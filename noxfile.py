@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
@@ -18,6 +19,7 @@ import nox
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from heteropd.cli.sessions import session_help  # noqa: E402
 from heteropd.cli.table import SESSIONS  # noqa: E402
 from heteropd.errors import KitError  # noqa: E402
 from heteropd.prepare import environments  # noqa: E402
@@ -35,8 +37,17 @@ own: dict[str, Session] = {}  # sessions that are no verbs of the kit, by name
 
 def session(function: Session) -> Session:
     """A session whose work is here."""
-    name = function.__name__
-    own[name if name in SESSIONS else name.replace("_", "-")] = function
+    name = function.__name__ if function.__name__ in SESSIONS else function.__name__.replace("_", "-")
+
+    def run(session: nox.Session) -> None:
+        with _one_line():
+            text = session_help(SESSIONS[name], session.posargs)
+        if text is None:
+            function(session)
+        else:
+            print(text, end="")
+
+    own[name] = run
     return function
 
 
@@ -120,16 +131,23 @@ def _dev(*argv: str) -> None:
 
 def _run(environment: environments.Environment, *argv: str) -> None:
     """Run in an environment and pass the exit status on: nox alone would make every failure a 1."""
-    try:
+    with _one_line():
         environments.ensure(environment, ROOT, LocalRunner(), say=lambda text: print(text, file=sys.stderr))
-    except KitError as stop:
-        print(f"heteropd: {stop}", file=sys.stderr)
-        raise SystemExit(stop.exit_code) from None
     command = [environment.bin(ROOT) / argv[0], *argv[1:]]
     with subprocess.Popen(command, cwd=ROOT, env=without_python_settings(os.environ)) as child:
         code = _wait(child)
     if code:
         raise SystemExit(code)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Say in a line why the kit stops."""
+    try:
+        yield
+    except KitError as stop:
+        print(f"heteropd: {stop}", file=sys.stderr)
+        raise SystemExit(stop.exit_code) from None
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

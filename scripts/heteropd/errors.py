@@ -95,7 +95,7 @@ def did_you_mean(wrong: str, known: Iterable[str], listed: str = "") -> str:
         return f"did you mean {close!r}?"
     if listed and len(names) > _MANY:
         return f"choose one of the {len(names)} that {listed} lists"
-    return f"choose one of: {', '.join(names)}" if names else "there is none to choose from"
+    return f"choose one of: {', '.join(names)}" if names else "leave it out"
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str | None:

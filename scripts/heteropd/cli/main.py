@@ -11,8 +11,6 @@ from heteropd.cli.overview import overview
 from heteropd.errors import EXIT_INTERRUPTED, EXIT_OK, BadInput, KitError, TopologyFailed, did_you_mean
 from heteropd.processes.parent import follow_make, follow_parent
 
-_HELP = ("--help", "-h", "help=1")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status. Never a traceback for a user's mistake."""
@@ -40,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     name = words.pop(0) if words else "help"
-    if name in ("help", *_HELP):
+    if name in ("help", *parser.HELP):
         sys.stdout.write(parser.help_text(_verb(words[0])) if words else overview(make=False))
         return EXIT_OK
     verb = _verb("version" if name == "--version" else name)
-    if any(word in _HELP for word in words):
+    if any(word in parser.HELP for word in words):
         sys.stdout.write(parser.help_text(verb))
         return EXIT_OK
     arguments = parser.parse(verb, words)

@@ -1,25 +1,17 @@
-"""Options whose names the typed models of env/ tell: a plan's parameters, and what benchmarks are set to."""
+"""Options whose names the typed models of env/ tell: a plan's parameters."""
 
 from typing import Any, get_args
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from heteropd.cli.options import Option
 from heteropd.cli.table.common import CASE
-from heteropd.config.bench import (
-    BringupSettings,
-    EnginesSettings,
-    KvSettings,
-    LoadSettings,
-    RouterSettings,
-    SoakSettings,
-)
 from heteropd.config.parameters import Parameters
 
 
-def _option(name: str, field: FieldInfo) -> Option:
-    text = field.description or "as in env/bench.yaml"
+def option(name: str, field: FieldInfo) -> Option:
+    """The option that gives a field."""
+    text = field.description or ""
     if field.annotation is bool:
         return Option(name, text, "1", "flag")
     parts = _parts(field.annotation)
@@ -38,17 +30,10 @@ def _parts(annotation: Any) -> list[Any]:
     return [part for each in inner for part in _parts(each)] if inner else [annotation]
 
 
-def _options(*models: type[BaseModel]) -> tuple[Option, ...]:
-    fields = {name: field for model in models for name, field in model.model_fields.items()}
-    return tuple(_option(name, field) for name, field in fields.items())
-
-
 PLAN = (
     CASE,
-    *_options(Parameters),
+    *(option(name, field) for name, field in Parameters.model_fields.items()),
     Option("hosts", "A hosts file; without one, CPU stand-ins on this machine", "FILE"),
     Option("params", "A file of parameters", "FILE"),
     Option("images", "Images by digest, as publish writes them; with runtime=docker", "FILE"),
 )
-BENCH = _options(RouterSettings, EnginesSettings, BringupSettings, KvSettings, LoadSettings)
-SOAK = _options(SoakSettings)

@@ -44,7 +44,8 @@ class Verb:
     ``plans``: takes a case and its parameters (docs/parameters.md), as ``requested``. ``more``:
     ``module:name`` of options that only a module can tell; they come as ``given``. ``fixed``: the case that
     the verb's name says. ``bare_flags``: flags may go without dashes. ``session``: nox and make have it.
-    ``dev``: runs in the environment of the tests. ``page``: says more. ``examples``: as words for make.
+    ``dev``: runs in the environment of the tests. ``passes``: the program that gets the words of nox, where
+    the work is the noxfile's. ``page``: says more. ``examples``: as words for make.
     """
 
     name: str
@@ -58,8 +59,14 @@ class Verb:
     bare_flags: bool = False
     session: bool = True
     dev: bool = False
+    passes: str = ""
     page: str = ""
     examples: tuple[str, ...] = ()
+
+    @property
+    def ask_help(self) -> str:
+        """The command that lists its options."""
+        return f"`make {self.name} help=1`" if self.session else f"`heteropd {self.name} --help`"
 
     @property
     def sentence(self) -> str:

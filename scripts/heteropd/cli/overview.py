@@ -2,7 +2,10 @@
 
 import sys
 
-from heteropd.cli.table import GROUPS
+from heteropd.cli.parser import WHERE
+from heteropd.cli.sessions import session_help
+from heteropd.cli.table import BY_NAME, GROUPS
+from heteropd.errors import BadInput, did_you_mean
 
 
 def overview(*, make: bool) -> str:
@@ -16,5 +19,19 @@ def overview(*, make: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def target(name: str, words: list[str]) -> str:
+    """What make prints of a target that no session is. Raises BadInput for one that is not known."""
+    if name == "help":
+        return overview(make=True)
+    if name in BY_NAME:
+        return session_help(BY_NAME[name], words) or ""
+    known = ["help", *(verb.name for verb in BY_NAME.values() if verb.session or not verb.function)]
+    raise BadInput(WHERE, "target", name, "is not known", did_you_mean(name, known, "`make help`"))
+
+
 if __name__ == "__main__":
-    sys.stdout.write(overview(make=True))
+    try:
+        sys.stdout.write(target(sys.argv[1], sys.argv[2:]))
+    except BadInput as stop:
+        print(f"heteropd: {stop}", file=sys.stderr)
+        sys.exit(stop.exit_code)

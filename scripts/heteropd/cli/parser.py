@@ -18,6 +18,7 @@ from heteropd.errors import BadInput, did_you_mean
 WHERE = "command line"
 PLAN_OPTIONS = "heteropd.cli.more_options:PLAN"
 _ON, _OFF = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
+HELP = ("--help", "-h", *(f"help={on}" for on in _ON))
 
 
 def load(place: str) -> Any:
@@ -67,13 +68,13 @@ def _spelled(words: Sequence[str], options: Sequence[Option], verb: Verb) -> tup
     while queue:
         word = queue.popleft()
         if word.startswith("-") or "=" in word or word in flags:
-            spelled.append(_spelling(word, queue, known))
+            spelled.append(_spelling(word, queue, known, verb))
         else:
             bare.append(word)
     return spelled, bare
 
 
-def _spelling(word: str, after: deque[str], known: Mapping[str, Option]) -> str:
+def _spelling(word: str, after: deque[str], known: Mapping[str, Option], verb: Verb) -> str:
     """An option as argparse takes it, with its value from the words after it where it has none."""
     text, equals, value = word.removeprefix("--").partition("=")
     stem, _, key = text.partition(".")
@@ -82,7 +83,7 @@ def _spelling(word: str, after: deque[str], known: Mapping[str, Option]) -> str:
     if option is None or (option.kind == "keyed") != bool(key):
         keyed = f".{key or 'NAME'}"
         names = {f"{each.name}{keyed}" if each.kind == "keyed" else each.name for each in known.values()}
-        fix = did_you_mean(f"{name}.{key}" if key else name, names)
+        fix = did_you_mean(f"{name}.{key}" if key else name, names, verb.ask_help)
         raise BadInput(WHERE, None, None, f"{word!r}: unknown parameter", fix)
     if not equals:
         if option.kind == "flag":
@@ -106,7 +107,7 @@ def _take_bare(verb: Verb, bare: Sequence[str], found: dict[str, Any]) -> None:
     elif bare:
         if len(bare) > 1 or found[name] is not None:
             given = " ".join([*bare, *([found[name]] if found[name] else [])])
-            raise BadInput(WHERE, name, given, f"names more than one {name}", "keep one of them")
+            raise BadInput(WHERE, name, given, "is more than one", "keep one of them")
         found[name] = bare[0]
     if verb.fixed:
         if found["case"] is not None:
@@ -136,13 +137,19 @@ def _parser(verb: Verb, *groups: Sequence[Option]) -> argparse.ArgumentParser:
 
 def _usage(verb: Verb) -> str:
     bare = f" [{verb.words.upper()} …]" if verb.words else " [CASE]" if verb.plans and not verb.fixed else ""
+    if not verb.function:
+        passes = (
+            f"\n       .venv/bin/nox -s {verb.name} -- [ARGUMENTS of {verb.passes} …]" if verb.passes else ""
+        )
+        return f"make {verb.name}{passes}"
     if not verb.session:
         return f"heteropd {verb.name}{bare} [OPTION …]"
     return f"make {verb.name} [NAME=VALUE …]\n       .venv/bin/nox -s {verb.name} --{bare} [OPTION …]"
 
 
 def _notes(verb: Verb) -> str:
-    notes = ["name=VALUE, --name VALUE and --name=VALUE say the same; in names, - is _."]
+    same = "name=VALUE, --name VALUE and --name=VALUE say the same; in names, - is _."
+    notes = [same] if verb.function else []
     if verb.examples:
         examples = (f"  make {verb.name} {words}".rstrip() for words in verb.examples)
         notes += ["", "examples:", *examples]
@@ -200,7 +207,7 @@ def _reader(option: Option) -> Callable[[str], object]:
     name = option.name
 
     def read(text: str) -> object:
-        if not text.strip():
+        if not text.strip(" ," if option.kind == "list" else None):
             raise BadInput(WHERE, name, text, "is empty", f"write {option.shown} or leave it out")
         if option.kind == "flag":
             if text.lower() not in (*_ON, *_OFF):

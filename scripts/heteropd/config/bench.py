@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from heteropd.config import problems, yamlfile
 from heteropd.config.types import Data, HostFile, Name, StandinName
+from heteropd.errors import BadInput
 
 FILE = "env/bench.yaml"
 COMMAND_LINE = "command line"
+
+Case = Annotated[str, Field(description="Case that is run")]
+Rounds = Annotated[int, Field(ge=1, le=20, description="Times that everything is measured, in turns")]
+WarmUp = Annotated[float, Field(ge=0, description="Seconds of traffic before each measurement")]
+Measured = Annotated[float, Field(gt=0, description="Seconds of each measurement")]
 
 
 class RouterSettings(Data):
@@ -20,31 +26,31 @@ class RouterSettings(Data):
     clients: list[PositiveInt] = Field(
         min_length=1, description="Clients that send at the same time, each measured"
     )
-    rounds: int = Field(ge=1, le=20, description="Times that everything is measured, in turns")
-    warmup_s: float = Field(ge=0)
-    measure_s: float = Field(gt=0)
+    rounds: Rounds
+    warmup_s: WarmUp
+    measure_s: Measured
     limit_s: float = Field(gt=0, description="No new round starts when it would end later than this")
-    max_tokens: int = Field(ge=1)
+    max_tokens: int = Field(ge=1, description="Tokens that every request makes")
     throughput_ratio: float = Field(gt=0, description="Aim: router over proxy, requests a second")
 
 
 class EnginesSettings(Data):
     """The engines benchmark."""
 
-    case: str
-    rounds: int = Field(ge=1, le=20)
+    case: Case
+    rounds: Rounds
     clients: int = Field(ge=1, description="Clients of an engine; each has one request under way")
     max_tokens: int = Field(ge=2, le=1024, description="Tokens that every request makes")
-    warmup_s: float = Field(ge=0)
-    measure_s: float = Field(gt=0)
+    warmup_s: WarmUp
+    measure_s: Measured
     tokens_ratio: float = Field(gt=0, description="Aim: tokens a second side by side over alone")
 
 
 class BringupSettings(Data):
     """The bringup benchmark."""
 
-    case: str
-    rounds: int = Field(ge=1, le=20)
+    case: Case
+    rounds: Rounds
     cold: bool = Field(
         default=False, description="Measure a clean clone instead, with empty caches of the kit"
     )
@@ -56,14 +62,14 @@ class BringupSettings(Data):
 class KvSettings(Data):
     """The KV benchmark."""
 
-    case: str
+    case: Case
     standin: StandinName = Field(description="Platforms whose places CPU stand-ins take")
     engine_python: HostFile | None = Field(default=None, description="Python with vLLM, for the real engine")
     blocks: list[PositiveInt] = Field(
         min_length=1, description="Tokens a block of the side whose blocks travel"
     )
     tokens: list[PositiveInt] = Field(min_length=1, description="Lengths of prompts, each measured")
-    rounds: int = Field(ge=1, le=20)
+    rounds: Rounds
     raw_ratio: float = Field(gt=0, description="Aim: hand-over over the transport alone, bytes a second")
 
 
@@ -99,7 +105,7 @@ class LoadProfile(Data):
 class LoadSettings(Data):
     """The load benchmark."""
 
-    profile: Name = Field(description="One of `profiles`")
+    profile: Name = Field(description="Traffic: one of `profiles` of env/bench.yaml")
     verdict_age_s: float = Field(ge=0, description="A verdict this old at most counts as the one before")
     requests: PositiveInt | None = Field(default=None, description="Requests of a level, not the profile's")
 
@@ -107,15 +113,22 @@ class LoadSettings(Data):
 class SoakSettings(Data):
     """The soak: steady traffic through what runs."""
 
-    minutes: float = Field(gt=0)
-    clients: int = Field(ge=1, description="Clients that send at the same time, in a closed loop")
+    minutes: float = Field(gt=0, description="How long")
+    clients: int = Field(ge=1, le=1024, description="Clients that send at the same time, in a closed loop")
     shortest: int = Field(ge=1, description="Tokens of the shortest prompt")
     longest: int = Field(ge=1, description="Tokens of the longest; the same as the shortest: one length")
-    output_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=1, description="Tokens of every answer")
     known: int = Field(ge=1, description="Prompts whose answers are known, of the decode alone")
     known_share: float = Field(ge=0, le=1, description="Part of the requests that are such prompts")
     sample_s: float = Field(gt=0, description="Seconds between two looks at the processes")
     growth_mib: float = Field(ge=0, description="MiB a minute that a role may grow by in the second half")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.shortest > self.longest:
+            problem = f"longest is {self.longest}, and shortest is {self.shortest}"
+            raise ValueError(f"{problem}; make longest the same or more")
+        return self
 
 
 class BenchSettings(Data):
@@ -152,6 +165,9 @@ def changed(section: Section, given: Mapping[str, str | bool]) -> Section:
 
     Raises BadInput for an unknown name, or a value that the field refuses.
     """
+    for name in (name for name in given if name not in type(section).model_fields):
+        problem, fix = "is for another what=", "`make bench help=1` says for which"
+        raise BadInput(COMMAND_LINE, name, given[name], problem, fix)
     values = {name: _value(value, like=getattr(section, name, None)) for name, value in given.items()}
     return problems.validate(type(section), {**section.model_dump(), **values}, COMMAND_LINE)
 

@@ -10,14 +10,19 @@ from heteropd.errors import BadInput, did_you_mean
 Model = TypeVar("Model", bound=BaseModel)
 
 _TYPES = {
-    "int_type": ("must be a whole number", "write digits, without quotes or a fraction"),
+    "int_type": ("must be a whole number", "write digits, without a fraction; in a file, without quotes"),
     "int_from_float": ("must be a whole number", "write digits, without a fraction"),
-    "float_type": ("must be a number", "write it without quotes"),
-    "bool_type": ("must be true or false", "write true or false without quotes"),
+    "float_type": ("must be a number", "write digits; in a file, without quotes"),
+    "bool_type": ("must be true or false", "write true or false; in a file, without quotes"),
     "string_type": ("must be text", "put it in quotes"),
     "list_type": ("must be a list", "write it as [a, b] or one '- item' a line"),
     "dict_type": ("must be a mapping", "write it as 'key: value' lines"),
     "model_type": ("must be a mapping", "write it as 'key: value' lines"),
+}
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than_equal": ("at most", "le"),
 }
 
 
@@ -50,10 +55,10 @@ def _explained(kind: str, context: Mapping[str, Any], message: str) -> tuple[str
         return _TYPES[kind]
     if kind == "literal_error":
         return "not a known choice", f"use {context['expected']}"
-    if kind in ("greater_than_equal", "less_than_equal"):
-        limit = context.get("ge", context.get("le"))
-        bound = "at least" if kind.startswith("greater") else "at most"
-        return f"must be {bound} {limit}", f"use a number that is {bound} {limit}"
+    if kind in _BOUNDS:
+        words, limit = _BOUNDS[kind]
+        bound = f"{words} {context[limit]}"
+        return f"must be {bound}", f"use a number that is {bound}"
     if kind == "value_error":
         problem, _, fix = str(context["error"]).partition("; ")
         return problem, fix or "correct it"

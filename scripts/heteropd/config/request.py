@@ -25,6 +25,7 @@ from heteropd.errors import BadInput, did_you_mean
 
 COMMAND_LINE = "command line"
 _LAST_PORT = 65535
+_PAGE = "docs/parameters.md"
 
 PRECEDENCE = ("defaults", "case", "hosts", "params", COMMAND_LINE)
 """Where a value may be said; later ones win."""
@@ -153,7 +154,9 @@ def _require_real_here(
     word = parameters.standin
     able = [name for name, platform in env.platforms.items() if platform.process]
     if hosts is None and word is not None and word != "all" and (word == "none" or word in able):
-        problem = f"leaves an engine without a stand-in that no machine has beside {able[0]}"
+        problem = (
+            f"asks for a real engine that this machine cannot run: without hosts=, only {able[0]} can be real"
+        )
         where = source["standin"].where
         raise BadInput(where, "standin", word, problem, "give hosts=FILE, or use standin=gaudi")
     if parameters.engine_python and (hosts is not None or word in (None, "all")):
@@ -174,7 +177,7 @@ def _typed(given: Mapping[str, str]) -> dict[str, Any]:
     known = [*Parameters.model_fields, *FILE_NAMES]
     for name, value in given.items():
         if name not in known:
-            raise BadInput(COMMAND_LINE, name, value, "unknown parameter", did_you_mean(name, known))
+            raise BadInput(COMMAND_LINE, name, value, "unknown parameter", did_you_mean(name, known, _PAGE))
     return {name: _number(name, value) for name, value in given.items()}
 
 
@@ -223,7 +226,7 @@ def _merge(layers: list[_Layer]) -> tuple[Parameters, dict[str, _Layer]]:
     for layer in layers:
         for name, value in layer.values.items():
             if name not in Parameters.model_fields:
-                fix = did_you_mean(name, Parameters.model_fields)
+                fix = did_you_mean(name, Parameters.model_fields, _PAGE)
                 raise BadInput(layer.where, name, value, "unknown parameter", fix)
         values |= layer.values
         source |= dict.fromkeys(layer.values, layer)

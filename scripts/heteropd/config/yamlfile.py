@@ -95,7 +95,7 @@ def located(value: str, name: str, root: Path) -> Path:
             return root / Path(value).expanduser()
     except RuntimeError:  # ~somebody, and there is no such user
         pass
-    raise BadInput("command line", name, value, "is not a path", "give a YAML file")
+    raise BadInput("command line", name, value, "is not a path", "give the path of a file or folder")
 
 
 def read(path: Path, where: str) -> dict[str, Any]:

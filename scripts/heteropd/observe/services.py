@@ -50,6 +50,13 @@ def start(
     Raises BadInput for a port in use, KitError where Prometheus cannot be had or does not come up, and
     Interrupted: nothing is left then. Any other service is left out in such a case, and that is said.
     """
+    for name, port in ports.items():
+        if port > _LAST_PORT:
+            fix = f"choose one up to {_LAST_PORT}"
+            raise BadInput("command line", _option(name), port, "is not a port", fix)
+    if len(set(ports.values())) < len(ports):
+        name, port = list(ports.items())[-1]
+        raise BadInput("command line", _option(name), port, "is another service's too", "give each its own")
     with InterruptScope(context):  # ctrl-C twice must not stop the ending half-way
         stop(context)
         started: dict[str, ServiceState] = {}
@@ -95,12 +102,14 @@ def stop(context: Context, name: str | None = None, grace_s: float | None = None
     return len(found) + len(refs)
 
 
+def _option(name: str) -> str:
+    return "port" if name == _PROMETHEUS else f"{name}_port"
+
+
 def _start(name: str, service: Service, ports: Mapping[str, int], context: Context) -> ServiceState:
     """Start one service and wait until it serves. Raises KitError."""
     port, folder, log = ports[name], _folder(context), context.log(name)
-    field = "port" if name == _PROMETHEUS else f"{name}_port"
-    if port > _LAST_PORT:
-        raise BadInput("command line", field, port, "is not a port", f"choose one up to {_LAST_PORT}")
+    field = _option(name)
     if not free(port):
         problem = f"is in use by {holder(port)}"
         raise BadInput("command line", field, port, problem, f"choose another with {field}=")

@@ -15,6 +15,7 @@ import pytest
 
 from heteropd.cli import overview, parser, reference, table
 from heteropd.cli.main import main
+from heteropd.cli.sessions import session_help
 from heteropd.errors import EXIT_BAD_INPUT, EXIT_OK, BadInput, KitError
 from heteropd.processes import watchdog
 from heteropd.processes.identity import alive
@@ -33,8 +34,8 @@ MISTAKES: dict[str, str] = {
     "status json=maybe": "json: 'maybe': is neither on nor off",
     "status json=": "is empty",
     "status json=1 --json": "is given twice",
-    "logs a b": "names more than one role",
-    "logs a role=b": "names more than one role",
+    "logs a b": "role: 'a b': is more than one; keep one of them",
+    "logs a role=b": "role: 'a b': is more than one; keep one of them",
     "logs --tail all": "is not a whole number, 0 or more",
     "logs tail=-1": "is not a whole number",
     "logs role=a --role=a": "role: 'a': is given twice",
@@ -45,12 +46,13 @@ MISTAKES: dict[str, str] = {
     "plan case1 --hots f.yaml": "did you mean 'hosts'?",
     "plan case1 port=1 --port 2": "port: '2': is given twice",
     "plan case1 prefill-port=1 prefill_port=2": "prefill_port: '2': is given twice",
-    "plan case1 case=case1": "names more than one case",
+    "plan case1 case=case1": "case: 'case1 case1': is more than one",
     "plan case1 port=": "is empty",
     "plan case9": "did you mean 'case",
     "case1 case=case2": "case1 says it already",
     "case1 case2": "is not understood here",
-    "up --x": "unknown parameter",
+    "up --x": " that `make up help=1` lists",
+    "run zzzz=1": "that `heteropd run --help` lists",
     "run case1 doctor=maybe": "neither on nor off",
     "drill times=0": "is not a whole number, 1 or more",
     "drill times=x": "is not a whole number",
@@ -67,9 +69,18 @@ MISTAKES: dict[str, str] = {
     "lock json=1": "json: 1: is for check=1 alone",
     "bench": "what: missing",
     "bench routr": "did you mean 'router'?",
-    "bench router engines": "names more than one what",
+    "bench router engines": "is more than one",
     "bench router rounds=0": "must be at least 1",
+    "bench router cold=1": "cold: True: is for another what=; `make bench help=1` says for which",
     "bench router roundz=1": "did you mean 'rounds'?",
+    "doctor container=-v": "container: '-v': is not the name of a container",
+    "doctor container=a/b": "container: 'a/b': is not the name of a container",
+    "prepare zz=1": "'zz=1': unknown parameter; leave it out",
+    "reports of=,": "of: ',': is empty",
+    "evidence to=~nobody-here": "to: '~nobody-here': is not a path",
+    "soak longest=1 shortest=9": "longest is 1, and shortest is 9",
+    "soak minutes=0": "minutes: 0: must be greater than 0",
+    "soak clients=1.5": "write digits, without a fraction; in a file",
     "doctor case1 container=c": "does not go with container=",
     "infra cpu port=1": "does not go with the test of an image",
     "validate x": "is not understood here",
@@ -132,6 +143,70 @@ def test_help_of_a_verb_tells_every_option(verb: str, words: str, capsys: pytest
             assert " ".join(option.help.split()) in said
     for example in entry.examples:
         assert f"make {verb} {example}".strip() in said
+
+
+OF_THE_NOXFILE = [verb for verb in table.BY_NAME.values() if not verb.function]
+
+
+@pytest.mark.parametrize("verb", OF_THE_NOXFILE, ids=lambda verb: verb.name)
+@pytest.mark.parametrize("words", ["help=1", "--help", "-h", "x=1 help=yes"])
+def test_help_of_a_session_is_its_sentence(verb: Any, words: str) -> None:
+    text = session_help(verb, words.split())
+    assert text is not None
+    assert verb.sentence in text
+    assert text.startswith(f"usage: make {verb.name}\n")
+    assert ("-- [ARGUMENTS of" in text) == bool(verb.passes)
+
+
+@pytest.mark.parametrize("verb", OF_THE_NOXFILE, ids=lambda verb: verb.name)
+@pytest.mark.parametrize("word", ["helpp=1", "markers=x", "workers=", "tests/unit"])
+def test_a_session_takes_no_options_but_its_programs(verb: Any, word: str) -> None:
+    if verb.passes and "=" not in word:
+        assert session_help(verb, [word, "-k", "port=1", "-o", "a=b", "t.py::test[a=1]"]) is None
+        return
+    with pytest.raises(
+        BadInput, match=r"'help'" if word == "helpp=1" else f"{verb.name} takes help=1"
+    ) as bad:
+        session_help(verb, [word])
+    assert str(bad.value).startswith(f"command line: {word!r}: unknown parameter; ")
+
+
+@pytest.mark.skipif(not NOX.exists(), reason="no .venv: `make setup` makes it")
+@pytest.mark.parametrize(
+    ("word", "status", "text"), [("help=1", 0, "usage: make unit"), ("x=1", 2, "'x=1': unkn")]
+)
+def test_nox_asks_before_a_session_works(word: str, status: int, text: str) -> None:
+    done = subprocess.run(
+        [NOX, "-s", "unit", "--", word], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, text in done.stdout + done.stderr) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("stauts", "target: 'stauts': is not known; did you mean 'status'?"),
+        ("zzz", "target: 'zzz': is not known; choose one of the "),
+        ("status tests/unit", "target: 'tests/unit': is not known"),
+        ("setup helpp=1", "'helpp=1': unknown parameter; did you mean 'help'?"),
+    ],
+)
+def test_make_starts_nothing_where_it_does_not_know_a_word(words: str, line: str, tmp_path: Path) -> None:
+    nox = tmp_path / "nox"
+    nox.write_text("#!/bin/sh\necho started\n")
+    nox.chmod(0o755)
+    argv = ["make", "-s", *words.split(), "--eval", f"override NOX := {nox}"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"heteropd: command line: {line}" in done.stderr
+
+
+def test_help_of_benchmarks_says_what_an_option_is_for_and_its_default() -> None:
+    text = " ".join(parser.help_text(table.BY_NAME["bench"]).split())
+    assert "in turns (what=router,engines,bringup: 3; what=kv: 6)" in text
+    assert "each measured (what=router: 1,16,64); or Clients of an engine" in text
+    assert "(what=bringup: 0)" in text
+    assert "How long (default: 30.0)" in parser.help_text(table.BY_NAME["soak"])
 
 
 @pytest.mark.parametrize("verb", table.OF_THE_KIT.values(), ids=lambda verb: verb.name)
@@ -237,7 +312,7 @@ def test_the_guard_of_a_topology_starts_whatever_the_user_has_set(tmp_path: Path
 
 
 def test_make_keeps_them_from_nox_itself(tmp_path: Path) -> None:
-    argv = ["make", "-s", "--eval", "settings: ; @env", "settings"]
+    argv = ["make", "-s", "--eval", "override OVERVIEW := @env \\#", "help"]
     done = subprocess.run(argv, cwd=ROOT, env=hostile(tmp_path), capture_output=True, text=True, check=True)
     left = {line.partition("=")[0] for line in done.stdout.splitlines()}
     assert "HETEROPD_STATE_DIR" in left

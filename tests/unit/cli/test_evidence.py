@@ -42,10 +42,10 @@ def test_it_is_written_from_the_state_folder_that_is_set(
         evidence(to=str(tmp_path / "to"))
     reports.mkdir()
     (reports / "latest.md").write_text(REPORT)
-    with pytest.raises(KitError, match=r"latest\.json is missing or damaged"):
+    with pytest.raises(KitError, match=r"latest\.json is missing"):
         evidence(to=str(tmp_path / "to"))
     (reports / "latest.json").write_text(SEEN.read_text()[:300])
-    with pytest.raises(KitError, match=r"latest\.json is missing or damaged"):
+    with pytest.raises(KitError, match=r"latest\.json is not JSON, or damaged"):
         evidence(to=str(tmp_path / "to"))
     (reports / "latest.json").write_text(SEEN.read_text())
     with pytest.raises(BadInput, match="cannot be written"):

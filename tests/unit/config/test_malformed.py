@@ -124,7 +124,7 @@ TYPED = {
     "no case": ("", "command line", "missing", "case1"),
     "unknown case": ("case3", "command line", "no such case", "did you mean 'case2'?"),
     "case in capitals": ("CASE1", "command line", "no such case", "choose one of"),
-    "two cases": ("case1 case2", "command line", "more than one case", "keep one"),
+    "two cases": ("case1 case2", "command line", "is more than one", "keep one"),
     "unknown parameter": (
         "case1 prefil_port=8101",
         "command line",
@@ -370,7 +370,7 @@ FILED: dict[str, tuple[Change, str, str, str, str]] = {
         "case1",
         "env/defaults.yaml",
         "greater than 0",
-        "env/schema",
+        "use a number that is greater than",
     ),
     "params: unknown": (text("p.yaml", "ports: 1\n"), "case1 params=p.yaml", "p.yaml", "unknown", "'port'"),
     "params: a case": (

@@ -126,6 +126,9 @@ def test_a_port_in_use_is_said_with_the_word_that_changes_it(context: Context) -
 def test_a_port_beyond_the_last_is_refused(context: Context) -> None:
     with pytest.raises(BadInput, match="port: 70000: is not a port"):
         services.start(PLAN, {"prometheus": SERVES}, {"prometheus": 70000}, context)
+    both = {"prometheus": SERVES, "grafana": SERVES}
+    with pytest.raises(BadInput, match="grafana_port: 29090: is another service's too"):
+        services.start(PLAN, both, dict.fromkeys(both, 29090), context)
 
 
 @pytest.mark.parametrize("wrong", [NOT_HERE, DIES])

@@ -1,5 +1,6 @@
 """The verbs that look at hosts and at what runs: `doctor` and `infra`."""
 
+import re
 from dataclasses import replace
 
 from heteropd.app import wiring
@@ -20,6 +21,9 @@ def doctor(
     if container is not None and requested:
         given = " ".join([requested.case or "", *requested.given]).strip()
         raise BadInput("command line", "doctor", given, "does not go with container=", "leave one out")
+    if container is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", container):
+        fix = "give a name or an id, as `docker ps` lists them"
+        raise BadInput("command line", "container", container, "is not the name of a container", fix)
     plan = planned(requested) if requested else None
     context = wiring.context(root())
     options = doctor_room.DoctorOptions(container, json, all, ssh_config)

@@ -1,13 +1,15 @@
 """The verb `evidence`: the newest verdict as a page that says on what it was seen, to keep or to send."""
 
-from pathlib import Path
+import shutil
 
 from heteropd.app import wiring
 from heteropd.bench.results import machine
+from heteropd.config import yamlfile
 from heteropd.config.checkout import root
 from heteropd.console.width import console
 from heteropd.errors import EXIT_OK, BadInput, KitError, MissingPrerequisite
 from heteropd.prepare import accelerator
+from heteropd.proof.report import read_kept
 from heteropd.proof.verdict import Verdict
 from heteropd.system import LocalRunner
 
@@ -18,25 +20,22 @@ def evidence(*, to: str | None) -> int:
     Raises MissingPrerequisite before the first verdict, `KitError` for one that is damaged, and BadInput for
     a folder that cannot be written.
     """
+    folder = yamlfile.located(to or "docs/evidence/runs", "to", root())
     newest = (wiring.context(root()).state_dir / "reports" / "latest.md").resolve()
     if not newest.is_file():
         raise MissingPrerequisite("no verdict is kept yet", "`make case1`, or `make validate` of what runs")
-    try:
-        kept, report = newest.with_suffix(".json").read_text(), newest.read_text()
-        verdict = Verdict.model_validate_json(kept)
-    except (OSError, ValueError) as problem:
-        said = str(problem).partition("\n")[0]
-        raise KitError(
-            f"{newest.with_suffix('.json')} is missing or damaged ({said}); validate again"
-        ) from None
-    folder = Path(to).expanduser() if to else root() / "docs" / "evidence" / "runs"
+    data = newest.with_suffix(".json")
+    verdict = read_kept(Verdict, data)
+    if isinstance(verdict, str):
+        raise KitError(f"{data} {verdict or 'is missing'}; `make validate` makes a new one")
+    report = newest.read_text(errors="replace")
     page = render(verdict, report, machine(), accelerator.find_gpu(LocalRunner()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / newest.name).write_text(page)
-        (folder / newest.with_suffix(".json").name).write_text(kept)
-    except OSError as problem:
-        reason = f"cannot be written: {problem.strerror}"
+        shutil.copyfile(data, folder / data.name)
+    except (OSError, shutil.SameFileError) as problem:
+        reason = f"cannot be written: {problem.strerror or problem}"
         raise BadInput("command line", "to", to, reason, "name a folder, or one to be made") from None
     text = f"written: {folder / newest.name} and .json; read them before you send them"
     console().print(text, soft_wrap=True)
