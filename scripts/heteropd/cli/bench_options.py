@@ -1,7 +1,5 @@
 """Options of `bench` and `soak`: the fields of env/bench.yaml, with what it says for each."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from heteropd.cli.more_options import option

@@ -1,4 +1,4 @@
-"""All verbs in a list: what `make help` and `heteropd help` print. Any Python 3 can run this."""
+"""All verbs in a list: what `make help` and `heteropd help` print. Any Python from 3.10 on can run this."""
 
 import sys
 

@@ -1,7 +1,5 @@
 """Sessions and targets whose work is the noxfile's or make's: their help, and what they do not take."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 
