@@ -127,7 +127,7 @@ def _remote_process(context: RuleContext) -> Finding | None:
     remote = sorted({host.name for host in hosts if host.ssh and not host.python})
     if context.plan.runtime != "process" or not remote:
         return None
-    problem = f"starts processes on this machine only, and {_shown(remote)} is reached over ssh"
+    problem = f"starts processes on this machine only, and these are reached over ssh: {_shown(remote)}"
     return context.parameter(
         "runtime", problem, "use runtime=docker, or name its engines' python: in the hosts file"
     )
