@@ -53,6 +53,28 @@ def test_the_decode_that_recomputes_is_invalid(good: LoadResult) -> None:
     assert "0 bytes of KV moved" in reasons
 
 
+@pytest.mark.parametrize(("span_s", "kept"), [(14.0, True), (0.2, False), (90.0, False)])
+def test_arrivals_of_another_rate_are_invalid(good: LoadResult, span_s: float, kept: bool) -> None:
+    """As guidellm sent them on a busy machine: nearly all at once."""
+
+    def arriving(level: Level) -> Level:
+        requests = [
+            request.model_copy(update={"started_s": span_s * number / (len(level.requests) - 1)})
+            for number, request in enumerate(level.requests)
+        ]
+        return level.model_copy(update={"value": 0.5, "requests": requests})
+
+    for arm in ("pd", "aggregated"):
+        profile = good.profile.model_copy(update={"mode": "poisson", "levels": [0.5]})
+        arms = [found.model_copy(update={"levels": found.levels[-1:]}) for found in good.arms]
+        planted = changed(good.model_copy(update={"profile": profile, "arms": arms}), arm, arriving)
+        reasons = [reason for reason in gate.judge(planted).reasons if reason.startswith(f"{arm} at 0.5")]
+        assert [reason for reason in reasons if "did not keep its schedule" in reason] == (
+            [] if kept else reasons
+        )
+        assert bool(reasons) != kept
+
+
 def test_a_wrong_layout_is_invalid_by_the_verdict_after(good: LoadResult) -> None:
     """Bytes and counts are as they should be; only the answers are garbage."""
     after = good.verdicts["after"]

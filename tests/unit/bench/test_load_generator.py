@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from multiprocessing import Value
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from heteropd.bench.children import Children
 from heteropd.bench.load.generator import Generator
+from heteropd.bench.peers.guidellm_levels import keep_schedule
 from heteropd.bench.workspace import BenchWorkspace
 from heteropd.errors import KitError
 from heteropd.system import LocalRunner, SystemClock
@@ -48,3 +50,28 @@ def test_a_generator_that_fails_or_dies_is_said(
 ) -> None:
     with pytest.raises(KitError, match=words):
         generator.run("pd-1", scenario, 30)
+
+
+def test_workers_are_woken_when_arrivals_have_a_beginning() -> None:
+    seen = []
+
+    class Base:
+        """guidellm's strategies, whose start wakes the workers."""
+
+        def __init__(self) -> None:
+            self._offset = Value("d", -1.0)
+
+        def init_processes_start(self, start_time: float) -> None:
+            seen.append((self._offset.value, start_time))
+
+    class Poisson(Base):
+        """Theirs, that wakes them too early."""
+
+        def init_processes_start(self, start_time: float) -> None:
+            super().init_processes_start(start_time)
+            self._offset.value = start_time
+
+    Poisson().init_processes_start(7.0)
+    keep_schedule(Poisson, Base)
+    Poisson().init_processes_start(8.0)
+    assert seen == [(-1.0, 7.0), (8.0, 8.0)]

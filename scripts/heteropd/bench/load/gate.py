@@ -17,6 +17,7 @@ NEVER = {
     "late_notifications": "notifications after a lease had expired",
     "digests_differs": "KV digests that differ",
 }
+_ARRIVALS, _JUDGED = 2.0, 6  # chance alone takes so many requests of guidellm's no further from their rate
 
 
 def judge(result: LoadResult) -> Validity:
@@ -73,6 +74,10 @@ def _of_requests(level: Level, result: LoadResult) -> Iterator[str]:
         yield f"{len(short)} answers have other lengths than were asked for (one has {short[0]} tokens)"
     if any(request.ok and request.output_tokens and not request.ttft_s for request in requests):
         yield "answers without a time of their first token"
+    if profile.mode == "poisson" and len(requests) >= _JUDGED:
+        arrived = (len(requests) - 1) / max(requests[-1].started_s, 1e-9)
+        if not level.value / _ARRIVALS <= arrived <= level.value * _ARRIVALS:
+            yield f"requests arrived at {arrived:.3g} a second: the load generator did not keep its schedule"
 
 
 def _of_pd(level: Level, kv: KvEvidence) -> Iterator[str]:
