@@ -60,6 +60,24 @@ def test_the_page_draws_every_load_of_both_arms(result):
         assert f">{axis}</text>" in page
 
 
+def test_rates_are_named_and_drawn_as_they_are(result):
+    levels = [
+        [
+            level.model_copy(update={"value": value})
+            for level, value in zip(arm.levels, (0.25, 1), strict=True)
+        ]
+        for arm in result.arms
+    ]
+    arms = [
+        arm.model_copy(update={"levels": changed}) for arm, changed in zip(result.arms, levels, strict=True)
+    ]
+    profile = result.profile.model_copy(update={"mode": "poisson", "levels": [0.25, 1]})
+    page = report.render_page(result.model_copy(update={"arms": arms, "profile": profile}))
+    assert "at 1 request/s:" in page
+    axis = page.split("<h2>Latency over load")[1].split("</figure>")[0]
+    assert axis.count(">0.25</text>") == 2
+
+
 def test_what_is_not_valid_is_no_result(invalid):
     page, text = report.render_page(invalid), report.render_markdown(invalid)
     assert '<main class="INVALID">' in page

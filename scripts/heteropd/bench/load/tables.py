@@ -21,9 +21,10 @@ class Table(NamedTuple):
 
 def level_name(result: LoadResult, level: Level) -> str:
     """What a level of load is, as ``4 clients`` or ``0.5 requests/s``."""
-    if result.profile.mode == "poisson":
-        return f"{level.value:g} requests/s"
-    return f"{level.value:g} client{'' if level.value == 1 else 's'}"
+    plural = "" if level.value == 1 else "s"
+    return (
+        f"{level.value:g} {f'request{plural}/s' if result.profile.mode == 'poisson' else f'client{plural}'}"
+    )
 
 
 def arms(result: LoadResult) -> Table:
