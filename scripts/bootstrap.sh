@@ -25,6 +25,14 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 2
 fi
 
+# Held to the end: two set-ups at once would remove each other's .venv.
+exec 9<scripts/bootstrap.sh
+if command -v flock >/dev/null && ! flock -n 9; then
+    say "another set-up is at work; waiting for it ..."
+    flock 9
+    if [ -x .venv/bin/nox ] && [ ! env/locks/nox.txt -nt .venv/bin/nox ]; then exit 0; fi
+fi
+
 say "setting up .venv with nox (once) ..."
 rm -rf .venv
 trap 'rm -rf .venv' INT TERM HUP

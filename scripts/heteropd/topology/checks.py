@@ -135,5 +135,5 @@ def require_free(plan: Plan) -> None:
     first = busy[0]
     another = f"choose another port ({_PARAMETER[first.role.role]}=…), " if first.name == "api" else ""
     problem = "; ".join([f"in use by {holder(first.number)}", *described(busy[1:])])
-    fix = f"end it, or {another}move all of them (port_offset=100)"
+    fix = f"end it, or {another}move all of them (port_offset=1000)"
     raise BadInput("plan", f"{first.role.name}.ports.{first.name}", first.number, problem, fix)

@@ -26,6 +26,10 @@ _FIRST = ("P56-secrets", "P51-arguments")
 
 def examine(plan: Plan, request: PlanRequest, env: Env) -> list[Finding]:
     """What breaks a rule, one finding a rule, up to the first that is refused."""
+    if wrong := sorted(CHECKS.keys() ^ env.rules.keys()):
+        problem = "missing" if wrong[0] in CHECKS else "no rule of the planner"
+        fix = "its rules are the planner's: restore it"
+        raise BadInput("env/rules.yaml", f"rules.{wrong[0]}", None, problem, fix)
     context = RuleContext(plan, request, env)
     findings: list[Finding] = []
     for name in dict.fromkeys([*_FIRST, *sorted(CHECKS)]):

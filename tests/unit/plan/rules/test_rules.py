@@ -20,6 +20,22 @@ def test_every_rule_is_tested_from_both_sides() -> None:
     assert set(CHECKS) == set(ENV.rules)
 
 
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (set(ENV.rules) - {"P18-port-clash"}, "env/rules.yaml: rules.P18-port-clash: missing; "),
+        ({*ENV.rules, "P99-x"}, "env/rules.yaml: rules.P99-x: no rule of the planner; "),
+    ],
+)
+def test_a_rule_without_its_words_and_words_without_a_rule_are_refused(
+    tmp_path: Path, names: set[str], line: str
+) -> None:
+    """Not only when the rule is broken."""
+    words = {name: ENV.rules.get(name, ENV.rules["P18-port-clash"]) for name in names}
+    with pytest.raises(BadInput, match=line):
+        standin("case1", lambda env: env.model_copy(update={"rules": words})).plan(tmp_path)
+
+
 def test_a_refusal_blames_what_the_user_said(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as refused:
         standin("case1 prefill_block_size=256").plan(tmp_path)
