@@ -11,7 +11,7 @@ A sum does not know in which order it was made: layout, block size and ranks do 
 its place, so K and V, tokens, blocks, heads and layers that changed places do.
 
 The sums s are a product of matrices of bytes, which processors and GPUs have instructions for; weighing the
-words in 64-bit numbers took a CPU three times as long. docs/digest.md says how likely two different caches
+words in 64-bit numbers took a CPU twice as long. docs/digest.md says how likely two different caches
 are to agree. torch's integers wrap.
 """
 
