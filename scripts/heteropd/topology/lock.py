@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from heteropd.errors import BadInput, KitError
+from heteropd.errors import BadInput, MissingPrerequisite
 from heteropd.processes.identity import Identity, alive, identify
 from heteropd.processes.sweep import LOCK_FILE
 from heteropd.system import Clock
@@ -21,8 +21,9 @@ _PATIENCE_S = 3.0  # a guard that cleans up after a killed command holds the loc
 def locked(state_dir: Path, command: str, clock: Clock, *, ending: bool = False) -> Iterator[None]:
     """Hold the state folder's lock. The kernel frees it when we die, however that happens.
 
-    Raises BadInput, naming the holder, when another command has it, and KitError for a folder that cannot be
-    written. ``ending``: what ends things does so without the lock rather than not at all (a full disk).
+    Raises BadInput, naming the holder, when another command has it, and MissingPrerequisite for a folder that
+    cannot be written. ``ending``: what ends things does so without the lock rather than not at all (a full
+    disk).
     """
     lock = FileLock(state_dir / LOCK_FILE)
     try:
@@ -34,7 +35,9 @@ def locked(state_dir: Path, command: str, clock: Clock, *, ending: bool = False)
     except OSError as problem:
         if not ending:
             where = problem.filename or state_dir
-            raise KitError(f"{where}: {problem.strerror}; a topology's state is kept there") from None
+            what = f"{where}: {problem.strerror}; a topology's state is kept there"
+            fix = "make room, or name another folder: HETEROPD_STATE_DIR=FOLDER"
+            raise MissingPrerequisite(what, fix) from None
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from heteropd.errors import BadInput, KitError
+from heteropd.errors import BadInput, KitError, MissingPrerequisite
 from heteropd.processes.identity import alive
 from heteropd.system import LocalRunner
 from heteropd.topology import down, load, restart, status, up
@@ -83,7 +83,7 @@ def test_nothing_starts_where_its_state_cannot_be_written(kit):
 def test_a_state_folder_that_cannot_be_made_is_one_line_and_down_goes_on(kit, tmp_path):
     (tmp_path / "file").touch()
     context = replace(kit.context, state_dir=tmp_path / "file" / "state")
-    with pytest.raises(KitError, match="Not a directory; a topology's state is kept there"):
+    with pytest.raises(MissingPrerequisite, match=r"Not a directory; a .*HETEROPD_STATE_DIR=FOLDER"):
         up(kit.plan(), context)
     assert not down(context).was_running
 

@@ -135,8 +135,12 @@ def _remote_process(context: RuleContext) -> Finding | None:
 
 @rule("P55-remote-address")
 def _remote_address(context: RuleContext) -> Finding | None:
-    hosts = context.request.hosts
+    hosts, reached = context.request.hosts, dict[str, str]()
     for name, host in hosts.hosts.items() if hosts else ():
+        if host.ssh and reached.setdefault(host.ssh, name) != name:
+            problem = f"reaches the machine of host {reached[host.ssh]}"
+            fix = "give every host its own destination, and one machine one name"
+            return broken(context.hosts_file, f"hosts.{name}.ssh", host.ssh, problem, fix)
         for field, address in (("address", host.address), ("management", host.management)):
             if host.ssh and address and nowhere_else(address):
                 problem = "means the machine that asks, and this host is reached over ssh"

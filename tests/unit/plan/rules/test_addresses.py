@@ -83,6 +83,10 @@ SIDES: Sides = {
         (Given("case1", router_at("127.0.0.1")), Given("case1", router_at("192.0.2.31"))),
         (Given("case1", router_at("localhost")), Given("case1", router_at("localhost", ssh=None))),
         (Given("case2", managed("::1")), Given("case2", managed("2001:db8::10"))),
+        (
+            Given("case1", router_at("192.0.2.31", EXAMPLE["hosts"]["cuda-node"]["ssh"])),
+            Given("case1", router_at("192.0.2.31")),
+        ),
     ],
     "P64-listens": [
         (
