@@ -130,7 +130,7 @@ def test_a_base_without_torch_is_no_gaudi_base(bases: tuple[str, str], parts: Pa
 
 def test_a_source_tree_is_no_part(gaudi_base: str, parts: Path, tmp_path: Path) -> None:
     (tmp_path / "configure.ac").touch()
-    said = build("gaudi", gaudi_base, *three(parts)[1:], f"part.ucx={tmp_path}", code=1)
+    said = build("gaudi", gaudi_base, *three(parts)[1:], f"part.ucx={tmp_path}", code=2)
     assert "must be an installed prefix, not a source tree" in said
 
 
@@ -160,7 +160,7 @@ def test_a_prefix_of_a_published_image(
     labels = json.loads(settings("cuda", ".Config.Labels"))
     assert labels["io.heteropd.part.ucx"] == f"{ref}:/opt/site/ucx"
     assert "part.ucx" not in labels["io.heteropd.unlocked"]
-    said = build("cuda", bases[0], f"part.ucx=image://{ref}:/nowhere", code=1)
+    said = build("cuda", bases[0], f"part.ucx=image://{ref}:/nowhere", code=2)
     assert "part.ucx: the image has no folder /nowhere" in said
 
 
@@ -222,7 +222,7 @@ def test_python_of_a_tree_over_a_package(
     note = json.loads(run(ref, "cat", "/usr/local/share/heteropd/vllm-overlay.json"))
     assert note == {"over": "vllm 0.13.0", "files": ["vllm/__init__.py", "vllm/added.py"]}
     (tmp_path / "tree/vllm/_C.abi3.so").touch()
-    said = kit.heteropd("build", *words, code=1)
+    said = kit.heteropd("build", *words, code=2)
     assert "vllm/_C.abi3.so is native code: a tree may bring Python files only" in said
 
 
@@ -244,7 +244,7 @@ def test_the_plugin_of_a_tree(kit: Checkout, gaudi_base: str, packages: str, tmp
 
 def test_a_ucx_that_nixl_does_not_go_with(kit: Checkout, bases: tuple[str, str], parts: Path) -> None:
     words = [f"part.{name}={parts / name}" for name in ("vllm", "ucx")]
-    said = kit.heteropd("build", "cuda", f"base={bases[0]}", "lock=env/locks/nixl.txt", *words, code=1)
+    said = kit.heteropd("build", "cuda", f"base={bases[0]}", "lock=env/locks/nixl.txt", *words, code=2)
     assert "part.ucx has no lib/libuc" in said
 
 
