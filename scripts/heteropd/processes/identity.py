@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# Fields 3, 20 and 22 of /proc/PID/stat, counted after the name in parentheses.
-_STATE, _THREADS, _START_TICKS = 0, 17, 19
+# Fields 3, 9, 20, 22 and 51 of /proc/PID/stat, counted after the name in parentheses.
+_STATE, _FLAGS, _THREADS, _START_TICKS, _ENV_END = 0, 6, 17, 19, 48
+_KERNEL_THREAD = 0x200000
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ def alive(process: Identity) -> bool:
         and not _has_exited(fields)
         and boot_id() == process.boot_id
     )
+
+
+def in_exec(pid: int) -> bool:
+    """True while ``pid`` is about to be a program whose environment the kernel has not put in place yet."""
+    fields = _stat(pid)
+    if fields is None or fields[_STATE] in "XZ" or int(fields[_FLAGS]) & _KERNEL_THREAD:
+        return False
+    return fields[_ENV_END] == "0"
 
 
 def send(process: Identity, signum: signal.Signals) -> bool:

@@ -5,16 +5,18 @@ is what makes a bring-up safe against a ``kill -9`` between starting a process a
 """
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from heteropd.processes.identity import Identity, alive, identify
+from heteropd.processes.identity import Identity, alive, identify, in_exec
 
 TAG = "HETEROPD_TOPOLOGY"
 GUARD_TAG = "HETEROPD_GUARD"
 ROLE = "HETEROPD_ROLE"
+_EXEC_LOOKS = 500
 
 
 def tag(topology_id: str, state_dir: Path, variable: str = TAG) -> dict[str, str]:
@@ -84,11 +86,26 @@ def _own_pids() -> Iterator[int]:
 
 
 def _environment(pid: int) -> bytes:
+    """Its environment. A program that was begun a moment ago has none yet, for milliseconds on a busy
+    machine: it is waited for, or what ends everything would miss it."""
+    block = _read_environment(pid)
+    for _ in range(_EXEC_LOOKS):
+        if block or block is None:
+            break
+        waiting = in_exec(pid)
+        block = _read_environment(pid)  # after the question: what was in place then is read now
+        if not waiting:
+            break
+        time.sleep(0.002)
+    return block or b""
+
+
+def _read_environment(pid: int) -> bytes | None:
     try:
         with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123 - a thousand times in a bring-up
             return stream.read()
     except OSError:
-        return b""
+        return None
 
 
 def _parsed(block: bytes) -> dict[str, str]:

@@ -11,8 +11,8 @@ import pytest
 
 from heteropd.errors import MissingPrerequisite
 from heteropd.plan.environment import ChildEnvironment
-from heteropd.processes import shared_memory, terminate
-from heteropd.processes.identity import alive, identify, send
+from heteropd.processes import process_tree, shared_memory, terminate
+from heteropd.processes.identity import alive, identify, in_exec, send
 from heteropd.processes.launcher import Launch, exit_status, start
 from heteropd.processes.process_tree import descendants, tag, tagged
 from heteropd.system import LocalRunner, SystemClock
@@ -91,6 +91,26 @@ def test_children_outlive_their_parent_and_are_still_found(tmp_path):
     assert tagged(tmp_path, "another") == tagged(tmp_path.parent) == set()
     terminate.kill(lambda: tagged(tmp_path), CLOCK)
     assert not tagged(tmp_path)
+
+
+@pytest.mark.parametrize("looks", [1, 2, 30])
+def test_a_program_that_was_begun_a_moment_ago_is_found(monkeypatch, looks):
+    """The kernel shows no environment until it has put it in place: once in 20 spawns on a busy machine."""
+    answers = iter([*[b""] * looks, b"X=1", b"X=1"])
+    waiting = iter([*[True] * (looks - 1), False])
+    monkeypatch.setattr(process_tree, "_read_environment", lambda _pid: next(answers))
+    monkeypatch.setattr(process_tree, "in_exec", lambda _pid: next(waiting))
+    assert process_tree._environment(1) == b"X=1"
+
+
+def test_a_program_without_an_environment_is_not_waited_for():
+    child = subprocess.Popen(["sleep", "60"], env={})
+    try:
+        assert process_tree._environment(child.pid) == b""
+        assert not in_exec(child.pid)
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_mark_on_ourselves_or_an_ancestor_is_not_followed(tmp_path):
