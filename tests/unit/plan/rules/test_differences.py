@@ -25,22 +25,25 @@ def images(prefill: str | None, decode: str | None) -> dict[str, Any]:
     }
 
 
+def one_sided(side: str, *options: str) -> list[tuple[Given, Given]]:
+    """Options of one side alone, and of both."""
+    return [(Given("case1", args(side, words)), Given("case1", alike(words))) for words in options]
+
+
 SIDES: Sides = {
     "P53-identical": [
-        *(
-            (Given("case1", args("prefill", words)), Given("case1", alike(words)))
-            for words in (
-                "--kv-cache-dtype fp8",
-                "--kv_cache_dtype=fp8",
-                "--dty float16",
-                "--dtype float16",
-                "--revision abc",
-                "--disable-hybrid-kv-cache-manager",
-                "--no-disable-hybrid --dtype half",
-                "--hf-overrides.rope_scaling.factor 2",
-                "--tokenizer other/one",
-                "-dcp 2",
-            )
+        *one_sided(
+            "prefill",
+            "--kv-cache-dtype fp8",
+            "--kv_cache_dtype=fp8",
+            "--dty float16",
+            "--dtype float16",
+            "--revision abc",
+            "--disable-hybrid-kv-cache-manager",
+            "--no-disable-hybrid --dtype half",
+            "--hf-overrides.rope_scaling.factor 2",
+            "--tokenizer other/one",
+            "-dcp 2",
         ),
         *(
             (
@@ -62,15 +65,15 @@ SIDES: Sides = {
         ),
     ],
     "P54-alike": [
-        *(
-            (Given("case1", args("decode", words)), Given("case1", alike(words)))
-            for words in (
-                "--max-model-len 8192",
-                "--enable-lora",
-                "--lora-modules sql=/loras/sql",
-                "--chat-template /t.jinja",
-                "-q fp8",
-            )
+        *one_sided(
+            "decode",
+            "--max-model-len 8192",
+            "--enable-lora",
+            "--lora-modules sql=/loras/sql",
+            "--chat-template /t.jinja",
+            "-q fp8",
+            "--generation-config /g",
+            "--runner pooling",
         ),
     ],
     "P59-speculative": [
